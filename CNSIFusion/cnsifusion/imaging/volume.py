@@ -1,0 +1,66 @@
+"""An image in memory: voxels in canonical order with their grid and what is known of how they were acquired."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import SimpleITK as sitk  # noqa: N813  (its own convention)
+
+from cnsifusion.imaging.grid import Grid
+
+
+@dataclass(frozen=True)
+class Acquisition:
+    """What the file says of the acquisition; None where it does not. Times in ms, field strength in tesla.
+
+    ``acquired_pixel_mm`` is the in-plane pixel of the acquired matrix (before the scanner's interpolation).
+    No field names a patient.
+    """
+
+    repetition_time: float | None = None
+    echo_time: float | None = None
+    inversion_time: float | None = None
+    field_strength: float | None = None
+    manufacturer: str | None = None
+    dimension: str | None = None
+    contrast_agent: bool | None = None
+    acquired_pixel_mm: float | None = None
+    reconstruction_filter: str | None = None
+    slice_thickness: float | None = None
+    patient_age_years: float | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Volume:
+    """Voxels ``array`` [k, j, i] (float32 for images) on ``grid``; i, j, k run left, posterior, superior (LPS)."""
+
+    array: np.ndarray
+    grid: Grid
+    sha256: str = ""
+    acquisition: Acquisition = field(default_factory=Acquisition)
+
+    @property
+    def spacing(self) -> tuple[float, float, float]:
+        """Voxel spacing in mm, ordered i, j, k."""
+        return self.grid.spacing
+
+    def with_array(self, array: np.ndarray) -> Volume:
+        """The same volume with other voxels on the same grid."""
+        if array.shape != self.grid.shape:
+            raise ValueError(f"array shape {array.shape} does not fit grid {self.grid.shape}")
+        return replace(self, array=array)
+
+    def to_sitk(self) -> sitk.Image:
+        """A SimpleITK image with the same voxels and geometry (bool becomes uint8)."""
+        array = self.array.astype(np.uint8) if self.array.dtype == bool else self.array
+        image = sitk.GetImageFromArray(array)
+        image.SetSpacing(self.grid.spacing)
+        image.SetOrigin(self.grid.origin)
+        image.SetDirection(self.grid.direction)
+        return image
+
+
+def grid_of(image: sitk.Image) -> Grid:
+    """The grid of a 3-D SimpleITK image, as stored."""
+    return Grid(image.GetSize(), image.GetSpacing(), image.GetOrigin(), image.GetDirection())
