@@ -1,4 +1,4 @@
-"""The errors a user can meet. Each carries the command line's documented exit code and a sentence that says what to do."""
+"""The errors a user can meet: each has the command line's documented exit code and says what to do."""
 
 
 class CNSIFusionError(Exception):

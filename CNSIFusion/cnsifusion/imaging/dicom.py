@@ -1,0 +1,207 @@
+"""Read one MR series from a folder of DICOM files: headers by pydicom, pixels by GDCM (all its transfer syntaxes)."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pydicom
+import SimpleITK as sitk  # noqa: N813
+from pydicom.errors import InvalidDicomError
+
+from cnsifusion.errors import BadInput
+from cnsifusion.imaging.grid import Grid
+from cnsifusion.imaging.volume import Acquisition
+
+_TAGS = [
+    "SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID", "FrameOfReferenceUID", "Modality", "Rows",
+    "Columns", "NumberOfFrames", "ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "SamplesPerPixel",
+    "RepetitionTime", "EchoTime", "EffectiveEchoTime", "InversionTime", "MagneticFieldStrength", "Manufacturer",
+    "MRAcquisitionType", "ContrastBolusAgent", "AcquisitionMatrix", "SliceThickness", "PatientAge", "ConvolutionKernel",
+    "FilterType", "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence", "TemporalPositionIdentifier",
+]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class _Slice:
+    """One axial picture: where it lies (LPS, mm), and which frame of which file holds it."""
+
+    path: Path
+    frame: int
+    position: np.ndarray
+    orientation: np.ndarray  # (2, 3): row direction (along columns), column direction
+    pixel_mm: tuple[float, float]  # between columns (i), between rows (j)
+    shape: tuple[int, int]  # rows, columns
+
+
+def series_files(folder: Path) -> dict[str, list[Path]]:
+    """DICOM image files below ``folder`` by series instance UID. Files that are not DICOM images are passed over."""
+    found: dict[str, list[Path]] = defaultdict(list)
+    for path in sorted(p for p in folder.rglob("*") if p.is_file()):
+        try:
+            header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=_TAGS[:7])
+        except (InvalidDicomError, OSError, ValueError, KeyError, AttributeError, NotImplementedError):
+            continue  # notes, thumbnails and DICOMDIR lie beside the images of many exports
+        if "Rows" in header and "SeriesInstanceUID" in header:
+            found[str(header.SeriesInstanceUID)].append(path)
+    return dict(found)
+
+
+def read_dicom_series(folder: Path, max_voxels: int) -> tuple[np.ndarray, Grid, Acquisition, str]:
+    """Voxels [k, j, i], grid, acquisition and SHA-256 of the one MR series in ``folder`` (classic or enhanced).
+
+    Raises BadInput when the folder holds no image or several series, or when slices are missing, duplicated, differ in
+    size or orientation, or are sheared against each other.
+    """
+    series = series_files(folder)
+    if not series:
+        raise BadInput("The folder holds no readable DICOM image.")
+    if len(series) > 1:
+        counts = ", ".join(str(len(files)) for files in series.values())
+        raise BadInput(
+            f"The folder holds {len(series)} DICOM series (of {counts} files); give a folder with the axial T2 alone."
+        )
+    files = next(iter(series.values()))
+    headers = [pydicom.dcmread(path, stop_before_pixels=True, specific_tags=_TAGS) for path in files]
+    if any(getattr(h, "Modality", "MR") != "MR" for h in headers):
+        raise BadInput(f"The series is {headers[0].Modality}, not MR; an axial T2 MRI is needed.")
+    if any(int(getattr(h, "SamplesPerPixel", 1)) != 1 for h in headers):
+        raise BadInput("The series is in colour; a grey-scale T2 is needed.")
+    slices = [s for path, header in zip(files, headers) for s in _slices(path, header)]
+    ordered, grid = _arrange(slices)
+    if float(np.prod([float(n) for n in grid.size])) > max_voxels:
+        raise BadInput(f"The series claims {' x '.join(map(str, grid.size))} voxels, which is no head scan.")
+    array = _pixels(ordered, grid)
+    digest = hashlib.sha256("".join(sorted(hashlib.sha256(p.read_bytes()).hexdigest() for p in files)).encode())
+    return array, grid, _acquisition(headers[0], ordered[0]), digest.hexdigest()
+
+
+def _slices(path: Path, header: Any) -> list[_Slice]:
+    shape = (int(header.Rows), int(header.Columns))
+    if "PerFrameFunctionalGroupsSequence" in header:
+        shared = header.SharedFunctionalGroupsSequence[0]
+        frames = header.PerFrameFunctionalGroupsSequence
+        return [_frame(path, n, frame, shared, shape) for n, frame in enumerate(frames)]
+    try:
+        position, orientation = header.ImagePositionPatient, header.ImageOrientationPatient
+        spacing = header.PixelSpacing
+    except AttributeError as error:
+        raise BadInput("A DICOM file lacks its position, orientation or pixel spacing; export it again.") from error
+    return [_slice(path, 0, position, orientation, spacing, shape)]
+
+
+def _frame(path: Path, number: int, frame: Any, shared: Any, shape: tuple[int, int]) -> _Slice:
+    def group(name: str) -> Any:
+        for source in (frame, shared):
+            if name in source:
+                return source[name].value[0]
+        raise BadInput("The enhanced DICOM file lacks the position or spacing of a frame; export it again.")
+
+    return _slice(
+        path, number, group("PlanePositionSequence").ImagePositionPatient,
+        group("PlaneOrientationSequence").ImageOrientationPatient, group("PixelMeasuresSequence").PixelSpacing, shape,
+    )  # fmt: skip
+
+
+def _slice(path: Path, frame: int, position: Any, orientation: Any, spacing: Any, shape: tuple[int, int]) -> _Slice:
+    if position is None or orientation is None or spacing is None:
+        raise BadInput("A DICOM file lacks its position, orientation or pixel spacing; export it again.")
+    return _Slice(
+        path, frame, np.array(position, float), np.array(orientation, float).reshape(2, 3),
+        (float(spacing[1]), float(spacing[0])), shape,
+    )  # fmt: skip
+
+
+def _arrange(slices: list[_Slice]) -> tuple[list[_Slice], Grid]:
+    first = slices[0]
+    for other in slices[1:]:
+        if other.shape != first.shape or np.abs(np.subtract(other.pixel_mm, first.pixel_mm)).max() > 1e-3:
+            raise BadInput("The slices of the series differ in size or pixel spacing; give one homogeneous series.")
+        if np.abs(other.orientation - first.orientation).max() > 1e-3:
+            raise BadInput("The slices of the series differ in orientation (a localizer or a rotating stack?).")
+    normal = np.cross(*first.orientation)
+    slices = sorted(slices, key=lambda s: float(s.position @ normal))
+    along = np.array([s.position @ normal for s in slices])
+    if len(slices) < 2:
+        raise BadInput("The series has a single slice; a volume of the whole head is needed.")
+    steps = np.diff(along)
+    step = float(np.median(steps))
+    if steps.min() < 0.01:
+        raise BadInput("The series holds two images at the same place (duplicates, echoes or time points).")
+    if np.abs(steps - step).max() > 0.1 * step + 0.05:
+        raise BadInput("Slices are missing from the series or unevenly spaced; export the whole series again.")
+    positions = np.array([s.position for s in slices])
+    expected = positions[0] + np.outer(along - along[0], normal)
+    if np.abs(positions - expected).max() > 0.5:
+        raise BadInput("The slices are shifted against each other (tilted gantry); resample to a rectangular grid.")
+    step = float((along[-1] - along[0]) / (len(slices) - 1))
+    x, y, z = (float(v) for v in positions[0])
+    grid = Grid(
+        (first.shape[1], first.shape[0], len(slices)),
+        (*first.pixel_mm, step),
+        (x, y, z),
+        tuple(float(v) for v in np.column_stack([*first.orientation, normal]).ravel()),
+    )
+    return slices, grid
+
+
+def _pixels(slices: list[_Slice], grid: Grid) -> np.ndarray:
+    array = np.empty(grid.shape, np.float32)
+    opened: dict[Path, np.ndarray] = {}
+    for k, item in enumerate(slices):
+        if item.path not in opened:
+            opened = {item.path: _decode(item.path)}
+        array[k] = opened[item.path][item.frame]
+    return array
+
+
+def _decode(path: Path) -> np.ndarray:
+    """Pixels [frame, row, column] of one file with its rescale slope and intercept applied."""
+    try:
+        image = sitk.ReadImage(str(path), sitk.sitkFloat32, "GDCMImageIO")
+    except RuntimeError as error:
+        raise BadInput("A DICOM file's pixels cannot be decoded: it is damaged or compressed unusually.") from error
+    array = sitk.GetArrayFromImage(image)
+    return array.reshape(-1, *array.shape[-2:])
+
+
+def _acquisition(header: Any, first: _Slice) -> Acquisition:
+    def number(*keys: str) -> float | None:
+        for source in _sources(header):
+            for key in keys:
+                value = source.get(key)
+                if value not in (None, ""):
+                    try:
+                        return float(value)
+                    except (TypeError, ValueError):
+                        continue
+        return None
+
+    age = str(header.get("PatientAge", ""))
+    matrix = [int(v) for v in (header.get("AcquisitionMatrix") or []) if int(v) > 0]
+    fov = (first.shape[1] * first.pixel_mm[0], first.shape[0] * first.pixel_mm[1])
+    contrast = header.get("ContrastBolusAgent")
+    return Acquisition(
+        repetition_time=number("RepetitionTime"),
+        echo_time=number("EffectiveEchoTime", "EchoTime"),
+        inversion_time=number("InversionTime"),
+        field_strength=number("MagneticFieldStrength"),
+        manufacturer=str(header.Manufacturer) if header.get("Manufacturer") else None,
+        dimension=str(header.MRAcquisitionType) if header.get("MRAcquisitionType") else None,
+        contrast_agent=None if contrast is None else bool(str(contrast).strip()),
+        acquired_pixel_mm=max(fov) / max(matrix) if matrix else None,
+        reconstruction_filter=str(header.FilterType) if header.get("FilterType") else None,
+        slice_thickness=number("SliceThickness"),
+        patient_age_years=float(age[:3]) if len(age) == 4 and age[:3].isdigit() and age[3] == "Y" else None,
+    )
+
+
+def _sources(header: Any) -> list[Any]:
+    """The header and, for enhanced files, the datasets inside its shared functional groups."""
+    groups = header.get("SharedFunctionalGroupsSequence") or []
+    inner = [item for group in groups for element in group if element.VR == "SQ" for item in element.value]
+    return [header, *inner]

@@ -1,0 +1,138 @@
+"""Read an image or a labelmap from NIfTI, NRRD, MetaImage or a DICOM folder into canonical axis order."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk  # noqa: N813
+
+from cnsifusion.errors import BadInput
+from cnsifusion.imaging.dicom import read_dicom_series
+from cnsifusion.imaging.grid import Grid, reorder
+from cnsifusion.imaging.volume import Acquisition, Volume, grid_of
+
+#: More voxels than any head scan has; a header that claims more is refused before memory is taken for it.
+MAX_VOXELS = 300_000_000
+SUFFIXES = (".nii", ".nii.gz", ".nrrd", ".nhdr", ".mha", ".mhd")
+_LABEL_TYPES = {
+    sitk.sitkUInt8, sitk.sitkInt8, sitk.sitkUInt16, sitk.sitkInt16,
+    sitk.sitkUInt32, sitk.sitkInt32, sitk.sitkUInt64, sitk.sitkInt64,
+}  # fmt: skip
+
+
+def read_image(path: str | Path) -> Volume:
+    """The image at ``path`` (NIfTI, NRRD, MetaImage or a DICOM folder) as float32 voxels in canonical LPS order.
+
+    A 4-D image with a single time point counts as 3-D. Raises BadInput with one sentence for anything that is not one
+    scalar 3-D volume with a usable geometry.
+    """
+    path = _existing(path)
+    if path.is_dir():
+        array, grid, acquisition, sha256 = read_dicom_series(path, MAX_VOXELS)
+    else:
+        image = _read_file(path)
+        array, grid = sitk.GetArrayViewFromImage(image), grid_of(image)
+        acquisition, sha256 = _sidecar(path), file_sha256(path)
+    ordered, grid = reorder(np.asarray(array, np.float32), grid)
+    return Volume(ordered, grid, sha256, acquisition)
+
+
+def read_labels(path: str | Path) -> tuple[np.ndarray, Grid]:
+    """The 3-D labelmap at ``path`` as an int32 array [k, j, i] in canonical LPS order, with its grid.
+
+    Float labelmaps are accepted when every value is a whole number. Raises BadInput otherwise.
+    """
+    image = _read_file(_existing(path))
+    array = sitk.GetArrayViewFromImage(image)
+    if image.GetPixelID() not in _LABEL_TYPES and not np.array_equal(array, np.round(array)):
+        raise BadInput("The label file holds fractions, not whole-number labels; export it as a labelmap.")
+    return reorder(array.astype(np.int32), grid_of(image))
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file's bytes, in hexadecimal."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest() if hasattr(hashlib, "file_digest") else _digest(stream)
+
+
+def _digest(stream) -> str:  # Python 3.10 lacks hashlib.file_digest
+    digest = hashlib.sha256()
+    for block in iter(lambda: stream.read(1 << 20), b""):
+        digest.update(block)
+    return digest.hexdigest()
+
+
+def _existing(path: str | Path) -> Path:
+    path = Path(path)
+    try:
+        if path.is_dir():
+            return path
+        size = path.stat().st_size
+    except OSError as error:
+        raise BadInput("There is no readable file or folder at the path given for the image or regions.") from error
+    if size == 0:
+        raise BadInput("The file is empty (0 bytes); copy or export it again.")
+    if not path.name.lower().endswith(SUFFIXES):
+        raise BadInput(
+            "The file is not NIfTI (.nii, .nii.gz), NRRD (.nrrd, .nhdr) or MetaImage (.mha, .mhd); "
+            "for DICOM give the folder of the series."
+        )
+    return path
+
+
+def _read_file(path: Path) -> sitk.Image:
+    reader = sitk.ImageFileReader()
+    reader.SetFileName(str(path))
+    unreadable = "The file cannot be read as an image: it is damaged, cut short or not of the type its name says."
+    try:
+        reader.ReadImageInformation()
+        size = reader.GetSize()
+        if any(n <= 0 for n in size) or float(np.prod([float(n) for n in size])) > MAX_VOXELS:
+            raise BadInput(f"The file claims {' x '.join(map(str, size))} voxels, which is no head scan.")
+        if reader.GetNumberOfComponents() != 1:
+            raise BadInput("The image has several values per voxel (colour or vector); a grey-scale T2 is needed.")
+        if any(n > 1 for n in size[3:]):
+            raise BadInput(f"The image is a 4-D series of {size[3]} volumes; give one 3-D T2 volume.")
+        if len(size) < 3:
+            raise BadInput("The image is a single 2-D picture; a 3-D axial T2 volume is needed.")
+        image = reader.Execute()
+    except RuntimeError as error:
+        if "orthonormal" in str(error).lower() or "shear" in str(error).lower():
+            raise BadInput("The image's axes are sheared or singular; resample it to a rectangular grid.") from error
+        if "out of memory" in str(error).lower() or "allocate" in str(error).lower():
+            raise MemoryError(str(error)) from error
+        raise BadInput(unreadable) from error
+    return image[(slice(None),) * 3 + (0,) * (image.GetDimension() - 3)]
+
+
+def _sidecar(path: Path) -> Acquisition:
+    """Acquisition from a BIDS JSON beside the file (times there are in seconds); empty when there is none."""
+    stem = path.name
+    for suffix in sorted(SUFFIXES, key=len, reverse=True):
+        if stem.lower().endswith(suffix):
+            stem = stem[: -len(suffix)]
+            break
+    try:
+        data = json.loads((path.parent / f"{stem}.json").read_text("utf-8"))
+    except (OSError, ValueError):
+        return Acquisition()  # a sidecar is optional, and a broken one tells us nothing
+    if not isinstance(data, dict):
+        return Acquisition()
+
+    def number(key: str, scale: float = 1.0) -> float | None:
+        value = data.get(key)
+        return float(value) * scale if isinstance(value, (int, float)) and not isinstance(value, bool) else None
+
+    maker, dimension = data.get("Manufacturer"), data.get("MRAcquisitionType")
+    return Acquisition(
+        repetition_time=number("RepetitionTime", 1000),
+        echo_time=number("EchoTime", 1000),
+        inversion_time=number("InversionTime", 1000),
+        field_strength=number("MagneticFieldStrength"),
+        manufacturer=maker if isinstance(maker, str) else None,
+        dimension=dimension if isinstance(dimension, str) else None,
+        slice_thickness=number("SliceThickness"),
+    )
