@@ -138,7 +138,7 @@ def on_left(grid, plane) -> np.ndarray:
 
 
 def _pure_csf(mask: np.ndarray, image: np.ndarray) -> np.ndarray:
-    """``mask`` without its outermost native pixel and without plexus, septum and flow voids (dark pixels)."""
+    """``mask`` without its outermost pixel and without plexus, septum and flow voids (dark pixels)."""
     inner = binary_erosion(mask, np.ones((1, 3, 3), bool))
     if not inner.any():
         return inner

@@ -33,7 +33,7 @@ _SPACE = Code("123037004", "SCT", "Anatomical Structure")
 
 @dataclass(frozen=True)
 class SegmentName:
-    """A segment of the protocol: its name, side (``left`` | ``right`` | ``none``), codes and display colour (RGB 0-1)."""
+    """A segment of the protocol: name, side (``left`` | ``right`` | ``none``), codes and display colour (RGB 0-1)."""
 
     name: str
     side: str

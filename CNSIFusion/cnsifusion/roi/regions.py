@@ -1,4 +1,4 @@
-"""The regions of one head in memory: masks by the protocol's names, ventricular parts, foci and where they came from."""
+"""The regions of one head in memory: masks by the protocol's names, ventricular parts, foci, and their origin."""
 
 from __future__ import annotations
 
