@@ -1,0 +1,16 @@
+"""One patient: image + regions + bundle -> PatientResult."""
+
+from cnsifusion.analysis.analyze import Analyzer, extract_features
+from cnsifusion.analysis.result import (
+    Contribution,
+    HeatMap,
+    InstanceResult,
+    PatientResult,
+    PatientScore,
+    read_result,
+)
+
+__all__ = [
+    "Analyzer", "Contribution", "HeatMap", "InstanceResult", "PatientResult", "PatientScore", "extract_features",
+    "read_result",
+]  # fmt: skip

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from cnsifusion.errors import BadInput
 from cnsifusion.imaging import CheckReport, PreparationSettings, Prepared, Volume, check_image, prepare
@@ -36,25 +36,40 @@ def examine(volume: Volume) -> tuple[CheckReport, Anatomy | None]:
     return report + check_contrast(volume, anatomy), anatomy
 
 
+def prepare_head(
+    volume: Volume, preparation: PreparationSettings | None = None, progress: Progress = lambda name: None
+) -> Case:
+    """Check, locate and prepare ``volume``; the case has no regions yet.
+
+    Raises BadInput with the check's reasons when its verdict is "refuse".
+    """
+    progress("Check and locate the anatomy")
+    report, anatomy = examine(volume)
+    if report.verdict == "refuse" or anatomy is None:
+        raise BadInput(" ".join(report.reasons))
+    progress("Prepare the image")
+    prepared = prepare(volume, anatomy.brain, anatomy.white_matter, preparation)
+    return Case(volume, report, anatomy, prepared, RegionSet(volume.grid))
+
+
+def with_regions(case: Case, regions: RegionSet | None, progress: Progress = lambda name: None) -> Case:
+    """``case`` with ``regions``, or with proposed ones when there are none.
+
+    Raises BadInput when the regions lie on another grid than the image.
+    """
+    if regions is None:
+        progress("Propose regions")
+        regions = propose(case.volume, case.anatomy)
+    elif not regions.grid.is_close(case.volume.grid):
+        raise BadInput("The regions lie on another grid than the image; read them together with this image.")
+    return replace(case, regions=regions)
+
+
 def prepare_case(
     volume: Volume,
     regions: RegionSet | None = None,
     preparation: PreparationSettings | None = None,
     progress: Progress = lambda name: None,
 ) -> Case:
-    """Check, locate, prepare ``volume``, and propose regions unless ``regions`` are given.
-
-    Raises BadInput with the check's reasons when its verdict is "refuse", and when the regions are on another grid.
-    """
-    progress("Check and locate the anatomy")
-    report, anatomy = examine(volume)
-    if report.verdict == "refuse" or anatomy is None:
-        raise BadInput(" ".join(report.reasons))
-    if regions is not None and not regions.grid.is_close(volume.grid):
-        raise BadInput("The regions lie on another grid than the image; read them together with this image.")
-    progress("Prepare the image")
-    prepared = prepare(volume, anatomy.brain, anatomy.white_matter, preparation)
-    if regions is None:
-        progress("Propose regions")
-        regions = propose(volume, anatomy)
-    return Case(volume, report, anatomy, prepared, regions)
+    """prepare_head and with_regions in one call."""
+    return with_regions(prepare_head(volume, preparation, progress), regions, progress)

@@ -1,0 +1,294 @@
+"""One patient: image + regions + bundle -> PatientResult and its files, written whole or not at all."""
+
+from __future__ import annotations
+
+import platform
+import shutil
+import tempfile
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import fields, replace
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import scipy
+import SimpleITK as sitk  # noqa: N813
+
+from cnsifusion import __version__
+from cnsifusion.analysis.heatmap import CAPTION, heat_volume
+from cnsifusion.analysis.progress import ANALYSIS_STEPS, EXPLAIN, FEATURES, NETWORK, READ, REPORT, StepProgress
+from cnsifusion.analysis.result import Contribution, HeatMap, InstanceResult, PatientResult, PatientScore
+from cnsifusion.bundles import Bundle, Prediction, default_bundle_dir, load_bundle
+from cnsifusion.errors import BadInput
+from cnsifusion.imaging import PreparationSettings, Volume, read_image, write_volume
+from cnsifusion.imaging.read import file_sha256
+from cnsifusion.radiomics import FeatureTable, RadiomicsSettings, RegionMask, extract
+from cnsifusion.roi.case import Case, prepare_head, with_regions
+from cnsifusion.roi.instances import Instance, NotClassified, make_instances
+from cnsifusion.roi.patches import PatchPlace, PatchSettings, cut_patches
+from cnsifusion.roi.region_io import read_regions, write_regions
+from cnsifusion.roi.statistics import region_statistics
+
+#: Writes the report of a result into the result's folder; returns the file's name. Given by the caller, since
+#: reporting draws results and must not be known here.
+Reporter = Callable[[PatientResult, Case, Path], str]
+
+_CACHED_HEADS = 2  # a head with its prepared arrays takes about 150 MB
+
+
+class Analyzer:
+    """Runs analyses one after the other and keeps opened bundles and prepared heads, so that the next one is quick."""
+
+    def __init__(self, reporter: Reporter | None = None) -> None:
+        self._reporter = reporter
+        self._bundles: dict[tuple[Path, int], Bundle] = {}
+        self._heads: OrderedDict[tuple[str, PreparationSettings], Case] = OrderedDict()
+
+    def analyze(
+        self,
+        image: str | Path,
+        out: str | Path,
+        rois: str | Path | None = None,
+        bundle: str | Path | None = None,
+        emit: Callable[[dict], None] = lambda event: None,
+    ) -> PatientResult:
+        """Analyze ``image`` into the folder ``out``: result.json, report.html, heatmap.nii.gz, rois.seg.nrrd.
+
+        ``rois`` is a region file (else regions are proposed), ``bundle`` a model bundle (else the demonstration
+        bundle). Raises BadInput or BundleError with one sentence; then nothing is written.
+        """
+        progress = StepProgress(ANALYSIS_STEPS, emit)
+        model = self._bundle(Path(bundle) if bundle else default_bundle_dir())
+        progress(READ[0])
+        volume = read_image(image)
+        regions = read_regions(rois, volume) if rois else None
+        case = with_regions(self._head(volume, model, progress), regions, progress)
+        progress(FEATURES[0])
+        instances, left_out = make_instances(case, model.settings.region, model.settings.submask)
+        if not instances:
+            reasons = "; ".join(sorted({item.reason for item in left_out}))
+            raise BadInput(f"No part of the region '{model.settings.region}' can be classified: {reasons}.")
+        table = extract_features(case, instances, RadiomicsSettings.from_dict(model.settings.radiomics))
+        progress(NETWORK[0])
+        patches, places = _patches(case, instances, model)
+        prediction = model.predict(patches, table.values, table.names)
+        progress(EXPLAIN[0])
+        result = _result(case, model, instances, left_out, prediction, table)
+        heat = None
+        if prediction.cam is not None:
+            heat = heat_volume(case, instances, places, prediction.cam, patches.shape[-1])
+        progress(REPORT[0])
+        return self._write(result, case, heat, Path(out), rois, progress)
+
+    def propose(self, image: str | Path, out: str | Path, emit: Callable[[dict], None] = lambda event: None) -> Case:
+        """Propose regions for ``image`` and write them to the region file ``out`` (.seg.nrrd)."""
+        progress = StepProgress(ANALYSIS_STEPS[:4], emit)
+        progress(READ[0])
+        volume = read_image(image)
+        case = with_regions(self._prepared(volume, PreparationSettings(), progress), None, progress)
+        write_regions(case.regions, out)
+        progress.done()
+        return case
+
+    def _bundle(self, folder: Path) -> Bundle:
+        manifest = folder / "bundle.json"
+        key = (folder.resolve(), manifest.stat().st_mtime_ns if manifest.exists() else 0)
+        if key not in self._bundles:
+            self._bundles = {key: load_bundle(folder)}
+        return self._bundles[key]
+
+    def _head(self, volume: Volume, model: Bundle, progress: StepProgress) -> Case:
+        return self._prepared(volume, PreparationSettings(**model.settings.preparation), progress)
+
+    def _prepared(self, volume: Volume, preparation: PreparationSettings, progress: StepProgress) -> Case:
+        key = (volume.sha256, preparation)
+        if key not in self._heads:
+            self._heads[key] = prepare_head(volume, preparation, progress)
+            while len(self._heads) > _CACHED_HEADS:
+                self._heads.popitem(last=False)
+        self._heads.move_to_end(key)
+        return self._heads[key]
+
+    def _write(
+        self, result: PatientResult, case: Case, heat: Volume | None, out: Path, rois, progress: StepProgress
+    ) -> PatientResult:
+        """All files into a temporary folder, then moved to ``out``, result.json last: it never names a missing file."""
+        try:
+            out.mkdir(parents=True, exist_ok=True)
+            temporary = Path(tempfile.mkdtemp(prefix=".cnsifusion-", dir=out))
+        except OSError as error:
+            raise BadInput(f"The output folder cannot be written ({error.strerror}); choose another.") from error
+        try:
+            names = {"regions": "rois.seg.nrrd"}
+            write_regions(case.regions, temporary / names["regions"])
+            regions_sha256 = file_sha256(Path(rois) if rois else temporary / names["regions"])
+            if heat is not None:
+                names["heatmap"] = "heatmap.nii.gz"
+                write_volume(heat, temporary / names["heatmap"])
+            result = replace(result, files=names, provenance={**result.provenance, "regions_sha256": regions_sha256})
+            if self._reporter is not None:
+                names["report"] = self._reporter(result, case, temporary)
+            progress.done()
+            result = replace(result, files=names, seconds=dict(progress.seconds))
+            result.write(temporary / "result.json")
+            for name in [*names.values(), "result.json"]:
+                (temporary / name).replace(out / name)
+        except OSError as error:
+            raise BadInput(f"The output could not be written ({error.strerror}); is the disk full?") from error
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+        return result
+
+
+def extract_features(case: Case, instances: list[Instance], settings: RadiomicsSettings) -> FeatureTable:
+    """Radiomics of ``instances`` on the prepared image; one row per instance, in their order."""
+    masks = [
+        RegionMask(i.key, {"part": i.part, "side": i.side, "slice": i.slice_index}, i.mask, i.slice_index)
+        for i in instances
+    ]
+    return extract(case.prepared.resampled, masks, settings, case.volume.acquisition.acquired_pixel_mm)
+
+
+def _patches(case: Case, instances: list[Instance], model: Bundle) -> tuple[np.ndarray, list[PatchPlace]]:
+    known = {f.name for f in fields(PatchSettings)}
+    settings = PatchSettings(**{k: v for k, v in model.settings.patches.items() if k in known})
+    return cut_patches(case, instances, settings)
+
+
+def _result(
+    case: Case,
+    model: Bundle,
+    instances: list[Instance],
+    left_out: list[NotClassified],
+    prediction: Prediction,
+    table: FeatureTable,
+) -> PatientResult:
+    settings = model.settings
+    score = model.patient_score(prediction.logit)
+    log_odds = prediction.logit.mean(axis=1)
+    probability = model.probability(log_odds)
+    explained = _contributions(model, prediction, table)
+    results = [
+        InstanceResult(
+            i.key, i.part, i.side, i.slice_index, _centre(case, i), i.pixels, float(odds), float(p),
+            bool(p >= settings.threshold), contributions,
+        )
+        for i, odds, p, contributions in zip(instances, log_odds, probability, explained)
+    ]  # fmt: skip
+    above = sum(r.above_threshold for r in results)
+    patient = PatientScore(
+        score.probability, score.low, score.high, score.log_odds, settings.threshold, settings.default_threshold,
+        score.probability >= settings.threshold, above, len(results), settings.cohort.prevalence,
+    )  # fmt: skip
+    statistics = region_statistics(case.volume, case.regions)
+    return PatientResult(
+        demonstration=settings.demonstration,
+        demonstration_text=settings.demonstration_text,
+        region=settings.region,
+        model=settings.architecture.model,
+        patient=patient,
+        instances=results,
+        not_classified=[vars(item) for item in left_out],
+        contributions=_averaged(explained),
+        statistics=statistics,
+        pvs=_pvs(case),
+        heatmap=HeatMap("heatmap.nii.gz", settings.architecture.cell_mm, CAPTION)
+        if prediction.cam is not None
+        else None,
+        check=case.check.to_dict(),
+        warnings=[*case.check.reasons, *case.regions.notes, *case.regions.withheld.values()],
+        out_of_distribution=_outside(case, model, prediction),
+        provenance=_provenance(case, model, table),
+        seconds={},
+    )
+
+
+def _centre(case: Case, instance: Instance) -> tuple[float, float, float]:
+    rows, columns = np.nonzero(instance.mask)
+    x, y, z = case.prepared.resampled.grid.to_lps(np.array([columns.mean(), rows.mean(), instance.slice_index]))
+    return (round(float(x), 2), round(float(y), 2), round(float(z), 2))
+
+
+def _contributions(model: Bundle, prediction: Prediction, table: FeatureTable) -> list[list[Contribution]]:
+    explained = []
+    for row, parts in enumerate(model.contributions(prediction)):
+        explained.append([
+            Contribution("baseline", parts.baseline),
+            Contribution("network", parts.network),
+            *(_feature_contribution(model, table, row, name, value) for name, value in parts.features.items()),
+        ])
+    return explained
+
+
+def _feature_contribution(model: Bundle, table: FeatureTable, row: int, name: str, log_odds: float) -> Contribution:
+    value = float(table.column(name)[row])
+    if np.isnan(value):
+        return Contribution(name, log_odds)
+    return Contribution(name, log_odds, value, model.percentile(name, value) / 100)
+
+
+def _averaged(explained: list[list[Contribution]]) -> list[Contribution]:
+    """The patient's view: every part averaged over the instances, the strongest feature first after the blocks."""
+    averaged = []
+    for parts in zip(*explained):
+        values = [p.value for p in parts if p.value is not None]
+        quantiles = [p.training_quantile for p in parts if p.training_quantile is not None]
+        averaged.append(Contribution(
+            parts[0].name, float(np.mean([p.log_odds for p in parts])),
+            float(np.mean(values)) if values else None, float(np.mean(quantiles)) if quantiles else None,
+        ))  # fmt: skip
+    return [*averaged[:2], *sorted(averaged[2:], key=lambda c: -abs(c.log_odds))]
+
+
+def _pvs(case: Case) -> dict:
+    foci = [
+        {
+            "side": f.side, "slice_index": f.ijk[2], "position_mm": [round(v, 2) for v in f.lps],
+            "diameter_mm": round(f.diameter_mm, 2), "contrast_to_noise": round(f.contrast_to_noise, 2),
+            "confidence": round(f.confidence, 3), "large": f.large,
+        }
+        for f in case.regions.foci
+    ]  # fmt: skip
+    counts = {side: sum(f["side"] == side and not f["large"] for f in foci) for side in ("left", "right")}
+    return {**counts, "foci": foci}
+
+
+def _outside(case: Case, model: Bundle, prediction: Prediction) -> list[str]:
+    acquisition, sentences = case.volume.acquisition, []
+    quantities = {
+        "pixel_mm": max(case.volume.spacing[:2]), "slice_spacing_mm": case.volume.spacing[2],
+        "repetition_time_ms": acquisition.repetition_time, "echo_time_ms": acquisition.echo_time,
+        "field_strength_t": acquisition.field_strength,
+    }  # fmt: skip
+    sentences += model.out_of_range(quantities)
+    often = {name for names in prediction.out_of_range for name in names}
+    if often:
+        sentences.append(f"{len(often)} of the model's features lie far outside their training range.")
+    thick = case.volume.spacing[2] > 3
+    mode = model.settings.radiomics.get("log_mode")
+    if mode and thick != (mode == "2D"):
+        sentences.append(
+            f"The model filters {'in plane' if mode == '2D' else 'in 3-D'}, which the protocol keeps for slices "
+            f"{'above' if mode == '2D' else 'up to'} 3 mm; these are {case.volume.spacing[2]:.1f} mm apart."
+        )
+    return sentences
+
+
+def _provenance(case: Case, model: Bundle, table: FeatureTable) -> dict:
+    origin = {name: case.regions.origin.get(name, "unknown") for name in case.regions.masks}
+    return {
+        "image_sha256": case.volume.sha256,
+        "bundle_sha256": model.sha256,
+        "bundle_name": model.settings.name,
+        "backbone_origin": model.settings.architecture.backbone_origin,
+        "region_origin": {k: f"{v}, edited" if k in case.regions.edited else v for k, v in origin.items()},
+        "radiomics": {k: table.metadata.get(k) for k in ("engine", "engine_version", "settings_hash")},
+        "preparation": case.prepared.settings.to_dict(),
+        "versions": {
+            "cnsifusion": __version__, "python": platform.python_version(), "numpy": np.__version__,
+            "scipy": scipy.__version__, "SimpleITK": sitk.Version.VersionString(),
+            "onnxruntime": onnxruntime.__version__,
+        },
+    }  # fmt: skip
+

@@ -1,0 +1,147 @@
+"""PatientResult: everything the panel, the browser page, the report and the DICOM objects draw. None computes again."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from cnsifusion.errors import BadInput
+from cnsifusion.imaging import write_text
+
+SCHEMA = "cnsifusion.patient-result"
+SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Contribution:
+    """How many log-odds one feature (or the block "network") added, its value and its place in training (0-1)."""
+
+    name: str
+    log_odds: float
+    value: float | None = None
+    training_quantile: float | None = None
+
+
+@dataclass(frozen=True)
+class InstanceResult:
+    """One classified instance. ``position_mm`` is the slice centre in LPS; log-odds are before calibration."""
+
+    key: str
+    part: str
+    side: str
+    slice_index: int
+    position_mm: tuple[float, float, float]
+    pixels: int
+    log_odds: float
+    probability: float
+    above_threshold: bool
+    contributions: list[Contribution]
+
+
+@dataclass(frozen=True)
+class PatientScore:
+    """The patient's model score. ``low`` and ``high`` are the range over the bundle's fold models."""
+
+    probability: float
+    low: float
+    high: float
+    log_odds: float
+    threshold: float
+    threshold_name: str
+    above_threshold: bool
+    instances_above: int
+    instances: int
+    training_prevalence: float
+
+    def at_prevalence(self, pretest: float) -> float:
+        """The probability where a share ``pretest`` (0-1, exclusive) of patients is infected, by Bayes' rule on odds.
+
+        Prior shift with unchanged likelihood ratio (Saerens et al., Neural Computation 2002;14:21). Raises BadInput
+        outside 0-1.
+        """
+        if not 0 < pretest < 1:
+            raise BadInput("The pre-test probability must lie between 0 and 100 %, both excluded.")
+        trained = self.training_prevalence
+        infected = self.probability * pretest / trained
+        healthy = (1 - self.probability) * (1 - pretest) / (1 - trained)
+        return infected / (infected + healthy)
+
+
+@dataclass(frozen=True)
+class HeatMap:
+    """The file with the network's map (on the image's grid, 0-1), the map's own cell size and what it means."""
+
+    file: str
+    cell_mm: float
+    caption: str
+
+
+@dataclass(frozen=True)
+class PatientResult:
+    """Versioned, JSON-serialisable result of one analysis. File names are relative to the result's folder."""
+
+    demonstration: bool
+    demonstration_text: str
+    region: str
+    model: str
+    patient: PatientScore
+    instances: list[InstanceResult]
+    not_classified: list[dict[str, Any]]
+    contributions: list[Contribution]
+    statistics: dict[str, Any]
+    pvs: dict[str, Any]
+    heatmap: HeatMap | None
+    check: dict[str, Any]
+    warnings: list[str]
+    out_of_distribution: list[str]
+    provenance: dict[str, Any]
+    seconds: dict[str, float]
+    files: dict[str, str] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON form with schema name and version first."""
+        return {"schema": SCHEMA, "schema_version": SCHEMA_VERSION, **asdict(self)}
+
+    def write(self, path: str | Path) -> None:
+        """Write as JSON, atomically."""
+        write_text(json.dumps(self.to_dict(), indent=1, allow_nan=False, ensure_ascii=False), path)
+
+    @property
+    def verdict(self) -> str:
+        """What stands beside the number: never a bare verdict."""
+        if self.demonstration:
+            return "DEMONSTRATION, not meaningful for patients"
+        score = self.patient
+        return f"{score.instances_above} of {score.instances} slices above threshold"
+
+
+def read_result(path: str | Path) -> PatientResult:
+    """The PatientResult in ``path``. Raises BadInput when it is not one, or of another schema version."""
+    try:
+        data = json.loads(Path(path).read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise BadInput("The result file cannot be read; run the analysis again.") from error
+    if not isinstance(data, dict) or data.pop("schema", None) != SCHEMA:
+        raise BadInput("The file is not a CNSIFusion result (result.json).")
+    version = data.pop("schema_version", None)
+    if version != SCHEMA_VERSION:
+        raise BadInput(f"The result has schema version {version}; this program reads {SCHEMA_VERSION}.")
+    try:
+        return PatientResult(**{
+            **data,
+            "patient": PatientScore(**data["patient"]),
+            "instances": [_instance(item) for item in data["instances"]],
+            "contributions": [Contribution(**item) for item in data["contributions"]],
+            "heatmap": HeatMap(**data["heatmap"]) if data["heatmap"] else None,
+        })
+    except (KeyError, TypeError) as error:
+        names = ", ".join(f.name for f in fields(PatientResult))
+        raise BadInput(f"The result file is incomplete or damaged; it needs: {names}.") from error
+
+
+def _instance(item: dict[str, Any]) -> InstanceResult:
+    x, y, z = item["position_mm"]
+    contributions = [Contribution(**c) for c in item["contributions"]]
+    return InstanceResult(**{**item, "position_mm": (x, y, z), "contributions": contributions})

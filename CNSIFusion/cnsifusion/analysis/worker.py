@@ -1,0 +1,105 @@
+"""The warm worker: one JSON request per line on stdin, the command line's JSON lines on stdout, until end of input.
+
+Requests: {"id", "command": "analyze", "image", "out", "rois"?, "bundle"?} and {"id", "command": "propose" | "check",
+"image", "out"?}. Every answer carries the request's id and ends with exactly one "done" or "error" event.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+from cnsifusion.analysis.analyze import Analyzer
+from cnsifusion.analysis.result import PatientResult
+from cnsifusion.errors import BadInput, CNSIFusionError
+from cnsifusion.imaging import read_image
+from cnsifusion.roi.case import examine
+
+#: The longest request line read; paths are far shorter.
+MAX_LINE = 1 << 20
+Emit = Callable[[dict], None]
+
+
+def serve(lines: Iterable[str], emit: Emit, analyzer: Analyzer) -> None:
+    """Answer every request of ``lines`` through ``emit``; an error answers its request and the next one is served."""
+    for line in lines:
+        if line.strip():
+            answer(line, emit, analyzer)
+
+
+def answer(line: str, emit: Emit, analyzer: Analyzer) -> None:
+    """Answer one request line."""
+    request: dict[str, Any] = {}
+
+    def tagged(event: dict) -> None:
+        emit({"id": request.get("id"), **event})
+
+    try:
+        request.update(_parse(line))
+        tagged(_COMMANDS[request["command"]](request, tagged, analyzer))
+    except CNSIFusionError as error:
+        tagged({"event": "error", "exit_code": error.exit_code, "message": str(error)})
+    except MemoryError:
+        tagged(memory_event())
+    except Exception:  # noqa: BLE001  (the worker must outlive a fault of one request; the log has the trace)
+        logging.getLogger(__name__).exception("request failed")
+        tagged({"event": "error", "exit_code": 1, "message": "The analysis failed unexpectedly; the log says more."})
+
+
+def memory_event() -> dict:
+    """The event for a machine without enough memory."""
+    message = "The computer has too little free memory for this image; close other programs and try again."
+    return {"event": "error", "exit_code": 4, "message": message}
+
+
+def done_event(result: PatientResult, out: str | Path) -> dict:
+    """The last event of an analysis."""
+    return {
+        "event": "done", "result": str(Path(out) / "result.json"), "probability": result.patient.probability,
+        "demonstration": result.demonstration,
+    }  # fmt: skip
+
+
+def _parse(line: str) -> dict[str, Any]:
+    if len(line) > MAX_LINE:
+        raise BadInput("The request is too long.")
+    try:
+        request = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise BadInput("The request is not a line of JSON.") from error
+    if not isinstance(request, dict) or not isinstance(request.get("id", ""), (str, int)):
+        raise BadInput("The request is not a JSON object with a plain id.")
+    known = {"id": request.get("id")}
+    if request.get("command") not in _COMMANDS:
+        raise BadInput(f"The request's command must be one of {', '.join(_COMMANDS)}.")
+    for key in ("image", "out", "rois", "bundle"):
+        value = request.get(key)
+        if value is not None and (not isinstance(value, str) or "\0" in value or not value):
+            raise BadInput(f"The request's '{key}' must be a path.")
+        known[key] = value
+    if not known["image"] or (request["command"] != "check" and not known["out"]):
+        raise BadInput("The request needs an image and, but for check, an output path.")
+    return {**known, "command": request["command"]}
+
+
+def _analyze(request: dict, emit: Emit, analyzer: Analyzer) -> dict:
+    result = analyzer.analyze(request["image"], request["out"], request["rois"], request["bundle"], emit)
+    return done_event(result, request["out"])
+
+
+def _propose(request: dict, emit: Emit, analyzer: Analyzer) -> dict:
+    case = analyzer.propose(request["image"], request["out"], emit)
+    return {"event": "done", "rois": request["out"], "check": case.check.to_dict()}
+
+
+def _check(request: dict, emit: Emit, analyzer: Analyzer) -> dict:
+    report, _ = examine(read_image(request["image"]))
+    return {"event": "done", "check": report.to_dict()}
+
+
+_COMMANDS: dict[str, Callable[[dict, Emit, Analyzer], dict]] = {
+    "analyze": _analyze, "propose": _propose, "check": _check,
+}  # fmt: skip

@@ -1,0 +1,313 @@
+"""``cnsifusion``: the command line. Files in, files out; exit codes 0 ok, 2 bad input, 3 bundle, 4 memory, 5 cancelled.
+
+Every command imports what it needs when it runs, so that a radiologist's machine never loads training libraries.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import FrameType
+
+from cnsifusion import __version__
+from cnsifusion.errors import BadInput, Cancelled, CNSIFusionError, OutOfMemory
+
+RESEARCH_ONLY = "Research use only: not for diagnosis."
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit code. One sentence on stderr for anything expected that goes wrong."""
+    options = _parser().parse_args(arguments)
+    logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    _cancel_on_signals()
+    emit = _progress(options)
+    try:
+        options.run(options, emit)
+    except (CNSIFusionError, MemoryError, KeyboardInterrupt) as error:
+        failure = _expected(error)
+        if getattr(options, "progress", None) == "jsonl":
+            emit({"event": "error", "exit_code": failure.exit_code, "message": str(failure)})
+        print(f"cnsifusion: {failure}", file=sys.stderr)
+        return failure.exit_code
+    except BrokenPipeError:
+        sys.stderr.close()  # the reader went away; there is nobody to tell
+        return Cancelled.exit_code
+    return 0
+
+
+def _expected(error: BaseException) -> CNSIFusionError:
+    if isinstance(error, CNSIFusionError):
+        return error
+    if isinstance(error, MemoryError):
+        return OutOfMemory("The computer has too little free memory for this; close other programs and try again.")
+    return Cancelled("Cancelled.")
+
+
+def _cancel_on_signals() -> None:
+    def cancel(number: int, frame: FrameType | None) -> None:
+        raise Cancelled("Cancelled.")
+
+    for name in ("SIGTERM", "SIGHUP", "SIGBREAK"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), cancel)
+
+
+def _progress(options: argparse.Namespace) -> Callable[[dict], None]:
+    """JSON lines on stdout, a bar on a terminal's stderr, or nothing."""
+
+    def lines(event: dict) -> None:
+        print(json.dumps(event, ensure_ascii=False), flush=True)
+
+    def bar(event: dict) -> None:
+        if event["event"] == "progress":
+            filled = round(30 * event["fraction"])
+            text = f"[{'#' * filled}{'.' * (30 - filled)}] {event['name']} ..."
+            print(f"\r{text:<100}", end="", file=sys.stderr, flush=True)
+
+    if getattr(options, "progress", None) == "jsonl" or getattr(options, "always_jsonl", False):
+        return lines
+    return bar if sys.stderr.isatty() else lambda event: None
+
+
+# ---- one patient -----------------------------------------------------------------------------------------------------
+
+
+def _check(options: argparse.Namespace, emit: Callable[[dict], None]) -> None:
+    from cnsifusion.imaging import read_image
+    from cnsifusion.roi.case import examine
+
+    report, _ = examine(read_image(options.image))
+    if options.json:
+        print(json.dumps(report.to_dict(), indent=1, ensure_ascii=False))
+    else:
+        print(f"verdict: {report.verdict}")
+        for finding in report.findings:
+            print(f"  {finding.level:6} {finding.text}")
+    if report.verdict == "refuse":
+        raise BadInput("The image is refused: " + " ".join(report.reasons))
+
+
+def _propose(options: argparse.Namespace, emit: Callable[[dict], None]) -> None:
+    from cnsifusion.analysis import Analyzer
+
+    case = Analyzer().propose(options.image, options.output, emit)
+    if options.progress == "jsonl":
+        emit({"event": "done", "rois": str(options.output)})
+        return
+    for name, mask in case.regions.masks.items():
+        print(f"{name}: {mask.sum() * case.volume.grid.voxel_volume / 1000:.2f} ml")
+    for sentence in [*case.regions.withheld.values(), *case.regions.notes]:
+        print(f"note: {sentence}")
+
+
+def _features(options: argparse.Namespace, emit: Callable[[dict], None]) -> None:
+    from cnsifusion.radiomics.command import features_of_file
+
+    table = features_of_file(options.image, options.rois, options.region, options.engine, options.settings)
+    table.write(options.output)
+    print(f"{len(table)} instances, {len(table.names)} features ({table.metadata['engine']}): {options.output}")
+
+
+def _analyze(options: argparse.Namespace, emit: Callable[[dict], None]) -> None:
+    from cnsifusion.analysis import Analyzer
+    from cnsifusion.analysis.worker import done_event
+    from cnsifusion.reporting import write_report_beside
+
+    result = Analyzer(write_report_beside).analyze(
+        options.image, options.output, options.rois, options.bundle, emit
+    )
+    if options.progress == "jsonl":
+        emit(done_event(result, options.output))
+        return
+    score = result.patient
+    if sys.stderr.isatty():
+        print(file=sys.stderr)
+    print(f"Infection probability: {score.probability:.1%} (range over fold models {score.low:.1%} to {score.high:.1%})")
+    print(f"{score.instances_above} of {score.instances} slices above threshold ({score.threshold:.2f}). {RESEARCH_ONLY}")
+    if result.demonstration:
+        print(f"DEMONSTRATION, not meaningful for patients: {result.demonstration_text}")
+    for warning in [*result.warnings, *result.out_of_distribution]:
+        print(f"warning: {warning}")
+    print(f"Report: {Path(options.output) / result.files['report']}")
+
+
+def _report(options: argparse.Namespace, emit: Callable[[dict], None]) -> None:
+    from cnsifusion.reporting import write_report
+
+    write_report(options.result, options.output)
+    print(f"Report: {options.output}")
+
+
+def _dicom(options: argparse.Namespace, emit: Callable[[dict], None]) -> None:
+    from cnsifusion.reporting.dicom import export_dicom
+
+    for path in export_dicom(options.result, options.image, options.output, options.confirm_demonstration):
+        print(path)
+
+
+def _worker(options: argparse.Namespace, emit: Callable[[dict], None]) -> None:
+    from cnsifusion.analysis import Analyzer
+    from cnsifusion.analysis.worker import serve
+    from cnsifusion.reporting import write_report_beside
+
+    emit({"event": "ready", "version": __version__})
+    serve(sys.stdin, emit, Analyzer(write_report_beside))
+
+
+def _app(options: argparse.Namespace, emit: Callable[[dict], None]) -> None:
+    try:
+        from cnsifusion.web.app import run
+    except ModuleNotFoundError as error:
+        raise BadInput(f"The browser face needs the extra 'web' ({error.name} is missing): pip install '.[web]'.") from error
+    run(options.image, options.port, not options.no_browser)
+
+
+# ---- cohorts ---------------------------------------------------------------------------------------------------------
+
+
+def _simulate(options: argparse.Namespace, emit: Callable[[dict], None]) -> None:
+    from cnsifusion.simulation import SimulationSettings, simulate_cohort
+
+    settings = SimulationSettings(effect=options.effect, pattern=options.pattern, strength=options.strength)
+    manifest = simulate_cohort(
+        options.output, options.patients, options.controls, options.seed, settings, jobs=options.jobs, progress=emit
+    )
+    print(f"Manifest: {manifest}")
+
+
+def _training():
+    try:
+        from cnsifusion.training import commands
+    except ModuleNotFoundError as error:
+        raise BadInput(f"This command needs the extra 'train' ({error.name} is missing): pip install '.[train]'.") from error
+    return commands
+
+
+def _cohort(options: argparse.Namespace, emit: Callable[[dict], None]) -> None:
+    getattr(_training(), f"cohort_{options.what}")(options, emit)
+
+
+def _train(options: argparse.Namespace, emit: Callable[[dict], None]) -> None:
+    _training().train(options, emit)
+
+
+def _evaluate(options: argparse.Namespace, emit: Callable[[dict], None]) -> None:
+    _training().evaluate(options, emit)
+
+
+def _bundle(options: argparse.Namespace, emit: Callable[[dict], None]) -> None:
+    from cnsifusion.bundles import bundle_card, load_bundle
+
+    if options.what == "card":
+        print(bundle_card(options.directory))
+    else:
+        print(f"The bundle is whole and usable; SHA-256 {load_bundle(options.directory).sha256}.")
+
+
+# ---- words -----------------------------------------------------------------------------------------------------------
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="cnsifusion", description=f"Infection probability from an axial T2 brain MRI. {RESEARCH_ONLY}")
+    parser.add_argument("--version", action="version", version=__version__)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def command(name: str, run: Callable, text: str, *, progress: bool = False, output: str = "") -> argparse.ArgumentParser:
+        sub = commands.add_parser(name, help=text, description=f"{text}. {RESEARCH_ONLY}")
+        sub.set_defaults(run=run)
+        if output:
+            sub.add_argument("-o", "--output", type=Path, required=True, help=output)
+        if progress:
+            sub.add_argument("--progress", choices=["jsonl"], help="print progress as JSON lines on stdout")
+        return sub
+
+    image = {"type": Path, "help": "NIfTI, NRRD, MetaImage or a DICOM folder"}
+    check = command("check", _check, "Is this an axial T2 of a brain? ok | warn | refuse, with reasons")
+    check.add_argument("image", **image)
+    check.add_argument("--json", action="store_true", help="print JSON")
+
+    propose = command("propose", _propose, "Propose regions and PVS-like foci", progress=True, output="ROIS.seg.nrrd")
+    propose.add_argument("image", **image)
+
+    features = command("features", _features, "Radiomics, one row per instance", output="FEATURES.csv or .parquet")
+    features.add_argument("image", **image)
+    features.add_argument("rois", type=Path, help="region file (.seg.nrrd, labelmap, DICOM SEG)")
+    features.add_argument("--region", choices=["ventricles", "sublentiform", "all"], default="all")
+    features.add_argument("--engine", choices=["native", "pyradiomics"], default="native")
+    features.add_argument("--settings", type=Path, help="JSON file of radiomics settings")
+
+    analyze = command("analyze", _analyze, "Infection probability of one patient", progress=True, output="result folder")
+    analyze.add_argument("image", **image)
+    analyze.add_argument("--rois", type=Path, help="region file; proposed when absent")
+    analyze.add_argument("--bundle", type=Path, help="model bundle; the demonstration bundle when absent")
+
+    report = command("report", _report, "Write the report of a result", output="FILE.html or FILE.pdf")
+    report.add_argument("result", type=Path, help="result.json")
+
+    dicom = command("dicom", _dicom, "Write a result as DICOM SEG and SR", output="folder")
+    dicom.add_argument("result", type=Path, help="result.json")
+    dicom.add_argument("--image", type=Path, required=True, help="DICOM folder of the analyzed series")
+    dicom.add_argument("--confirm-demonstration", action="store_true", help="export a demonstration bundle's score too")
+
+    _cohort_words(command)
+
+    bundle = commands.add_parser("bundle", help="Verify a model bundle or show its card")
+    bundle.add_argument("what", choices=["verify", "card"])
+    bundle.add_argument("directory", type=Path)
+    bundle.set_defaults(run=_bundle)
+
+    worker = command("worker", _worker, "Warm worker: JSON requests on stdin, answers on stdout")
+    worker.set_defaults(always_jsonl=True)
+
+    app = command("app", _app, "The browser face on 127.0.0.1")
+    app.add_argument("image", nargs="?", **image)
+    app.add_argument("--port", type=int, default=0, help="0 chooses a free one")
+    app.add_argument("--no-browser", action="store_true", help="only print the address")
+    return parser
+
+
+def _cohort_words(command: Callable[..., argparse.ArgumentParser]) -> None:
+    simulate = command("simulate", _simulate, "Simulate a cohort with known truth", progress=True)
+    simulate.add_argument("output", type=Path, metavar="OUTDIR")
+    simulate.add_argument("--patients", type=int, required=True)
+    simulate.add_argument("--controls", type=int, required=True)
+    simulate.add_argument("--seed", type=int, required=True)
+    simulate.add_argument("--effect", choices=["none", "sublentiform", "ventricles", "both"], default="both")
+    simulate.add_argument("--pattern", choices=["fine", "coarse", "spatial"], default="fine")
+    simulate.add_argument("--strength", type=float, default=1.0)
+    simulate.add_argument("--jobs", type=int, default=1)
+
+    cohort = command("cohort", _cohort, "The same for every patient of a manifest", progress=True, output="table or folder")
+    cohort.add_argument("what", choices=["features", "analyze"])
+    cohort.add_argument("manifest", type=Path)
+    cohort.add_argument("--bundle", type=Path)
+    _machines(cohort)
+
+    train = command("train", _train, "Train a model bundle from a manifest", progress=True, output="bundle folder")
+    evaluate = command("evaluate", _evaluate, "Nested cross-validation of models", progress=True, output="folder")
+    for sub in (train, evaluate):
+        sub.add_argument("manifest", type=Path)
+        sub.add_argument("--region", choices=["ventricles", "sublentiform"], required=True)
+        sub.add_argument("--settings", type=Path, help="JSON file of training settings")
+        sub.add_argument("--seed", type=int, default=0)
+        sub.add_argument("--allow-random-backbone", action="store_true")
+        sub.add_argument("--backbone-weights", type=Path, help="file of backbone weights (ImageNet or pre-trained)")
+        _machines(sub)
+    train.add_argument("--model", required=True)
+    evaluate.add_argument("--models", required=True, help="comma-separated model names")
+    evaluate.add_argument("--permute-labels", action="store_true", help="shuffle labels between patients")
+
+
+def _machines(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("--jobs", type=int, default=1, help="processes on this machine")
+    sub.add_argument("--scheduler", help="address of a dask scheduler")
+    sub.add_argument("--resume", action="store_true", help="go on where an interrupted run stopped")
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
