@@ -1,0 +1,1 @@
+"""Networks of the protocol (needs torch): backbones, ASPP, RadFusion head, export to ONNX."""

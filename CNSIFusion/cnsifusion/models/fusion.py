@@ -1,0 +1,166 @@
+"""ASPP and the RadFusion head, for several independent models ("heads") on one shared map.
+
+All heads of an ensemble, or all inner folds of a cross-validation, run as one module whose parameters carry a leading
+head axis. Nothing is shared between heads and there is no batch statistic, so training them side by side gives the
+same as one after the other. ASPP: Chen et al., Rethinking Atrous Convolution, 2017 (here depthwise-separable).
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+from torch.nn import functional as F  # noqa: N812  (torch's own convention)
+
+from cnsifusion.models.settings import ModelSettings
+
+
+class FusionHead(nn.Module):
+    """Pooled maps (n, H, P) and standardised features (n, F) to log-odds (n, H).
+
+    Parameter names and shapes are a file format: bundles.head reads them from ``head.onnx``.
+    """
+
+    def __init__(self, heads: int, features: int, pooled: int, embedding: int, hidden: int, clip: float) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(heads, 1, features), requires_grad=False)
+        self.shift = nn.Parameter(torch.zeros(heads, 1, features), requires_grad=False)
+        self.limit = nn.Parameter(torch.tensor(float(clip)), requires_grad=False)
+        self.embed_weight = _uniform(heads, features, embedding, fan_in=features)
+        self.embed_bias = nn.Parameter(torch.zeros(heads, 1, embedding))
+        self.hidden_pooled = _uniform(heads, pooled, hidden, fan_in=pooled + embedding)
+        self.hidden_embed = _uniform(heads, embedding, hidden, fan_in=pooled + embedding)
+        self.hidden_bias = nn.Parameter(torch.zeros(heads, 1, hidden))
+        self.out_weight = _uniform(heads, hidden, 1, fan_in=hidden)
+        self.out_bias = nn.Parameter(torch.zeros(heads, 1, 1))
+
+    def before_hidden(self, pooled: torch.Tensor, features: torch.Tensor) -> torch.Tensor:
+        """Input (n, H, 1, D) of the hidden ReLU."""
+        x = features[:, None, None, :] * self.scale + self.shift
+        x = torch.minimum(torch.maximum(x, -self.limit), self.limit)
+        embedded = F.relu(torch.matmul(x, self.embed_weight) + self.embed_bias)
+        seen = torch.matmul(pooled[:, :, None, :], self.hidden_pooled)
+        return seen + torch.matmul(embedded, self.hidden_embed) + self.hidden_bias
+
+    def logit(self, before_hidden: torch.Tensor) -> torch.Tensor:
+        """Log-odds (n, H) from ``before_hidden``."""
+        out = torch.matmul(F.relu(before_hidden), self.out_weight) + self.out_bias
+        return out.squeeze(3).squeeze(2)
+
+    def pooled_gradient(self, before_hidden: torch.Tensor) -> torch.Tensor:
+        """d(logit)/d(pooled), (n, H, P), written as forward operations."""
+        active = (before_hidden > 0).to(before_hidden.dtype)
+        gate = active * self.out_weight.transpose(1, 2)
+        return torch.matmul(gate, self.hidden_pooled.transpose(1, 2)).squeeze(2)
+
+    def forward(self, pooled: torch.Tensor, features: torch.Tensor) -> torch.Tensor:
+        """See the class."""
+        return self.logit(self.before_hidden(pooled, features))
+
+
+class MapReader(nn.Module):
+    """Maps (n, C, h, w) to activations (n, H * P, h, w): ASPP with image pooling, or a plain 1x1 adapter.
+
+    ``map_mean`` and ``map_scale`` (H, C) standardise the map per head; they come from that head's training patients.
+    """
+
+    def __init__(self, settings: ModelSettings, heads: int) -> None:
+        super().__init__()
+        width = settings.width if settings.aspp else settings.pooled
+        self.heads, self.rates = heads, settings.rates if settings.aspp else ()
+        self.channels = heads * width
+        self.register_buffer("map_mean", torch.zeros(heads, settings.map_channels))
+        self.register_buffer("map_scale", torch.ones(heads, settings.map_channels))
+        self.reduce_weight = _uniform(heads, width, settings.map_channels, fan_in=settings.map_channels)
+        self.reduce_bias = nn.Parameter(torch.zeros(heads, width))
+        if settings.aspp:
+            branches, out = len(self.rates) + 2, settings.pooled
+            self.atrous = nn.ParameterList(_uniform(heads * width, 1, 3, 3, fan_in=9) for _ in self.rates)
+            self.mix = nn.ParameterList(
+                _uniform(heads * out, width, 1, 1, fan_in=width * branches) for _ in range(branches)
+            )
+            self.mix_bias = nn.Parameter(torch.zeros(heads * out))
+
+    def forward(self, maps: torch.Tensor) -> torch.Tensor:
+        """See the class."""
+        weight, bias = self._reduce()
+        reduced = F.relu(F.conv2d(maps, weight, bias))
+        if not self.rates:
+            return reduced
+        views = [reduced]
+        views += [
+            F.relu(F.conv2d(reduced, w, padding=r, dilation=r, groups=w.shape[0]))
+            for r, w in zip(self.rates, self.atrous)
+        ]
+        views.append(reduced.mean(dim=(2, 3), keepdim=True))
+        mixed = [F.conv2d(view, w, groups=self.heads) for view, w in zip(views, self.mix)]
+        total = mixed[0]
+        for part in mixed[1:]:
+            total = total + part
+        return F.relu(total + self.mix_bias[None, :, None, None])
+
+    def _reduce(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """The 1x1 reduction with the map's standardisation folded in."""
+        scaled = self.reduce_weight * self.map_scale[:, None, :]
+        bias = self.reduce_bias - (scaled * self.map_mean[:, None, :]).sum(dim=2)
+        return scaled.reshape(self.channels, -1, 1, 1), bias.reshape(self.channels)
+
+
+class RadFusion(nn.Module):
+    """Maps, region weights and features to log-odds, pooled maps and class activation maps.
+
+    ``maps`` (n, C, h, w); ``weights`` (n, 1, h, w) sum to 1 per instance and say which cells are pooled; ``features``
+    (n, F) standardised (one constant zero where the model has no radiomics).
+    """
+
+    def __init__(self, settings: ModelSettings, heads: int, features: int) -> None:
+        super().__init__()
+        self.heads, self.pooled = heads, settings.pooled
+        self.reader = MapReader(settings, heads)
+        self.head = FusionHead(
+            heads, features, settings.pooled, settings.embedding, settings.hidden, settings.clip
+        )
+
+    def forward(self, maps: torch.Tensor, weights: torch.Tensor, features: torch.Tensor) -> torch.Tensor:
+        """Log-odds (n, H)."""
+        return self.head(self.pool(self.reader(maps), weights), features)
+
+    def pool(self, activations: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+        """Pooled activations (n, H, P)."""
+        pooled = (activations * weights).sum(dim=(2, 3))
+        return pooled.reshape(-1, self.heads, self.pooled)
+
+    def explain(
+        self, maps: torch.Tensor, weights: torch.Tensor, features: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Log-odds (n, H), pooled (n, H, P) and map (n, h, w).
+
+        The map is sum_c A_c * d(logit)/d(A_c) times the number of cells, averaged over heads: Grad-CAM's weighting
+        (Selvaraju et al., ICCV 2017) without its final ReLU for global pooling, HiResCAM (Draelos and Carin, 2020) for
+        pooling over the region. It is signed: positive cells speak for infection.
+        """
+        activations = self.reader(maps)
+        pooled = self.pool(activations, weights)
+        before = self.head.before_hidden(pooled, features)
+        gradient = self.head.pooled_gradient(before)
+        cells = int(activations.shape[2]) * int(activations.shape[3])
+        weighted = activations * gradient.reshape(-1, self.heads * self.pooled, 1, 1)
+        cam = (weighted.sum(dim=1, keepdim=True) * weights).squeeze(1) * (cells / self.heads)
+        return self.head.logit(before), pooled, cam
+
+
+def region_weights(patches: torch.Tensor, stride: int, pooling: str) -> torch.Tensor:
+    """Pooling weights (n, 1, h, w) from patches (n, c, H, W): the region's share of each cell, or all cells alike.
+
+    Without a mask channel, or with ``global`` pooling, every cell weighs the same.
+    """
+    if pooling == "global" or patches.shape[1] < 2:
+        share = F.avg_pool2d(patches[:, :1], stride) * 0 + 1
+    else:
+        share = F.avg_pool2d(patches[:, 1:2], stride) + 1e-6
+    return share / share.sum(dim=(2, 3), keepdim=True)
+
+
+def _uniform(*shape: int, fan_in: int) -> nn.Parameter:
+    """He's uniform initialisation (He et al., ICCV 2015)."""
+    bound = (6.0 / fan_in) ** 0.5
+    return nn.Parameter(torch.empty(*shape).uniform_(-bound, bound))
