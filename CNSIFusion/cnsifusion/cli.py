@@ -118,17 +118,19 @@ def _analyze(options: argparse.Namespace, emit: Callable[[dict], None]) -> None:
     from cnsifusion.analysis.worker import done_event
     from cnsifusion.reporting import write_report_beside
 
-    result = Analyzer(write_report_beside).analyze(
-        options.image, options.output, options.rois, options.bundle, emit
-    )
+    result = Analyzer(write_report_beside).analyze(options.image, options.output, options.rois, options.bundle, emit)
     if options.progress == "jsonl":
         emit(done_event(result, options.output))
         return
     score = result.patient
     if sys.stderr.isatty():
         print(file=sys.stderr)
-    print(f"Infection probability: {score.probability:.1%} (range over fold models {score.low:.1%} to {score.high:.1%})")
-    print(f"{score.instances_above} of {score.instances} slices above threshold ({score.threshold:.2f}). {RESEARCH_ONLY}")
+    print(
+        f"Infection probability: {score.probability:.1%} (range over fold models {score.low:.1%} to {score.high:.1%})"
+    )
+    print(
+        f"{score.instances_above} of {score.instances} slices above threshold ({score.threshold:.2f}). {RESEARCH_ONLY}"
+    )
     if result.demonstration:
         print(f"DEMONSTRATION, not meaningful for patients: {result.demonstration_text}")
     for warning in [*result.warnings, *result.out_of_distribution]:
@@ -163,7 +165,9 @@ def _app(options: argparse.Namespace, emit: Callable[[dict], None]) -> None:
     try:
         from cnsifusion.web.app import run
     except ModuleNotFoundError as error:
-        raise BadInput(f"The browser face needs the extra 'web' ({error.name} is missing): pip install '.[web]'.") from error
+        raise BadInput(
+            f"The browser face needs the extra 'web' ({error.name} is missing): pip install '.[web]'."
+        ) from error
     run(options.image, options.port, not options.no_browser)
 
 
@@ -184,7 +188,9 @@ def _training():
     try:
         from cnsifusion.training import commands
     except ModuleNotFoundError as error:
-        raise BadInput(f"This command needs the extra 'train' ({error.name} is missing): pip install '.[train]'.") from error
+        raise BadInput(
+            f"This command needs the extra 'train' ({error.name} is missing): pip install '.[train]'."
+        ) from error
     return commands
 
 
@@ -213,11 +219,15 @@ def _bundle(options: argparse.Namespace, emit: Callable[[dict], None]) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="cnsifusion", description=f"Infection probability from an axial T2 brain MRI. {RESEARCH_ONLY}")
+    parser = argparse.ArgumentParser(
+        prog="cnsifusion", description=f"Infection probability from an axial T2 brain MRI. {RESEARCH_ONLY}"
+    )
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    def command(name: str, run: Callable, text: str, *, progress: bool = False, output: str = "") -> argparse.ArgumentParser:
+    def command(
+        name: str, run: Callable, text: str, *, progress: bool = False, output: str = ""
+    ) -> argparse.ArgumentParser:
         sub = commands.add_parser(name, help=text, description=f"{text}. {RESEARCH_ONLY}")
         sub.set_defaults(run=run)
         if output:
@@ -241,7 +251,9 @@ def _parser() -> argparse.ArgumentParser:
     features.add_argument("--engine", choices=["native", "pyradiomics"], default="native")
     features.add_argument("--settings", type=Path, help="JSON file of radiomics settings")
 
-    analyze = command("analyze", _analyze, "Infection probability of one patient", progress=True, output="result folder")
+    analyze = command(
+        "analyze", _analyze, "Infection probability of one patient", progress=True, output="result folder"
+    )
     analyze.add_argument("image", **image)
     analyze.add_argument("--rois", type=Path, help="region file; proposed when absent")
     analyze.add_argument("--bundle", type=Path, help="model bundle; the demonstration bundle when absent")
@@ -282,7 +294,9 @@ def _cohort_words(command: Callable[..., argparse.ArgumentParser]) -> None:
     simulate.add_argument("--strength", type=float, default=1.0)
     simulate.add_argument("--jobs", type=int, default=1)
 
-    cohort = command("cohort", _cohort, "The same for every patient of a manifest", progress=True, output="table or folder")
+    cohort = command(
+        "cohort", _cohort, "The same for every patient of a manifest", progress=True, output="table or folder"
+    )
     cohort.add_argument("what", choices=["features", "analyze"])
     cohort.add_argument("manifest", type=Path)
     cohort.add_argument("--bundle", type=Path)

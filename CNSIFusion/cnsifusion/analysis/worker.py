@@ -44,7 +44,7 @@ def answer(line: str, emit: Emit, analyzer: Analyzer) -> None:
         tagged({"event": "error", "exit_code": error.exit_code, "message": str(error)})
     except MemoryError:
         tagged(memory_event())
-    except Exception:  # noqa: BLE001  (the worker must outlive a fault of one request; the log has the trace)
+    except Exception:
         logging.getLogger(__name__).exception("request failed")
         tagged({"event": "error", "exit_code": 1, "message": "The analysis failed unexpectedly; the log says more."})
 
