@@ -1,0 +1,288 @@
+"""Features of regions: filter, discretise, count, summarise; one row per region."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+
+from cnsifusion.errors import BadInput
+from cnsifusion.imaging.volume import Volume
+from cnsifusion.radiomics import emphasis, firstorder, glcm, log, matrices, ngtdm, shape
+from cnsifusion.radiomics.counts import Sparse, mean_over
+from cnsifusion.radiomics.discretise import grey_levels
+from cnsifusion.radiomics.settings import ENGINE, ENGINE_VERSION, TEXTURE_CLASSES, RadiomicsSettings
+from cnsifusion.radiomics.table import FeatureTable
+from cnsifusion.radiomics.voxels import RegionMask, Voxels, offsets
+
+#: Levels held at once (images times voxels): small regions go through in one piece, a whole brain image by image.
+_BATCH = 2_000_000
+
+_TEXTURE_NAMES = {
+    "glcm": glcm.NAMES,
+    **{kind: tuple(names.values()) for kind, names in emphasis.NAMES.items()},
+    "ngtdm": ngtdm.NAMES,
+}
+
+#: Why a value of a class can still be missing in a region that passed the checks.
+_CLASS_REASONS = {
+    "glcm": "no two voxels of the region are neighbours at the set distances",
+    "glrlm": "no line through the region holds two of its voxels",
+    "firstorder": "no voxel lies between the 10th and the 90th percentile",
+    "shape": "the region is too thin for this measure",
+    "shape2D": "the region is too thin for this measure",
+}
+
+
+@dataclass(frozen=True)
+class _Job:
+    """One call's geometry and settings; everything is indexed by image and by region."""
+
+    voxels: Voxels
+    settings: RadiomicsSettings
+    spacing: tuple[float, float, float]
+
+    @property
+    def regions(self) -> int:
+        return len(self.voxels.sizes)
+
+
+def feature_names(settings: RadiomicsSettings) -> tuple[str, ...]:
+    """All columns of a table made with ``settings``, in order: shape first, then image by image, class by class."""
+    names = []
+    if "shape2D" in settings.feature_classes:
+        names += [f"original_shape2D_{n}" for n in shape.NAMES_2D]
+    first = [n for n in firstorder.NAMES if n != "StandardDeviation" or settings.standard_deviation]
+    by_class = {"firstorder": tuple(first), **_TEXTURE_NAMES}
+    for image in settings.image_names():
+        names += [f"{image}_{c}_{n}" for c, ns in by_class.items() if c in settings.feature_classes for n in ns]
+    return tuple(names)
+
+
+def extract(
+    volume: Volume,
+    regions: Sequence[RegionMask],
+    settings: RadiomicsSettings | None = None,
+    acquired_pixel_mm: float | None = None,
+) -> FeatureTable:
+    """Radiomics of ``regions`` of ``volume``: one row each, in their order.
+
+    ``volume``: prepared voxels [k, j, i]. ``acquired_pixel_mm``: in-plane pixel of the acquired matrix (by default the
+    volume's own record); a LoG whose sigma is smaller is missing, since the scanner did not measure such detail, and
+    an unknown pixel is a warning in the metadata.
+
+    Raises BadInput for masks that do not fit, voxels that are not numbers and widths that do not fit the intensities.
+    """
+    settings = settings or RadiomicsSettings()
+    axes = slice_axis_first(settings)
+    array = _normalised(volume, settings).transpose(axes)
+    spacing = spacing_of(volume, axes)
+    regions = [_turned(region, axes) for region in regions]
+    voxels = Voxels(regions, array.shape, max(settings.distances), settings.force_2d)
+    job = _Job(voxels, settings, spacing)
+    acquired = acquired_pixel_mm or volume.acquisition.acquired_pixel_mm
+
+    names = feature_names(settings)
+    column = {name: n for n, name in enumerate(names)}
+    values = np.full((job.regions, len(names)), np.nan)
+    whole_row = _unusable(voxels, settings.minimum_dimensions)
+    whole_image = unusable_images(array.shape, spacing, settings, acquired)
+    images = [name for name in settings.image_names() if name not in whole_image]
+    batch = max(1, _BATCH // max(1, len(voxels.coords)))
+    for at in range(0, len(images), batch):
+        some = images[at : at + batch]
+        for name, found in _features(job, some, _intensities(array, job, some)).items():
+            values[:, column[name]] = found
+    if "shape2D" in settings.feature_classes:
+        for name, found in _shapes(job).items():
+            values[:, column[name]] = found
+    values[list(whole_row)] = np.nan
+
+    reasons = {}
+    for row, col in np.argwhere(np.isnan(values)).tolist():
+        image, kind, _ = names[col].split("_", 2)
+        why = whole_row.get(row) or whole_image.get(image if "shape" not in kind else "")
+        reasons[row, names[col]] = why or _CLASS_REASONS[kind]
+    described = metadata(settings, acquired, ENGINE, ENGINE_VERSION)
+    return FeatureTable(identification(regions), names, values, reasons, described)
+
+
+def metadata(settings: RadiomicsSettings, acquired: float | None, engine: str, version: str) -> dict:
+    """What a table says of itself: engine, settings, their hash, and warnings."""
+    warnings = []
+    if acquired is None and settings.log_sigmas_mm:
+        warnings.append("The acquired pixel size is unknown: fine LoG scales may show interpolation, not tissue.")
+    return {
+        "engine": engine,
+        "engine_version": version,
+        "settings": settings.to_dict(),
+        "settings_hash": settings.digest(engine, version),
+        "acquired_pixel_mm": acquired,
+        "warnings": warnings,
+    }
+
+
+def identification(regions: Sequence[RegionMask]) -> dict[str, list]:
+    """Identification columns of the regions' rows: the label, then every key any region has."""
+    keys = dict.fromkeys(k for region in regions for k in region.identification)
+    columns = {k: [region.identification.get(k) for region in regions] for k in keys}
+    return {"label": [region.label for region in regions], **columns}
+
+
+def slice_axis_first(settings: RadiomicsSettings) -> tuple[int, int, int]:
+    """Order of an array's axes k, j, i that puts the axis of the 2-D slices first."""
+    return ((0, 1, 2), (1, 0, 2), (2, 0, 1))[settings.force_2d_axis if settings.force_2d else 0]
+
+
+def spacing_of(volume: Volume, axes: tuple[int, int, int]) -> tuple[float, float, float]:
+    """Spacing in mm along array axes ``axes``."""
+    a, b, c = (float(volume.spacing[::-1][n]) for n in axes)
+    return (a, b, c)
+
+
+def _turned(region: RegionMask, axes: tuple[int, int, int]) -> RegionMask:
+    mask = np.asarray(region.mask)
+    turned = mask.transpose(axes) if mask.ndim == 3 else mask
+    return RegionMask(region.label, turned, region.slice_index, region.identification)
+
+
+def _normalised(volume: Volume, settings: RadiomicsSettings) -> np.ndarray:
+    """pyradiomics' normalisation of the whole image: z-score, outliers cut, scale (float32)."""
+    if not settings.normalize:
+        return volume.array
+    array = volume.array.astype(float)
+    z = (array - array.mean()) / array.std(ddof=1)
+    if settings.remove_outliers is not None:
+        z = np.clip(z, -settings.remove_outliers, settings.remove_outliers)
+    return (z * settings.normalize_scale).astype(np.float32)
+
+
+def _unusable(voxels: Voxels, minimum_dimensions: int) -> dict[int, str]:
+    """Rows no feature can be computed for, with the reason."""
+    out = {}
+    for row, (size, extent) in enumerate(zip(voxels.sizes, voxels.extents)):
+        dimensions = int((extent > 1).sum())
+        if size == 0:
+            out[row] = "the region is empty"
+        elif size == 1:
+            out[row] = "the region is a single voxel"
+        elif dimensions < minimum_dimensions:
+            out[row] = f"the region extends in {dimensions} of at least {minimum_dimensions} dimensions"
+    return out
+
+
+def unusable_images(
+    shape: tuple[int, ...], spacing: tuple[float, ...], settings: RadiomicsSettings, acquired: float | None
+) -> dict[str, str]:
+    """Images no feature can be computed from, with the reason."""
+    out = {}
+    for sigma in settings.log_sigmas_mm:
+        plane = slice(1 if settings.log_mode == "2D" else 0, None)
+        if acquired is not None and sigma < acquired:
+            why = f"sigma {sigma:g} mm is below one pixel of the acquired matrix ({acquired:.3g} mm)"
+        elif log.too_small(shape[plane], spacing[plane], sigma):
+            why = f"the image is too small for a LoG of {sigma:g} mm"
+        else:
+            continue
+        out[settings.log_name(sigma)] = why
+    return out
+
+
+def _intensities(array: np.ndarray, job: _Job, images: Sequence[str]) -> np.ndarray:
+    """Intensities (images, N) of the voxels in each image; raises BadInput where one is not a number."""
+    sigma_of = {job.settings.log_name(s): s for s in job.settings.log_sigmas_mm}
+    rows = []
+    for name in images:
+        if name in sigma_of:
+            rows.append(log.log_values(array, job.spacing, sigma_of[name], job.settings.log_mode, job.voxels))
+        else:
+            rows.append(array[tuple(job.voxels.coords.T)])
+        if not np.isfinite(rows[-1]).all():
+            raise BadInput("The image holds voxels that are not numbers in or near a region; export the series again.")
+    return np.stack(rows)
+
+
+def _features(job: _Job, images: Sequence[str], values: np.ndarray) -> dict[str, np.ndarray]:
+    """All intensity features of some images by full name, (regions,) each."""
+    settings, voxels = job.settings, job.voxels
+    levels = np.ones(values.shape, np.intp)
+    for m, image in enumerate(images):
+        width = settings.width_of(image) if settings.bin_count is None else 0.0
+        for start, stop in pairwise(voxels.starts):
+            if stop > start:
+                levels[m, start:stop] = grey_levels(values[m, start:stop], width, settings.bin_count)
+
+    found: dict[str, dict[str, np.ndarray]] = {}
+    if "firstorder" in settings.feature_classes:
+        found["firstorder"] = _first_order(job, values, levels)
+    if set(TEXTURE_CLASSES) & set(settings.feature_classes):
+        found |= _textures(job, levels)
+    by_image = {}
+    for kind, features in found.items():
+        for name, flat in features.items():
+            for m, row in enumerate(flat.reshape(len(images), job.regions)):
+                by_image[f"{images[m]}_{kind}_{name}"] = row
+    return by_image
+
+
+def _first_order(job: _Job, values: np.ndarray, levels: np.ndarray) -> dict[str, np.ndarray]:
+    """First order features, (images * regions,) each."""
+    names = [n for n in firstorder.NAMES if n != "StandardDeviation" or job.settings.standard_deviation]
+    out = {name: np.full((len(values), job.regions), np.nan) for name in names}
+    volume = float(np.prod(job.spacing))
+    for r, (start, stop) in enumerate(pairwise(job.voxels.starts)):
+        if stop > start:
+            part = slice(start, stop)
+            found = firstorder.features(values[:, part], levels[:, part], job.settings.voxel_array_shift, volume)
+            for name in names:
+                out[name][:, r] = found[name]
+    return {name: array.ravel() for name, array in out.items()}
+
+
+def _textures(job: _Job, levels: np.ndarray) -> dict[str, dict[str, np.ndarray]]:
+    """Texture features by class and name, (images * regions,) each."""
+    settings, voxels, classes = job.settings, job.voxels, job.settings.feature_classes
+    count = len(levels) * job.regions
+    steps = offsets(settings.distances, settings.force_2d)
+    near = offsets((1,), settings.force_2d)
+    top = matrices.highest_levels(levels, voxels)
+    out: dict[str, dict[str, np.ndarray]] = {}
+    if {"glcm", "gldm", "ngtdm"} & set(classes):
+        around = matrices.neighbourhood(levels, voxels, steps, settings.gldm_a)
+        if "glcm" in classes:
+            out["glcm"] = glcm.features(around.pairs, top[around.pair_instance], around.pair_instance, count)
+        if "gldm" in classes:
+            out["gldm"] = emphasis.features(matrices.dependence(levels, voxels, around), "gldm")
+        if "ngtdm" in classes:
+            out["ngtdm"] = _tones(*matrices.tone_differences(levels, voxels, around), count)
+    if "glrlm" in classes:
+        matrix, instance = matrices.runs(levels, voxels, near)
+        by_unit = emphasis.features(matrix, "glrlm")
+        out["glrlm"] = {name: mean_over(v, instance, count) for name, v in by_unit.items()}
+    if "glszm" in classes:
+        out["glszm"] = emphasis.features(matrices.zones(levels, voxels, near), "glszm")
+    return out
+
+
+def _tones(table: Sparse, difference: np.ndarray, count: int) -> dict[str, np.ndarray]:
+    out = {name: np.full(count, np.nan) for name in ngtdm.NAMES}
+    edges = np.searchsorted(table.unit, np.arange(count + 1))
+    for unit, (start, stop) in enumerate(pairwise(edges)):
+        if stop > start:
+            found = ngtdm.features(table.i[start:stop].astype(float), table.count[start:stop], difference[start:stop])
+            for name, value in found.items():
+                out[name][unit] = value
+    return out
+
+
+def _shapes(job: _Job) -> dict[str, np.ndarray]:
+    """shape2D of every region that lies in one slice, (regions,) each; NaN for the others."""
+    out = {f"original_shape2D_{n}": np.full(job.regions, np.nan) for n in shape.NAMES_2D}
+    for r, extent in enumerate(job.voxels.extents):
+        if extent[0] == 1:
+            found = shape.features_2d(job.voxels.of(r)[:, 1:], job.spacing[1:])
+            for name, value in found.items():
+                out[f"original_shape2D_{name}"][r] = value
+    return out
