@@ -1,0 +1,344 @@
+"""What the panel says at this moment: the five steps, their words, and each button with the reason why it is disabled.
+
+Both faces draw :class:`PanelView`; neither decides anything of its own.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from slicer import vtkOrientedImageData
+from vtk.util.numpy_support import vtk_to_numpy
+
+from cnsifusion.analysis.result import PatientResult
+from cnsifusion.errors import BadInput, CNSIFusionError
+from cnsifusion.mrml.case import CaseState
+from cnsifusion.mrml.results import resultOf
+from cnsifusion.mrml.segmentation import EDITED_TAG, ORIGIN_TAG, fingerprint, regionsInfo, segmentIdOf, tagValue
+from cnsifusion.mrml.session import ANALYZE, CHECK, PROPOSE, Session
+from cnsifusion.roi.names import PVS_LEFT, PVS_RIGHT, REGIONS, SEGMENTS
+
+IMAGE, REGIONS_STEP, MODEL, ANALYZE_STEP, RESULT = "image", "regions", "model", "analyze", "result"
+TITLES = {IMAGE: "1 Image", REGIONS_STEP: "2 Regions", MODEL: "3 Model", ANALYZE_STEP: "4 Analyze", RESULT: "5 Result"}
+
+RESEARCH_USE = "Research use only. Does not replace lumbar puncture; a low score does not exclude infection."
+CALIBRATION = "Model score, calibrated where {prevalence:.0%} of the patients were infected."
+HEAT_CAPTION = "Heat map: where the network part looked, not where infection is (cell {cell:.1f} mm)."
+
+_VERDICTS = {
+    "ok": ("info", "Suitable: an axial T2 of the head."),
+    "warn": ("warn", "Usable, with warnings:"),
+    "refuse": ("error", "Outside intended use, no score:"),
+}
+
+
+@dataclass(frozen=True)
+class Line:
+    """One sentence and its level: ``info`` | ``warn`` | ``error``."""
+
+    text: str
+    level: str = "info"
+
+
+@dataclass(frozen=True)
+class Action:
+    """A button: its word, whether it can be pressed, and what it does or why it cannot."""
+
+    label: str
+    tooltip: str
+    enabled: bool
+
+
+@dataclass(frozen=True)
+class Step:
+    """One of the five steps. ``state`` is ``todo`` | ``next`` | ``running`` | ``done`` | ``problem``."""
+
+    key: str
+    title: str
+    state: str
+    lines: list[Line]
+
+
+@dataclass(frozen=True)
+class RegionRow:
+    """One of the protocol's regions: what stands of it. ``segmentId`` is "" where it is not drawn."""
+
+    name: str
+    color: tuple[float, float, float]
+    segmentId: str
+    milliliters: float
+    state: str
+
+
+@dataclass(frozen=True)
+class InstanceRow:
+    """One slice of the result. ``position`` is its centre in LPS mm."""
+
+    key: str
+    text: str
+    side: str
+    probability: float
+    aboveThreshold: bool
+    position: tuple[float, float, float]
+
+
+@dataclass(frozen=True)
+class ResultView:
+    """The result in the protocol's words. ``verdict`` is drawn as large as ``probability``."""
+
+    probability: str
+    verdict: str
+    demonstration: bool
+    range: str
+    value: float
+    low: float
+    high: float
+    threshold: float
+    slices: str
+    calibration: str
+    atPretest: str
+    caveat: str
+    heatCaption: str
+    warnings: list[str]
+    instances: list[InstanceRow]
+    notClassified: list[str]
+    contributions: list[tuple[str, float]]
+    stale: str
+
+
+@dataclass(frozen=True)
+class PanelView:
+    """Everything a face draws."""
+
+    steps: dict[str, Step]
+    actions: dict[str, Action]
+    regions: list[RegionRow]
+    progress: dict = field(default_factory=dict)
+    result: ResultView | None = None
+    message: Line | None = None
+
+
+def panelView(session: Session) -> PanelView:
+    """The panel for the session's case as it stands."""
+    case = session.case if session.case is not None and session.case.volume is not None else None
+    rows = _regionRows(case)
+    result = resultOf(case) if case else None
+    bundle = session.bundle()
+    checking = session.job is not None and session.job.kind == CHECK
+    stale = bool(result) and case.analyzedRegions != fingerprint(case.segmentation)
+    states = _states(session, case, rows, bundle, result, stale)
+    lines = {
+        IMAGE: _imageLines(case, checking),
+        REGIONS_STEP: _regionLines(case, rows),
+        MODEL: _modelLines(bundle),
+        ANALYZE_STEP: [],
+        RESULT: _resultLines(result, stale),
+    }
+    return PanelView(
+        steps={key: Step(key, TITLES[key], states[key], lines[key]) for key in TITLES},
+        actions=_actions(session, case, rows, bundle, result),
+        regions=rows,
+        progress=dict(session.job.progress) if session.job else {},
+        result=_resultView(case, result, stale) if result else None,
+        message=Line(case.message["text"], case.message["level"]) if case and case.message else None,
+    )
+
+
+def _states(session: Session, case, rows: list[RegionRow], bundle, result, stale: bool) -> dict[str, str]:
+    verdict = case.check.get("verdict") if case else None
+    running = session.job.kind if session.job else None
+    done = {
+        IMAGE: case is not None and verdict != "refuse",
+        REGIONS_STEP: _regionReady(rows, bundle),
+        MODEL: bundle is not None and not isinstance(bundle, CNSIFusionError),
+        ANALYZE_STEP: result is not None and not stale,
+        RESULT: False,
+    }
+    states = {key: "done" if value else "todo" for key, value in done.items()}
+    if verdict == "refuse":
+        states[IMAGE] = "problem"
+    if isinstance(bundle, CNSIFusionError):
+        states[MODEL] = "problem"
+    if running:
+        states[{CHECK: IMAGE, PROPOSE: REGIONS_STEP, ANALYZE: ANALYZE_STEP}[running]] = "running"
+    first = next((key for key in TITLES if not done[key]), None)
+    if first and states[first] == "todo" and not session.busy:
+        states[first] = "done" if first == RESULT else "next"
+    return states
+
+
+def _imageLines(case: CaseState | None, checking: bool = False) -> list[Line]:
+    if case is None:
+        return [Line("Choose the axial T2 series of the head.")]
+    image, spacing = case.volume.GetImageData(), case.volume.GetSpacing()
+    size = " x ".join(str(n) for n in image.GetDimensions())
+    lines = [Line(f"{size} voxels of {' x '.join(f'{s:.2f}' for s in spacing)} mm")]
+    level, text = _VERDICTS[case.check.get("verdict", "ok")]
+    lines.append(Line("Checking the contrast…") if checking else Line(text, level))
+    order = {"refuse": 0, "warn": 1}
+    findings = [f for f in case.check.get("findings", []) if f["level"] in order]
+    for finding in sorted(findings, key=lambda f: order[f["level"]]):
+        lines.append(Line(finding["text"], "error" if finding["level"] == "refuse" else "warn"))
+    return lines
+
+
+def _regionLines(case: CaseState | None, rows: list[RegionRow]) -> list[Line]:
+    if case is None or case.segmentation is None:
+        return [Line("Propose the regions, then look at them and correct them.")]
+    withheld, notes = regionsInfo(case.segmentation)
+    drawn = {row.name for row in rows if row.milliliters > 0}
+    lines = [Line(f"{name}: {why}", "warn") for name, why in withheld.items() if name not in drawn]
+    return lines + [Line(note) for note in notes]
+
+
+def _modelLines(bundle) -> list[Line]:
+    if bundle is None:
+        return [Line("Reading the model…")]
+    if isinstance(bundle, CNSIFusionError):
+        return [Line(str(bundle), "error")]
+    cohort = bundle.cohort
+    lines = [
+        Line(f"{bundle.name}: {bundle.architecture.model}, region {bundle.region}"),
+        Line(f"Trained on {cohort.infected} infected and {cohort.controls} controls ({cohort.kind_of_controls})."),
+    ]
+    return [Line(f"DEMONSTRATION. {bundle.demonstration_text}", "warn"), *lines] if bundle.demonstration else lines
+
+
+def _resultLines(result: PatientResult | None, stale: bool) -> list[Line]:
+    if result is None:
+        return [Line("No result yet.")]
+    return [Line(_STALE, "warn")] if stale else []
+
+
+_STALE = "The regions changed since this result: analyze again."
+
+
+def _actions(session: Session, case, rows: list[RegionRow], bundle, result) -> dict[str, Action]:
+    busy = "" if not session.busy else "Wait for the running job or cancel it."
+    noImage = "" if case else "Choose the axial T2 image first."
+    refused = ""
+    if case and case.check.get("verdict") == "refuse":
+        refused = "The image is outside intended use: " + _imageLines(case)[2].text
+    noBundle = str(bundle) if isinstance(bundle, CNSIFusionError) else "" if bundle else "The model is being read."
+    noResult = "" if result else "There is no result yet: analyze first."
+    noReport = "" if session.reportFile() else "Analyze again to make the report anew."
+    noHeat = "" if case and case.heatMap else "There is no heat map: analyze first."
+    incomplete = "" if noBundle or not rows or not any(r.segmentId for r in rows) else _missing(rows, bundle)
+    table = {
+        "open": ("Open image…", "Choose the axial T2: NIfTI, NRRD, MetaImage or a DICOM folder.", [busy]),
+        "propose": ("Propose regions", "Find the regions automatically (a few seconds).", [noImage, refused, busy]),
+        "import": ("Bring in a file…", "Regions from .seg.nrrd, a labelmap or DICOM SEG.", [noImage, busy]),
+        "edit": ("Correct", "Grow, erase or draw in the slice views.", [noImage, busy]),
+        "bundle": ("Choose model…", "A model bundle's folder.", [noImage, busy]),
+        "analyze": (
+            "Analyze",
+            "Compute the infection probability from the regions shown.",
+            [noImage, refused, noBundle, incomplete, busy],
+        ),
+        "cancel": ("Cancel", "Stop the running job.", ["" if session.busy else "Nothing is running."]),
+        "report": ("Report…", "Open the report of the last analysis.", [noResult, noReport]),
+        "heat": ("Heat map", "Show where the network part looked.", [noHeat]),
+    }
+    actions = {}
+    for key, (label, tooltip, obstacles) in table.items():
+        reason = next((o for o in obstacles if o), "")
+        actions[key] = Action(label, reason or tooltip, not reason)
+    return actions
+
+
+def _needed(bundle) -> tuple[str, ...]:
+    return REGIONS[bundle.region]
+
+
+def _regionReady(rows: list[RegionRow], bundle) -> bool:
+    if bundle is None or isinstance(bundle, CNSIFusionError):
+        return any(row.milliliters > 0 for row in rows)
+    return not _missing(rows, bundle) and any(row.milliliters > 0 for row in rows)
+
+
+def _missing(rows: list[RegionRow], bundle) -> str:
+    """Why the model cannot run on these regions: none of those it looks at is drawn."""
+    needed = [row for row in rows if row.name in _needed(bundle)]
+    if any(row.milliliters > 0 for row in needed):
+        return ""
+    names = " and ".join(row.name for row in needed)
+    return f"The model looks at {names}, and none of it is drawn: propose or draw it."
+
+
+def _regionRows(case: CaseState | None) -> list[RegionRow]:
+    rows = []
+    node = case.segmentation if case else None
+    for name, known in SEGMENTS.items():
+        segmentId = segmentIdOf(node, name) if node else ""
+        ml, state = 0.0, "not drawn"
+        if segmentId:
+            segment = node.GetSegmentation().GetSegment(segmentId)
+            ml = _milliliters(node, segmentId)
+            state = tagValue(segment, ORIGIN_TAG) or "manual"
+            if tagValue(segment, EDITED_TAG):
+                state = "edited"
+            if not ml:
+                state = "none found" if name in (PVS_LEFT, PVS_RIGHT) else "empty"
+        rows.append(RegionRow(name, known.color, segmentId, ml, state))
+    return rows
+
+
+def _milliliters(node, segmentId: str) -> float:
+    image = vtkOrientedImageData()
+    if not node.GetBinaryLabelmapRepresentation(segmentId, image) or image.GetExtent()[1] < image.GetExtent()[0]:
+        return 0.0
+    voxels = int((vtk_to_numpy(image.GetPointData().GetScalars()) > 0).sum())
+    x, y, z = image.GetSpacing()
+    return voxels * x * y * z / 1000
+
+
+def _resultView(case: CaseState, result: PatientResult, stale: bool) -> ResultView:
+    score = result.patient
+    slices = f"{score.instances_above} of {score.instances} slices above threshold"
+    return ResultView(
+        probability=f"{score.probability:.0%}",
+        verdict=result.verdict,
+        demonstration=result.demonstration,
+        range=f"Range over fold models: {score.low:.0%} to {score.high:.0%}",
+        value=score.probability,
+        low=score.low,
+        high=score.high,
+        threshold=score.threshold,
+        slices=slices,
+        calibration=CALIBRATION.format(prevalence=score.training_prevalence),
+        atPretest=atPretest(result, case.pretest),
+        caveat=RESEARCH_USE,
+        heatCaption=HEAT_CAPTION.format(cell=result.heatmap.cell_mm) if result.heatmap else "",
+        warnings=[*result.warnings, *result.out_of_distribution],
+        instances=[
+            InstanceRow(
+                i.key,
+                _place(i.part, i.side, i.slice_index),
+                i.side,
+                i.probability,
+                i.above_threshold,
+                i.position_mm,
+            )
+            for i in result.instances
+        ],
+        notClassified=[
+            f"{_place(n['part'], n['side'], n['slice_index'])}: {n['reason']}" for n in result.not_classified
+        ],
+        contributions=[(c.name, c.log_odds) for c in sorted(result.contributions, key=lambda c: -abs(c.log_odds))],
+        stale=_STALE if stale else "",
+    )
+
+
+def _place(part: str, side: str, index: int | None) -> str:
+    where = "all slices" if index is None else f"slice {index + 1}"
+    return f"{part}, {where}" if side == "none" else f"{part} {side}, {where}"
+
+
+def atPretest(result: PatientResult, pretest: float | None) -> str:
+    """The sentence for this setting's pre-test probability; what to do where none or an impossible one is given."""
+    if pretest is None:
+        return "Give the pre-test probability of your setting to see what the score means there."
+    try:
+        return f"With a pre-test probability of {pretest:.0%} it would be {result.patient.at_prevalence(pretest):.0%}."
+    except BadInput as error:
+        return str(error)

@@ -1,0 +1,330 @@
+"""Regions in a segmentation node and back: the protocol's names, codes, colours and provenance on every segment."""
+
+from __future__ import annotations
+
+import json
+import zlib
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import vtk
+from scipy import ndimage
+from slicer import (
+    vtkMRMLTransformNode,
+    vtkOrientedImageData,
+    vtkOrientedImageDataResample,
+    vtkSegment,
+    vtkSegmentationConverter,
+)
+from vtk.util.numpy_support import numpy_to_vtk, vtk_to_numpy
+
+from cnsifusion import __version__
+from cnsifusion.errors import BadInput
+from cnsifusion.mrml.volumes import NodeGeometry, volumeFromNode, worldMatrix
+from cnsifusion.roi.names import PART_CODES, PARTS, SEGMENTS, VENTRICLES, Code, SegmentName
+from cnsifusion.roi.region_io import read_regions
+from cnsifusion.roi.regions import Focus, Plane, RegionSet
+
+ORIGIN_TAG, EDITED_TAG = "CNSIFusion.Origin", "CNSIFusion.Edited"
+ALGORITHM_TYPE_TAG, ALGORITHM_NAME_TAG = "DICOM.SegmentAlgorithmType", "DICOM.SegmentAlgorithmName"
+#: Attribute of the segmentation node: what a RegionSet knows beside its masks, as JSON.
+_DETAILS_ATTRIBUTE = "CNSIFusion.RegionDetails"
+_ALGORITHM_TYPES = {"automatic": "AUTOMATIC", "semiautomatic": "SEMIAUTOMATIC", "manual": "MANUAL"}
+_PART_PREFIX = f"{VENTRICLES}: "
+_LABELMAP = vtkSegmentationConverter.GetSegmentationBinaryLabelmapRepresentationName()
+
+
+def addSegmentationNode(scene, volumeNode):
+    """A new segmentation node on the volume's grid, under the same parent transform, without segments."""
+    node = scene.AddNewNodeByClass("vtkMRMLSegmentationNode", f"{volumeNode.GetName()} regions")
+    node.CreateDefaultDisplayNodes()
+    node.SetReferenceImageGeometryParameterFromVolumeNode(volumeNode)
+    node.SetAndObserveTransformNodeID(volumeNode.GetTransformNodeID())
+    node.GetDisplayNode().SetOpacity2DFill(0.25)
+    return node
+
+
+def showRegions(regions: RegionSet, segmentationNode, volumeNode) -> None:
+    """Put the regions into the node, replacing segments of the same protocol names (others stay).
+
+    Raises BadInput when the regions are not on the volume's grid.
+    """
+    geometry = NodeGeometry(volumeNode)
+    if not regions.grid.is_close(geometry.grid):
+        raise BadInput("The regions belong to another image: their grid differs from the chosen volume's.")
+    wasModifying = segmentationNode.StartModify()
+    try:
+        _removeParts(segmentationNode)
+        for name in SEGMENTS:
+            if name in regions.masks:
+                _showRegion(regions, name, segmentationNode, volumeNode, geometry)
+        _showParts(regions, segmentationNode, volumeNode, geometry)
+        segmentationNode.SetAttribute(_DETAILS_ATTRIBUTE, json.dumps(_details(regions)))
+    finally:
+        segmentationNode.EndModify(wasModifying)
+
+
+def regionsFromNode(segmentationNode, volumeNode) -> RegionSet:
+    """The protocol's regions of a segmentation on the volume's canonical grid.
+
+    Segments drawn on another grid or under another (linear) transform are resampled to the nearest voxel. Empty
+    segments count as not drawn. Raises BadInput for a non-linear transform.
+    """
+    geometry = NodeGeometry(volumeNode)
+    regions = _regionsFromDetails(segmentationNode, geometry)
+    segmentation = segmentationNode.GetSegmentation()
+    parts = np.zeros(geometry.grid.shape, np.uint8)
+    for segmentId in segmentation.GetSegmentIDs():
+        segment = segmentation.GetSegment(segmentId)
+        name, part = segment.GetName(), _partOf(segment.GetName())
+        if name not in SEGMENTS and part is None:
+            continue
+        mask = segmentMask(segmentationNode, segmentId, volumeNode, geometry)
+        if not mask.any():
+            continue
+        if part is not None:
+            parts[mask] = part
+            continue
+        regions.masks[name] = mask
+        regions.origin[name] = tagValue(segment, ORIGIN_TAG) or "manual"
+        if tagValue(segment, EDITED_TAG):
+            regions.edited.add(name)
+    if VENTRICLES in regions.masks and parts.any():
+        regions.parts = _fittedParts(parts, regions.masks[VENTRICLES])
+    regions.withheld = {name: why for name, why in regions.withheld.items() if name not in regions.masks}
+    return regions
+
+
+def segmentMask(segmentationNode, segmentId: str, volumeNode, geometry: NodeGeometry | None = None) -> np.ndarray:
+    """One segment as a bool array [k, j, i] on the volume's canonical grid."""
+    geometry = geometry or NodeGeometry(volumeNode)
+    array = np.zeros(geometry.nodeShape, bool)
+    image = vtkOrientedImageData()
+    if segmentationNode.GetBinaryLabelmapRepresentation(segmentId, image):
+        image = _onVolumeGrid(image, segmentationNode, volumeNode)
+        i0, i1, j0, j1, k0, k1 = image.GetExtent()
+        if i1 >= i0 and j1 >= j0 and k1 >= k0:
+            values = vtk_to_numpy(image.GetPointData().GetScalars()).reshape(image.GetDimensions()[::-1]) > 0
+            _paste(array, values, (k0, j0, i0))
+    return geometry.toCanonical(array)
+
+
+def assignSegment(segmentationNode, segmentId: str, name: str) -> None:
+    """Give an existing segment one of the protocol's names, with its codes, colour and provenance "imported".
+
+    Raises BadInput for an unknown name or one that another segment has already.
+    """
+    if name not in SEGMENTS:
+        raise BadInput(f"“{name}” is not one of the protocol's regions ({', '.join(SEGMENTS)}).")
+    other = segmentIdOf(segmentationNode, name)
+    if other and other != segmentId:
+        raise BadInput(f"There is a segment “{name}” already; remove or rename that one first.")
+    segment = segmentationNode.GetSegmentation().GetSegment(segmentId)
+    _dress(segment, SEGMENTS[name])
+    if not tagValue(segment, ORIGIN_TAG):
+        segment.SetTag(ORIGIN_TAG, "imported")
+    segmentationNode.Modified()
+
+
+def importRegions(path: Path, segmentationNode, volumeNode, names: dict | None = None) -> RegionSet:
+    """Bring a region file (.seg.nrrd, NIfTI labelmap, DICOM SEG) into the node.
+
+    ``names`` maps the file's segment names or label values to the protocol's. Returns what was read; errors as
+    :func:`cnsifusion.roi.region_io.read_regions`.
+    """
+    regions = read_regions(path, volumeFromNode(volumeNode), names=names)
+    showRegions(regions, segmentationNode, volumeNode)
+    return regions
+
+
+def ensureSegment(segmentationNode, name: str) -> str:
+    """Id of the protocol's segment, made empty if it does not exist yet."""
+    segmentId = segmentIdOf(segmentationNode, name)
+    if not segmentId:
+        segment = vtkSegment()
+        _dress(segment, SEGMENTS[name])
+        segmentId = segmentationNode.GetSegmentation().GenerateUniqueSegmentID(name)
+        segmentationNode.GetSegmentation().AddSegment(segment, segmentId)
+    return segmentId
+
+
+def segmentIdOf(segmentationNode, name: str) -> str:
+    """Id of the segment with this name, "" where there is none."""
+    return segmentationNode.GetSegmentation().GetSegmentIdBySegmentName(name) or ""
+
+
+def markEdited(segmentationNode, segmentId: str) -> None:
+    """Record that a reader changed this segment with one of our tools."""
+    segment = segmentationNode.GetSegmentation().GetSegment(segmentId)
+    segment.SetTag(EDITED_TAG, "1")
+    if not tagValue(segment, ORIGIN_TAG):
+        segment.SetTag(ORIGIN_TAG, "semiautomatic")
+    segment.SetTag(ALGORITHM_TYPE_TAG, "SEMIAUTOMATIC")
+    segment.SetTag(ALGORITHM_NAME_TAG, f"CNSIFusion {__version__}")
+
+
+def fingerprint(segmentationNode) -> str:
+    """A short text that changes when any protocol segment's voxels change, and survives saving and loading."""
+    total = 0
+    segmentation = segmentationNode.GetSegmentation()
+    for segmentId in segmentation.GetSegmentIDs():
+        name = segmentation.GetSegment(segmentId).GetName()
+        image = vtkOrientedImageData()
+        if name in SEGMENTS and segmentationNode.GetBinaryLabelmapRepresentation(segmentId, image):
+            extent = image.GetExtent()
+            if extent[1] < extent[0]:
+                continue
+            values = vtk_to_numpy(image.GetPointData().GetScalars()).reshape(image.GetDimensions()[::-1])
+            where = np.argwhere(values > 0).astype(np.int32) + np.array(extent[4::-2], np.int32)
+            total = zlib.crc32(where.tobytes(), zlib.crc32(name.encode(), total))
+    return f"{total:08x}"
+
+
+def regionsInfo(segmentationNode) -> tuple[dict[str, str], list[str]]:
+    """Why regions were withheld (sentences by name) and the proposal's notes."""
+    details = json.loads(segmentationNode.GetAttribute(_DETAILS_ATTRIBUTE) or "{}")
+    return details.get("withheld", {}), details.get("notes", [])
+
+
+def tagValue(segment, tag: str) -> str:
+    """A segment's tag, "" where it has none."""
+    value = vtk.reference("")
+    return str(value) if segment.GetTag(tag, value) else ""
+
+
+def orientedImage(array: np.ndarray, extent: tuple[int, ...], volumeNode):
+    """A labelmap (uint8) with ``array`` [k, j, i] at ``extent`` of the volume node's own grid."""
+    image = vtkOrientedImageData()
+    image.SetExtent(*extent)
+    scalars = numpy_to_vtk(array.astype(np.uint8).ravel(), deep=True, array_type=vtk.VTK_UNSIGNED_CHAR)
+    scalars.SetName("ImageScalars")
+    image.GetPointData().SetScalars(scalars)
+    matrix = vtk.vtkMatrix4x4()
+    volumeNode.GetIJKToRASMatrix(matrix)
+    image.SetImageToWorldMatrix(matrix)
+    return image
+
+
+def _showRegion(regions: RegionSet, name: str, segmentationNode, volumeNode, geometry) -> None:
+    segmentId = segmentIdOf(segmentationNode, name)
+    if segmentId:
+        segmentationNode.GetSegmentation().RemoveSegment(segmentId)
+    segment = vtkSegment()
+    _dress(segment, SEGMENTS[name])
+    origin = regions.origin.get(name, "automatic")
+    segment.SetTag(ORIGIN_TAG, origin)
+    if name in regions.edited:
+        segment.SetTag(EDITED_TAG, "1")
+    if origin in _ALGORITHM_TYPES:
+        edited = name in regions.edited and origin == "automatic"
+        segment.SetTag(ALGORITHM_TYPE_TAG, "SEMIAUTOMATIC" if edited else _ALGORITHM_TYPES[origin])
+        segment.SetTag(ALGORITHM_NAME_TAG, f"CNSIFusion {__version__}")
+    _addSegment(segmentationNode, segment, regions.masks[name], volumeNode, geometry)
+
+
+def _showParts(regions: RegionSet, segmentationNode, volumeNode, geometry) -> None:
+    if regions.parts is None:
+        return
+    ventricles = SEGMENTS[VENTRICLES]
+    for value, part in PARTS.items():
+        segment = vtkSegment()
+        code = PART_CODES[part]
+        _dress(segment, SegmentName(_PART_PREFIX + part, "none", ventricles.category, code, ventricles.color))
+        segmentId = _addSegment(segmentationNode, segment, regions.parts == value, volumeNode, geometry)
+        segmentationNode.GetDisplayNode().SetSegmentVisibility(segmentId, False)
+
+
+def _removeParts(segmentationNode) -> None:
+    segmentation = segmentationNode.GetSegmentation()
+    for segmentId in segmentation.GetSegmentIDs():
+        if _partOf(segmentation.GetSegment(segmentId).GetName()) is not None:
+            segmentation.RemoveSegment(segmentId)
+
+
+def _addSegment(segmentationNode, segment, mask: np.ndarray, volumeNode, geometry) -> str:
+    found = ndimage.find_objects(mask.astype(np.uint8))
+    if found and found[0] is not None:  # only the box that is used: undo states copy the labelmaps
+        window = mask[found[0]]
+        origin = tuple(s.start for s in found[0])
+        extent = geometry.extentToNode(origin, window.shape)
+        segment.AddRepresentation(_LABELMAP, orientedImage(geometry.toNode(window), extent, volumeNode))
+    segmentId = segmentationNode.GetSegmentation().GenerateUniqueSegmentID(segment.GetName())
+    segmentationNode.GetSegmentation().AddSegment(segment, segmentId)
+    return segmentId
+
+
+def _dress(segment, name: SegmentName) -> None:
+    segment.SetName(name.name)
+    segment.SetColor(*name.color)
+    modifier = _codeText(name.side_code) if name.side_code else "^^"
+    terms = ["CNSIFusion", _codeText(name.category), _codeText(name.type), modifier, "CNSIFusion", "^^", "^^"]
+    segment.SetTag(segment.GetTerminologyEntryTagName(), "~".join(terms))
+
+
+def _codeText(code: Code) -> str:
+    return f"{code.scheme}^{code.value}^{code.meaning}"
+
+
+def _partOf(name: str) -> int | None:
+    return {_PART_PREFIX + part: value for value, part in PARTS.items()}.get(name)
+
+
+def _fittedParts(parts: np.ndarray, ventricles: np.ndarray) -> np.ndarray:
+    """Part labels cut to the (perhaps edited) ventricles; voxels added since take the nearest part."""
+    fitted = np.zeros_like(parts)
+    box = ndimage.find_objects(((parts > 0) | ventricles).astype(np.uint8))[0]
+    window = parts[box]
+    nearest = ndimage.distance_transform_edt(window == 0, return_distances=False, return_indices=True)
+    fitted[box] = np.where(ventricles[box], window[tuple(nearest)], 0)
+    return fitted
+
+
+def _onVolumeGrid(image, segmentationNode, volumeNode):
+    reference = orientedImage(np.zeros((1, 1, 1)), (0, 0, 0, 0, 0, 0), volumeNode)
+    extent = volumeNode.GetImageData().GetExtent()
+    reference.SetExtent(extent)
+    sameTransform = segmentationNode.GetParentTransformNode() == volumeNode.GetParentTransformNode()
+    if sameTransform and vtkOrientedImageDataResample.DoGeometriesMatchIgnoreOrigin(reference, image):
+        offset = np.array(reference.GetOrigin()) - np.array(image.GetOrigin())
+        if np.abs(offset).max() < 1e-3 * min(reference.GetSpacing()):
+            return image
+    transform = vtk.vtkGeneralTransform()
+    for node in (segmentationNode, volumeNode):
+        worldMatrix(node)  # refuses a non-linear transform
+    vtkMRMLTransformNode.GetTransformBetweenNodes(
+        segmentationNode.GetParentTransformNode(), volumeNode.GetParentTransformNode(), transform
+    )
+    resampled = vtkOrientedImageData()
+    vtkOrientedImageDataResample.ResampleOrientedImageToReferenceOrientedImage(
+        image, reference, resampled, False, False, transform
+    )
+    return resampled
+
+
+def _paste(array: np.ndarray, values: np.ndarray, origin: tuple[int, int, int]) -> None:
+    target, source = [], []
+    for axis, start in enumerate(origin):
+        low, high = max(start, 0), min(start + values.shape[axis], array.shape[axis])
+        if low >= high:
+            return
+        target.append(slice(low, high))
+        source.append(slice(low - start, high - start))
+    array[tuple(target)] = values[tuple(source)]
+
+
+def _details(regions: RegionSet) -> dict:
+    foci = [{**asdict(focus), "voxels": focus.voxels.tolist()} for focus in regions.foci]
+    midplane = asdict(regions.midplane) if regions.midplane else None
+    return {"midplane": midplane, "foci": foci, "withheld": regions.withheld, "notes": regions.notes}
+
+
+def _regionsFromDetails(segmentationNode, geometry: NodeGeometry) -> RegionSet:
+    details = json.loads(segmentationNode.GetAttribute(_DETAILS_ATTRIBUTE) or "{}")
+    regions = RegionSet(geometry.grid, withheld=details.get("withheld", {}), notes=details.get("notes", []))
+    if details.get("midplane"):
+        regions.midplane = Plane(tuple(details["midplane"]["point"]), tuple(details["midplane"]["normal"]))
+    for item in details.get("foci", []):
+        item = {**item, "ijk": tuple(item["ijk"]), "lps": tuple(item["lps"])}
+        regions.foci.append(Focus(**{**item, "voxels": np.array(item["voxels"], int).reshape(-1, 3)}))
+    return regions

@@ -1,0 +1,374 @@
+"""What happens when a reader clicks: the five steps on the scene's cases, the same for every face.
+
+A face makes one Session, calls ``poll()`` from its timer some 20 times a second, binds its buttons to the methods here
+and redraws from :func:`cnsifusion.mrml.panel.panelView` when ``onChange`` is called. Nothing here waits: files are read
+and written in a thread, the engine runs in a child process. Methods raise CNSIFusionError with a sentence for the user.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import SimpleITK as sitk
+from slicer import vtkMRMLScene
+
+from cnsifusion.bundles import BundleSettings, default_bundle_dir, load_bundle
+from cnsifusion.errors import BadInput, CNSIFusionError
+from cnsifusion.imaging import Volume, atomic_path, check_image, read_image
+from cnsifusion.mrml import child
+from cnsifusion.mrml.case import CaseState
+from cnsifusion.mrml.results import showResult
+from cnsifusion.mrml.segmentation import (
+    addSegmentationNode,
+    assignSegment,
+    fingerprint,
+    importRegions,
+    regionsFromNode,
+    showRegions,
+)
+from cnsifusion.mrml.volumes import loadVolume, volumeFromNode
+from cnsifusion.roi.region_io import read_regions, write_regions
+from cnsifusion.roi.regions import RegionSet
+
+CHECK, PROPOSE, ANALYZE = "check", "propose", "analyze"
+_TIME_LIMIT_SECONDS = 1800.0
+
+
+@dataclass
+class Job:
+    """A running job of one case: its kind, its folder and the last progress event of the engine."""
+
+    kind: str
+    case: CaseState
+    folder: Path
+    progress: dict = field(default_factory=dict)
+    cancelled: bool = False
+    analyzedRegions: str = ""
+
+
+class Session:
+    """The clicks of one reader on one scene. ``case`` is the patient in front, None before an image is chosen."""
+
+    def __init__(self, scene, engine: child.Engine | None = None, onChange: Callable[[], None] = lambda: None):
+        self.scene, self.onChange = scene, onChange
+        self.engine = engine or child.Engine()
+        self.case = CaseState.active(scene)
+        self.job: Job | None = None
+        self._afterCheck: Callable[[], None] | None = None
+        self._reports: dict[str, Path] = {}
+        self._root = Path(tempfile.mkdtemp(prefix="cnsifusion-"))
+        self._pool = ThreadPoolExecutor(1, "cnsifusion-files")
+        self._pending: list[tuple[Future, Callable]] = []
+        self._loaded: dict[str, tuple[Path, int]] = {}
+        self._bundles: dict[str, BundleSettings | CNSIFusionError | None] = {}
+        self._observers = [
+            scene.AddObserver(vtkMRMLScene.StartCloseEvent, self._onSceneClose),
+            scene.AddObserver(vtkMRMLScene.EndImportEvent, self._onSceneImport),
+        ]
+
+    # Step 1: image
+
+    def openImage(self, path: str | Path):
+        """Load an image file or DICOM folder and make it the case in front; returns the volume node."""
+        node = loadVolume(self.scene, Path(path))
+        self._loaded[node.GetID()] = (Path(path).resolve(), node.GetImageData().GetMTime())
+        self.chooseVolume(node)
+        return node
+
+    def chooseVolume(self, volumeNode) -> None:
+        """Make the volume's case the one in front, checking the image when it is new; None shows no case."""
+        if self.job is not None and (volumeNode is None or self.job.case.volume is not volumeNode):
+            self.cancel()
+        if volumeNode is None:
+            self.case = None
+        else:
+            volume = volumeFromNode(volumeNode)
+            self.case = CaseState.forVolume(self.scene, volumeNode)
+            self.case.activate()
+            if not self.case.check:
+                self.case.check = check_image(volume).to_dict()
+                if self.case.check["verdict"] != "refuse":
+                    self._start(CHECK, {"command": "check"}, self._onChecked)
+            self.engine.warm()
+        self.onChange()
+
+    # Step 2: regions
+
+    def propose(self) -> None:
+        """Propose regions in the child process; they arrive in the case's segmentation."""
+        if self._waitForCheck(self.propose):
+            return
+        self._start(PROPOSE, {"command": "propose", "out": "rois.seg.nrrd"}, self._onProposed)
+
+    def regions(self) -> RegionSet:
+        """The case's regions as the engine sees them."""
+        case = self._required()
+        if case.segmentation is None:
+            raise BadInput("There are no regions yet; propose them, draw them or bring in a file.")
+        return regionsFromNode(case.segmentation, case.volume)
+
+    def segmentation(self):
+        """The case's segmentation node, made when there is none."""
+        case = self._required()
+        if case.segmentation is None:
+            case.segmentation = addSegmentationNode(self.scene, case.volume)
+        return case.segmentation
+
+    def importRegions(self, path: str | Path, names: dict | None = None) -> None:
+        """Bring in a region file; ``names`` maps its names or values to the protocol's."""
+        case = self._required()
+        regions = importRegions(Path(path), self.segmentation(), case.volume, names)
+        self._say("info", f"Brought in: {', '.join(regions.masks) or 'no region'}.")
+
+    def assignSegment(self, segmentId: str, name: str) -> None:
+        """Give an existing segment of the case's segmentation a protocol name."""
+        assignSegment(self.segmentation(), segmentId, name)
+        self.onChange()
+
+    # Step 3: model
+
+    def bundleFolder(self) -> Path:
+        """The chosen bundle's folder; the demonstration bundle when none was chosen."""
+        chosen = self.case.bundle if self.case else ""
+        return Path(chosen) if chosen else default_bundle_dir()
+
+    def chooseBundle(self, folder: str | Path | None) -> None:
+        """Choose a bundle folder (None: the demonstration bundle). Raises BundleError when it cannot be used."""
+        if folder:
+            load_bundle(folder)
+        self._required().bundle = str(folder) if folder else ""
+        self._bundles.clear()
+        self.onChange()
+
+    def bundle(self) -> BundleSettings | CNSIFusionError | None:
+        """Settings of the chosen bundle, why it cannot be used, or None while it is being read (in a thread)."""
+        folder = self.bundleFolder()
+        key = str(folder)
+        if key not in self._bundles:
+            self._bundles[key] = None
+            self._later(lambda: load_bundle(folder).settings, lambda ready: self._onBundle(key, ready))
+        return self._bundles[key]
+
+    # Step 4: analyze
+
+    def analyze(self) -> None:
+        """Run the analysis in the child process; the result arrives in the case's nodes."""
+        if self._waitForCheck(self.analyze):
+            return
+        case = self._required()
+        request = {"command": "analyze", "out": "analysis", "bundle": str(self.bundleFolder())}
+        regions = self.regions() if case.segmentation is not None else None
+        mark = fingerprint(case.segmentation) if regions is not None else ""
+        self._start(ANALYZE, request, self._onAnalyzed, regions)
+        self.job.analyzedRegions = mark
+
+    def cancel(self) -> None:
+        """Stop the running job; it ends as "cancelled" with a later poll."""
+        if self.job is not None:
+            self.job.cancelled = True
+            self.engine.cancel()
+
+    @property
+    def busy(self) -> bool:
+        """Whether a job runs that the reader asked for (the check of a new image runs by itself)."""
+        return self.job is not None and (self.job.kind != CHECK or self._afterCheck is not None)
+
+    # Step 5: result
+
+    def reportFile(self) -> Path | None:
+        """The report of the case's last analysis in this session, None where there is none."""
+        path = self._reports.get(self.case.node.GetID()) if self.case and self.case.scene else None
+        return path if path and path.exists() else None
+
+    def poll(self) -> None:
+        """Deliver what arrived since the last call."""
+        if self.job is not None or self._pending:
+            time.sleep(0.001)  # inside Slicer the other threads run only while this one lets go of the interpreter
+        self.engine.poll()
+        for entry in [e for e in self._pending if e[0].done()]:
+            self._pending.remove(entry)
+            entry[1](entry[0])
+
+    def close(self) -> None:
+        """Kill what runs and remove the temporary files; the session is unusable afterwards."""
+        for tag in self._observers:
+            self.scene.RemoveObserver(tag)
+        self._abandon()
+        self._pool.shutdown(wait=True, cancel_futures=True)
+        shutil.rmtree(self._root, ignore_errors=True)
+
+    # Inside
+
+    def _required(self) -> CaseState:
+        if self.case is None or self.case.scene is None or self.case.volume is None:
+            raise BadInput("Choose the axial T2 image first.")
+        return self.case
+
+    def _waitForCheck(self, action: Callable[[], None]) -> bool:
+        """Put an action off until the running check of a new image has ended; False when there is none."""
+        if self.job is None or self.job.kind != CHECK or self._afterCheck is not None:
+            return False
+        self._afterCheck = action
+        self.onChange()
+        return True
+
+    def _start(self, kind: str, request: dict, onDone: Callable, regions: RegionSet | None = None) -> None:
+        case = self._required()
+        if self.job is not None:
+            raise BadInput("Another job is running; wait for it or cancel it.")
+        folder = Path(tempfile.mkdtemp(dir=self._root))
+        job = self.job = Job(kind, case, folder, {"name": "Hand over the image", "fraction": 0.0})
+        case.message = {}
+        volume, source = volumeFromNode(case.volume), self._unchangedSource(case.volume)
+
+        def handOver() -> dict:
+            files = {"image": str(source or _writeFast(volume, folder / "image.nrrd"))}
+            if regions is not None:
+                write_regions(regions, folder / "given.seg.nrrd")
+                files["rois"] = str(folder / "given.seg.nrrd")
+            return {**request, **files, "out": str(folder / request.get("out", ""))}
+
+        def submit(ready: Future) -> None:
+            if self.job is not job:
+                return
+            if job.cancelled:
+                self._end(child.End(child.CANCELLED, "Cancelled."))
+            elif error := ready.exception():
+                self._endWithError(error)
+            else:
+                self.engine.submit(ready.result(), self._onProgress, onDone, _TIME_LIMIT_SECONDS)
+
+        self._later(handOver, submit)
+        self.onChange()
+
+    def _later(self, work: Callable, then: Callable[[Future], None]) -> None:
+        self._pending.append((self._pool.submit(work), then))
+
+    def _onProgress(self, event: dict) -> None:
+        self.job.progress = event
+        self.onChange()
+
+    def _onBundle(self, key: str, ready: Future) -> None:
+        error = ready.exception()
+        if error is not None and not isinstance(error, CNSIFusionError):
+            raise error
+        self._bundles[key] = error or ready.result()
+        self.onChange()
+
+    def _onChecked(self, end: child.End) -> None:
+        if end.state == child.DONE and self.job.case.scene is not None:
+            self.job.case.check = end.event["check"]
+        self._end(end)
+
+    def _onProposed(self, end: child.End) -> None:
+        job = self.job
+        if end.state != child.DONE:
+            return self._end(end)
+        volume = volumeFromNode(job.case.volume) if job.case.volume is not None else None
+        return self._readThen(end, lambda: read_regions(job.folder / "rois.seg.nrrd", volume), self._showProposal)
+
+    def _onAnalyzed(self, end: child.End) -> None:
+        if end.state != child.DONE:
+            return self._end(end)
+        folder = Path(end.event["result"]).parent
+
+        job = self.job
+        proposed = not job.analyzedRegions and job.case.volume is not None
+        volume = volumeFromNode(job.case.volume) if proposed else None
+
+        def read() -> tuple[str, Volume | None, RegionSet | None]:
+            heat = folder / "heatmap.nii.gz"
+            text = (folder / "result.json").read_text("utf-8")
+            regions = read_regions(folder / "rois.seg.nrrd", volume) if proposed else None
+            return text, read_image(heat) if heat.exists() else None, regions
+
+        return self._readThen(end, read, self._showAnalysis)
+
+    def _readThen(self, end: child.End, read: Callable, show: Callable) -> None:
+        job = self.job
+
+        def then(ready: Future) -> None:
+            if self.job is not job:
+                return
+            if job.cancelled:
+                self._end(child.End(child.CANCELLED, "Cancelled."))
+            elif job.case.scene is None or job.case.volume is None:
+                self._end(child.End(child.FAILED, "The image was removed while the job ran; its result was dropped."))
+            elif error := ready.exception():
+                self._endWithError(error)
+            else:
+                show(job, ready.result())
+                self._end(end)
+
+        self._later(read, then)
+
+    def _showProposal(self, job: Job, regions: RegionSet) -> None:
+        if job.case.segmentation is None:
+            job.case.segmentation = addSegmentationNode(self.scene, job.case.volume)
+        showRegions(regions, job.case.segmentation, job.case.volume)
+
+    def _showAnalysis(self, job: Job, files: tuple[str, Volume | None, RegionSet | None]) -> None:
+        text, heat, regions = files
+        if regions is not None:
+            self._showProposal(job, regions)
+        showResult(job.case, text, heat)
+        self._reports[job.case.node.GetID()] = job.folder / "analysis" / "report.html"
+        job.case.analyzedRegions = job.analyzedRegions or fingerprint(job.case.segmentation)
+
+    def _endWithError(self, error: BaseException) -> None:
+        expected = isinstance(error, CNSIFusionError)
+        self._end(child.End(child.FAILED, str(error) if expected else f"Unexpected error: {error}"))
+        if not expected:
+            raise error
+
+    def _end(self, end: child.End) -> None:
+        job, self.job = self.job, None
+        following, self._afterCheck = self._afterCheck, None
+        if job.case.scene is not None and end.state != child.DONE:
+            level = "info" if end.state == child.CANCELLED else "error"
+            job.case.message = {"level": level, "text": end.message, "state": end.state}
+        if job.folder not in [report.parents[1] for report in self._reports.values()]:
+            shutil.rmtree(job.folder, ignore_errors=True)
+        self.engine.warm()
+        if following is not None and end.state == child.DONE and not job.cancelled:
+            following()
+        self.onChange()
+
+    def _say(self, level: str, text: str) -> None:
+        self.case.message = {"level": level, "text": text}
+        self.onChange()
+
+    def _unchangedSource(self, volumeNode) -> Path | None:
+        """The file this session read the volume from, while neither its voxels nor its place were changed."""
+        path, loadedAt = self._loaded.get(volumeNode.GetID(), (None, 0))
+        unchanged = volumeNode.GetImageData().GetMTime() == loadedAt and volumeNode.GetParentTransformNode() is None
+        return path if unchanged and path and path.exists() else None
+
+    def _abandon(self) -> None:
+        self.engine.close()
+        self.job = self._afterCheck = None
+        self._pending.clear()
+        self._bundles = {key: known for key, known in self._bundles.items() if known is not None}
+
+    def _onSceneClose(self, *_) -> None:
+        self._abandon()
+        self.case = None
+        self._loaded.clear()
+        self.onChange()
+
+    def _onSceneImport(self, *_) -> None:
+        self.case = CaseState.active(self.scene)
+        self.onChange()
+
+
+def _writeFast(volume: Volume, path: Path) -> Path:
+    """Write without compression: the child reads it once and it is deleted."""
+    with atomic_path(path) as temporary:
+        sitk.WriteImage(volume.to_sitk(), str(temporary), useCompression=False)
+    return path

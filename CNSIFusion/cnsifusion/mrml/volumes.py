@@ -1,0 +1,157 @@
+"""Volume nodes and the engine's volumes: the same voxels, reordered without loss."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import vtk
+from vtk.util.numpy_support import numpy_to_vtk, vtk_to_numpy
+
+from cnsifusion.errors import BadInput
+from cnsifusion.imaging import Volume, read_image, write_volume
+from cnsifusion.imaging.grid import Grid, canonical_axes, reorder
+
+#: RAS <-> LPS: the first two coordinates change sign.
+_RAS_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
+
+#: Attribute with the path an image was read from by :func:`loadVolume`.
+SOURCE_ATTRIBUTE = "CNSIFusion.Source"
+
+
+class NodeGeometry:
+    """How the voxels of a volume node and the engine's canonical array correspond.
+
+    ``grid`` is the canonical grid (LPS, world: a linear parent transform is applied), ``nodeShape`` the node's own
+    [k, j, i] shape. Raises BadInput for a node without voxels, under a non-linear transform, or sheared by its
+    transform.
+    """
+
+    def __init__(self, volumeNode):
+        if volumeNode is None or volumeNode.GetImageData() is None:
+            raise BadInput("The chosen volume holds no image; load it again.")
+        size = tuple(int(n) for n in volumeNode.GetImageData().GetDimensions())
+        ijkToLps = _RAS_LPS @ worldMatrix(volumeNode) @ ijkToRas(volumeNode)
+        spacing = np.linalg.norm(ijkToLps[:3, :3], axis=0)
+        nodeGrid = Grid(
+            size,
+            tuple(float(s) for s in spacing),
+            tuple(float(p) for p in ijkToLps[:3, 3]),
+            tuple(float(d) for d in (ijkToLps[:3, :3] / spacing).ravel()),
+        )
+        self._axes, self._reverse = canonical_axes(nodeGrid)
+        self.nodeShape = size[::-1]
+        _, self.grid = reorder(np.empty(self.nodeShape, np.bool_), nodeGrid)
+
+    def toCanonical(self, array: np.ndarray) -> np.ndarray:
+        """The node's voxels [k, j, i] in the engine's order (a copy)."""
+        byAxis = array.transpose(2, 1, 0).transpose(self._axes)[self._flips]
+        return np.ascontiguousarray(byAxis.transpose(2, 1, 0))
+
+    def toNode(self, array: np.ndarray) -> np.ndarray:
+        """The engine's voxels [k, j, i] in the node's order (a copy); inverse of :meth:`toCanonical`."""
+        byAxis = array.transpose(2, 1, 0)[self._flips].transpose(np.argsort(self._axes))
+        return np.ascontiguousarray(byAxis.transpose(2, 1, 0))
+
+    def extentToNode(self, origin: tuple[int, int, int], shape: tuple[int, int, int]) -> tuple[int, ...]:
+        """VTK extent (i0, i1, j0, j1, k0, k1) on the node of a canonical window (origin and shape ordered k, j, i)."""
+        extent = [0] * 6
+        for axis in range(3):
+            source, low = self._axes[axis], origin[2 - axis]
+            high = low + shape[2 - axis] - 1
+            if self._reverse[axis]:
+                low, high = self.grid.size[axis] - 1 - high, self.grid.size[axis] - 1 - low
+            extent[2 * source : 2 * source + 2] = [low, high]
+        return tuple(extent)
+
+    @property
+    def _flips(self) -> tuple[slice, ...]:
+        return tuple(slice(None, None, -1 if r else 1) for r in self._reverse)
+
+
+def matrixToArray(matrix: vtk.vtkMatrix4x4) -> np.ndarray:
+    """A vtkMatrix4x4 as a 4x4 array."""
+    return np.array([[matrix.GetElement(r, c) for c in range(4)] for r in range(4)])
+
+
+def ijkToRas(node) -> np.ndarray:
+    """4x4 voxel-to-RAS matrix of a volume node, without its parent transform."""
+    matrix = vtk.vtkMatrix4x4()
+    node.GetIJKToRASMatrix(matrix)
+    return matrixToArray(matrix)
+
+
+def worldMatrix(node) -> np.ndarray:
+    """4x4 RAS-to-world matrix of the transforms above a node; BadInput when one of them is not linear."""
+    transform = node.GetParentTransformNode()
+    if transform is None:
+        return np.eye(4)
+    if not transform.IsTransformToWorldLinear():
+        raise BadInput(
+            "The volume or its segmentation is under a non-linear transform; harden the transform "
+            "(Transforms module) or take the volume out of it."
+        )
+    matrix = vtk.vtkMatrix4x4()
+    transform.GetMatrixTransformToWorld(matrix)
+    return matrixToArray(matrix)
+
+
+def voxels(volumeNode) -> np.ndarray:
+    """The node's own voxels [k, j, i] without a copy; BadInput for a colour or vector volume."""
+    image = volumeNode.GetImageData()
+    if image.GetNumberOfScalarComponents() != 1:
+        raise BadInput("The chosen volume has several values per voxel (colour or vector); choose the plain T2 series.")
+    return vtk_to_numpy(image.GetPointData().GetScalars()).reshape(image.GetDimensions()[::-1])
+
+
+def volumeFromNode(volumeNode) -> Volume:
+    """The node's image as the engine sees it: canonical LPS order, float32, world geometry."""
+    geometry = NodeGeometry(volumeNode)
+    return Volume(geometry.toCanonical(voxels(volumeNode)).astype(np.float32), geometry.grid)
+
+
+def addVolumeNode(scene, volume: Volume, name: str):
+    """A new scalar volume node with the volume's voxels, geometry and a window fit for reading."""
+    image = vtk.vtkImageData()
+    image.SetDimensions(volume.grid.size)
+    scalars = numpy_to_vtk(np.ascontiguousarray(volume.array).ravel(), deep=True)
+    scalars.SetName("ImageScalars")
+    image.GetPointData().SetScalars(scalars)
+    node = scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", name)
+    node.SetIJKToRASMatrix(_toVtk(_gridToRas(volume.grid)))
+    node.SetAndObserveImageData(image)
+    node.CreateDefaultDisplayNodes()
+    low, high = np.percentile(volume.array[volume.array > volume.array.min()], (1, 99.8))
+    display = node.GetDisplayNode()
+    display.AutoWindowLevelOff()
+    display.SetWindowLevel(float(max(high - low, 1e-6)), float(high + low) / 2)
+    return node
+
+
+def loadVolume(scene, path: Path):
+    """Read an image file or DICOM folder with the engine's reader into a new volume node (errors: as read_image)."""
+    path = Path(path)
+    volume = read_image(path)
+    node = addVolumeNode(scene, volume, path.name.split(".")[0] or "T2")
+    node.SetAttribute(SOURCE_ATTRIBUTE, str(path.resolve()))
+    return node
+
+
+def exportVolume(volumeNode, path: Path) -> None:
+    """Write the node's image for the child process, as the engine sees it (canonical order, world geometry)."""
+    write_volume(volumeFromNode(volumeNode), path)
+
+
+def _gridToRas(grid: Grid) -> np.ndarray:
+    matrix = np.eye(4)
+    matrix[:3, :3] = grid.matrix * np.array(grid.spacing)
+    matrix[:3, 3] = grid.origin
+    return _RAS_LPS @ matrix
+
+
+def _toVtk(array: np.ndarray) -> vtk.vtkMatrix4x4:
+    matrix = vtk.vtkMatrix4x4()
+    for row in range(4):
+        for column in range(4):
+            matrix.SetElement(row, column, float(array[row, column]))
+    return matrix
