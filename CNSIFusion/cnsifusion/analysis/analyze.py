@@ -30,9 +30,9 @@ from cnsifusion.roi.patches import PatchPlace, PatchSettings, cut_patches
 from cnsifusion.roi.region_io import read_regions, write_regions
 from cnsifusion.roi.statistics import region_statistics
 
-#: Writes the report of a result into the result's folder; returns the file's name. Given by the caller, since
+#: Draws a result with its case and heat map into a folder; returns file names by role. Given by the caller, since
 #: reporting draws results and must not be known here.
-Reporter = Callable[[PatientResult, Case, Path], str]
+Reporter = Callable[[PatientResult, Case, Volume | None, Path], dict[str, str]]
 
 _CACHED_HEADS = 2  # a head with its prepared arrays takes about 150 MB
 
@@ -128,7 +128,7 @@ class Analyzer:
                 write_volume(heat, temporary / names["heatmap"])
             result = replace(result, files=names, provenance={**result.provenance, "regions_sha256": regions_sha256})
             if self._reporter is not None:
-                names["report"] = self._reporter(result, case, temporary)
+                names |= self._reporter(result, case, heat, temporary)
             progress.done()
             result = replace(result, files=names, seconds=dict(progress.seconds))
             result.write(temporary / "result.json")

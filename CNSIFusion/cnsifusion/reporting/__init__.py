@@ -1,0 +1,47 @@
+"""Reports of a PatientResult: HTML and PDF; DICOM in cnsifusion.reporting.dicom."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from cnsifusion.analysis import PatientResult, read_result
+from cnsifusion.errors import BadInput
+from cnsifusion.imaging import Volume, write_text
+from cnsifusion.roi.case import Case
+
+
+def write_report_beside(result: PatientResult, case: Case, heat: Volume | None, folder: Path) -> dict[str, str]:
+    """Draw ``result`` into ``folder``: key images and the HTML report. Returns the files' names by their role."""
+    from cnsifusion.reporting.html import png, render
+    from cnsifusion.reporting.pictures import key_images
+
+    picture = png(key_images(result, case.volume, case.regions, heat))
+    (folder / "key_images.png").write_bytes(picture)
+    (folder / "report.html").write_text(render(result, picture), "utf-8")
+    return {"key_images": "key_images.png", "report": "report.html"}
+
+
+def write_report(result_path: str | Path, out: str | Path) -> None:
+    """Write the report of a result.json to ``out`` (.html or .pdf), atomically.
+
+    Raises BadInput for another ending, or when the result or its key images are missing.
+    """
+    from cnsifusion.reporting.html import read_key_images, render
+
+    result = read_result(result_path)
+    try:
+        picture = read_key_images(result, Path(result_path).parent)
+    except (OSError, KeyError) as error:
+        raise BadInput("The key images beside the result are missing; run the analysis again.") from error
+    suffix = Path(out).suffix.lower()
+    if suffix == ".html":
+        write_text(render(result, picture), out)
+    elif suffix == ".pdf":
+        from cnsifusion.reporting.pdf import write_pdf
+
+        write_pdf(result, picture, out)
+    else:
+        raise BadInput("The report's name must end in .html or .pdf.")
+
+
+__all__ = ["write_report", "write_report_beside"]

@@ -1,0 +1,94 @@
+"""The HTML report: one self-contained file drawn from a PatientResult and its key images."""
+
+from __future__ import annotations
+
+import base64
+import io
+from datetime import datetime, timezone
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment
+from matplotlib.figure import Figure
+
+from cnsifusion.analysis import PatientResult
+from cnsifusion.reporting.pictures import CHARTS, chart, readable
+
+PRETEST = (0.01, 0.02, 0.05, 0.10, 0.20, 0.30, 0.50)
+_FEATURES_LISTED = 8
+REGION_WORDS = {"sublentiform": "sub-lentiform parenchyma", "ventricles": "ventricular CSF"}
+
+
+def png(figure: Figure, dpi: int = 130) -> bytes:
+    """A figure as PNG bytes."""
+    stream = io.BytesIO()
+    figure.savefig(stream, format="png", dpi=dpi, facecolor=figure.get_facecolor())
+    return stream.getvalue()
+
+
+def percent(value: float) -> str:
+    """A probability for readers; never 0 % or 100 %, which no model can know."""
+    if value < 0.01:
+        return "<1 %"
+    return ">99 %" if value > 0.99 else f"{100 * value:.0f} %"
+
+
+def render(result: PatientResult, key_images: bytes) -> str:
+    """The report's HTML; ``key_images`` is a PNG."""
+    pictures = {name: _embed(png(chart(name, result))) for name in CHARTS}
+    source = (files("cnsifusion.resources") / "report" / "report.html.j2").read_text("utf-8")
+    template = Environment(autoescape=True, trim_blocks=True).from_string(source)
+    score = result.patient
+    return template.render(
+        result=result,
+        score=score,
+        half=abs(score.training_prevalence - 0.5) < 0.005,
+        region=REGION_WORDS[result.region],
+        created=datetime.now(timezone.utc).astimezone().strftime("%Y-%m-%d %H:%M"),
+        pictures={**pictures, "key_images": _embed(key_images)},
+        pretest=[(p, score.at_prevalence(p)) for p in PRETEST],
+        sides=side_means(result),
+        features=result.contributions[2 : 2 + _FEATURES_LISTED],
+        regions=region_rows(result),
+        large=sum(f["large"] for f in result.pvs["foci"]),
+        provenance=_flat(result.provenance),
+        percent=percent,
+        readable=readable,
+    )
+
+
+def side_means(result: PatientResult) -> dict[str, float] | None:
+    """Mean instance probability per side, where both sides were classified."""
+    means = {}
+    for side in ("left", "right"):
+        values = [i.probability for i in result.instances if i.side == side]
+        if not values:
+            return None
+        means[side] = sum(values) / len(values)
+    return means
+
+
+def region_rows(result: PatientResult) -> list[dict[str, Any]]:
+    """One row per segment with its statistics and how it was made."""
+    made = result.provenance["region_origin"]
+    return [
+        {**row, "name": name, "origin": made.get(name, "")} for name, row in result.statistics["segments"].items()
+    ]
+
+
+def _embed(picture: bytes) -> str:
+    return "data:image/png;base64," + base64.b64encode(picture).decode("ascii")
+
+
+def _flat(data: dict[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+    rows: list[tuple[str, str]] = []
+    for key, value in data.items():
+        name = f"{prefix}{key.replace('_', ' ')}"
+        rows += _flat(value, f"{name}: ") if isinstance(value, dict) else [(name, str(value))]
+    return rows
+
+
+def read_key_images(result: PatientResult, folder: Path) -> bytes:
+    """The key images written beside the result."""
+    return (folder / result.files["key_images"]).read_bytes()
