@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import json
+import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -34,7 +37,7 @@ def read_image(path: str | Path) -> Volume:
         array, grid, acquisition, sha256 = read_dicom_series(path, MAX_VOXELS)
     else:
         image = _read_file(path)
-        array, grid = sitk.GetArrayViewFromImage(image), grid_of(image)
+        array, grid = sitk.GetArrayFromImage(image), grid_of(image)
         acquisition, sha256 = _sidecar(path), file_sha256(path)
     ordered, grid = reorder(np.asarray(array, np.float32), grid)
     return Volume(ordered, grid, sha256, acquisition)
@@ -46,7 +49,7 @@ def read_labels(path: str | Path) -> tuple[np.ndarray, Grid]:
     Float labelmaps are accepted when every value is a whole number. Raises BadInput otherwise.
     """
     image = _read_file(_existing(path))
-    array = sitk.GetArrayViewFromImage(image)
+    array = sitk.GetArrayFromImage(image)
     if image.GetPixelID() not in _LABEL_TYPES and not np.array_equal(array, np.round(array)):
         raise BadInput("The label file holds fractions, not whole-number labels; export it as a labelmap.")
     return reorder(array.astype(np.int32), grid_of(image))
@@ -98,6 +101,8 @@ def _read_file(path: Path) -> sitk.Image:
             raise BadInput(f"The image is a 4-D series of {size[3]} volumes; give one 3-D T2 volume.")
         if len(size) < 3:
             raise BadInput("The image is a single 2-D picture; a 3-D axial T2 volume is needed.")
+        if ".nii" in path.suffixes and not _is_whole_nifti(path):
+            raise BadInput(unreadable)
         image = reader.Execute()
     except RuntimeError as error:
         if "orthonormal" in str(error).lower() or "shear" in str(error).lower():
@@ -106,6 +111,28 @@ def _read_file(path: Path) -> sitk.Image:
             raise MemoryError(str(error)) from error
         raise BadInput(unreadable) from error
     return image[(slice(None),) * 3 + (0,) * (image.GetDimension() - 3)]
+
+
+def _is_whole_nifti(path: Path) -> bool:
+    """Whether the file holds all the voxels its NIfTI header claims: ITK fills what is missing with zeros.
+
+    Header: dim at byte 40, bitpix at 72, vox_offset at 108 (NIfTI-1); NIfTI-2 has dim at 16, bitpix 14, offset 168.
+    """
+    opener = gzip.open if path.suffix.lower() == ".gz" else open
+    try:
+        with opener(path, "rb") as stream:
+            header = stream.read(540)
+            order = "<" if header[:4] in (struct.pack("<i", 348), struct.pack("<i", 540)) else ">"
+            second = header[:4] == struct.pack(order + "i", 540)
+            dims = struct.unpack_from(order + ("8q" if second else "8h"), header, 16 if second else 40)
+            (bits,) = struct.unpack_from(order + "h", header, 14 if second else 72)
+            start = int(struct.unpack_from(order + ("q" if second else "f"), header, 168 if second else 108)[0])
+            missing = start + int(np.prod(dims[1 : dims[0] + 1], dtype=np.int64)) * bits // 8 - len(header)
+            while missing > 0 and (block := stream.read(min(missing, 1 << 22))):
+                missing -= len(block)
+            return missing <= 0
+    except (OSError, EOFError, zlib.error, struct.error):
+        return False
 
 
 def _sidecar(path: Path) -> Acquisition:

@@ -17,6 +17,9 @@ from cnsifusion.reporting.pictures import CHARTS, chart, readable
 
 PRETEST = (0.01, 0.02, 0.05, 0.10, 0.20, 0.30, 0.50)
 _FEATURES_LISTED = 8
+CAVEAT = (
+    "Research use only, not for diagnosis. Does not replace lumbar puncture; a low score does not exclude infection."
+)
 REGION_WORDS = {"sublentiform": "sub-lentiform parenchyma", "ventricles": "ventricular CSF"}
 
 
@@ -42,6 +45,7 @@ def render(result: PatientResult, key_images: bytes) -> str:
     score = result.patient
     return template.render(
         result=result,
+        caveat=CAVEAT,
         score=score,
         half=abs(score.training_prevalence - 0.5) < 0.005,
         region=REGION_WORDS[result.region],

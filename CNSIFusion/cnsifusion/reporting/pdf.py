@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from cnsifusion.analysis import PatientResult
 from cnsifusion.imaging import atomic_path
-from cnsifusion.reporting.html import REGION_WORDS, percent, region_rows
+from cnsifusion.reporting.html import CAVEAT, REGION_WORDS, percent, region_rows
 from cnsifusion.reporting.pictures import CHARTS, DARK, GREY, ORANGE
 
 _A4 = (8.27, 11.69)
@@ -45,8 +45,7 @@ def _place(
 def _head(page: Figure, result: PatientResult) -> None:
     score = result.patient
     page.text(_LEFT, _TOP, "Infection probability from axial T2 MRI", fontsize=15, weight="bold", va="top")
-    subtitle = "Research use only, not for diagnosis. Does not replace lumbar puncture; a low score does not exclude infection."
-    page.text(_LEFT, _TOP - 0.026, subtitle, fontsize=7.5, color=GREY, va="top")
+    page.text(_LEFT, _TOP - 0.026, CAVEAT, fontsize=7.5, color=GREY, va="top")
     page.text(_LEFT, _TOP - 0.05, percent(score.probability), fontsize=27, weight="bold", va="top")
     colour = ORANGE if result.demonstration else DARK
     verdict = "\n".join(textwrap.wrap(result.verdict, 24))
@@ -63,8 +62,8 @@ def _head(page: Figure, result: PatientResult) -> None:
 
 def _foot(page: Figure, result: PatientResult) -> None:
     if result.heatmap:
-        caption = f"Patient's left is on the right. Heat map cells {result.heatmap.cell_mm:.1f} mm: {result.heatmap.caption}."
-        page.text(_LEFT, 0.425, caption, fontsize=7, color=GREY)
+        cells = f"Heat map cells {result.heatmap.cell_mm:.1f} mm: {result.heatmap.caption}."
+        page.text(_LEFT, 0.425, f"Patient's left is on the right. {cells}", fontsize=7, color=GREY)
     rows = region_rows(result)
     lines = [
         f"{row['name']}: {row['volume_ml']:.2f} ml, {row['slices']} slices, mean {row['mean']:.0f}, SD {row['sd']:.0f}"
@@ -79,10 +78,11 @@ def _foot(page: Figure, result: PatientResult) -> None:
     page.text(0.53, 0.232, "Warnings", fontsize=9, weight="bold", va="top")
     page.text(0.53, 0.217, "\n".join(shown), fontsize=7.5, va="top")
     p = result.provenance
+    hashes = ", ".join(f"{what} {p[f'{what}_sha256'][:16]}" for what in ("image", "regions", "bundle"))
     provenance = (
-        f"image {p['image_sha256'][:16]}, regions {p.get('regions_sha256', '')[:16]}, bundle {p['bundle_sha256'][:16]} "
-        f"({p['bundle_name']}, backbone {p['backbone_origin']}); CNSIFusion {p['versions']['cnsifusion']}, "
-        f"radiomics {p['radiomics']['engine']} {p['radiomics']['engine_version']}; input check {result.check['verdict']}"
+        f"{hashes} ({p['bundle_name']}, backbone {p['backbone_origin']}); "
+        f"CNSIFusion {p['versions']['cnsifusion']}, radiomics {p['radiomics']['engine']} "
+        f"{p['radiomics']['engine_version']}; input check {result.check['verdict']}"
     )
     if result.demonstration:
         provenance = f"DEMONSTRATION: {result.demonstration_text} {provenance}"

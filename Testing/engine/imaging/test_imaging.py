@@ -1,0 +1,230 @@
+"""Reading, geometry, check and preparation."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+from dicom_files import write_enhanced, write_series
+
+from cnsifusion.errors import BadInput
+from cnsifusion.imaging import (
+    Grid,
+    PreparationSettings,
+    Volume,
+    check_image,
+    prepare,
+    read_image,
+    read_labels,
+    write_volume,
+)
+from cnsifusion.imaging.grid import reorder, snap
+from cnsifusion.imaging.prepare import log_bias_field, resample_in_plane
+
+
+def oblique(degrees: float = 12.0) -> tuple[float, ...]:
+    """Direction of a head turned about two axes."""
+    a, b = np.radians([degrees, degrees / 2])
+    rx = np.array([[1, 0, 0], [0, np.cos(a), -np.sin(a)], [0, np.sin(a), np.cos(a)]])
+    rz = np.array([[np.cos(b), -np.sin(b), 0], [np.sin(b), np.cos(b), 0], [0, 0, 1]])
+    return tuple((rx @ rz).ravel())
+
+
+@pytest.fixture(scope="module")
+def volume() -> Volume:
+    """A head-sized ellipsoid with texture: whole-number voxels, oblique, different size along every axis."""
+    rng = np.random.default_rng(1)
+    grid = snap(Grid((90, 110, 24), (2.0, 1.8, 6.0), (-80.1, -95.2, -60.3), oblique()))
+    k, j, i = np.meshgrid(*(np.linspace(-1, 1, n) for n in grid.shape), indexing="ij")
+    inside = k**2 + j**2 + i**2 < 0.8
+    array = np.where(inside, 300 + 40 * i, 5) + rng.integers(0, 60, grid.shape)
+    return Volume(array.round().astype(np.float32), grid)
+
+
+@pytest.mark.parametrize("axes", list(itertools.permutations(range(3))), ids=str)
+@pytest.mark.parametrize("flips", [(), (0,), (1, 2), (0, 1, 2)], ids=str)
+def test_every_storage_order_reads_bit_equal(volume: Volume, axes, flips, tmp_path) -> None:
+    image = sitk.PermuteAxes(volume.to_sitk(), axes)
+    image = sitk.Flip(image, [a in flips for a in range(3)], False)
+    sitk.WriteImage(image, str(tmp_path / "x.nii.gz"))
+    again = read_image(tmp_path / "x.nii.gz")
+    assert again.grid == volume.grid
+    assert np.array_equal(again.array, volume.array)
+
+
+@pytest.mark.parametrize("suffix", [".nii", ".nii.gz", ".nrrd", ".mha"])
+@pytest.mark.parametrize("kind", [sitk.sitkInt16, sitk.sitkUInt16, sitk.sitkFloat64])
+def test_containers_and_types_read_bit_equal(volume: Volume, suffix, kind, tmp_path) -> None:
+    sitk.WriteImage(sitk.Cast(volume.to_sitk(), kind), str(tmp_path / f"x{suffix}"))
+    again = read_image(tmp_path / f"x{suffix}")
+    assert again.grid == volume.grid and np.array_equal(again.array, volume.array)
+
+
+def test_dicom_classic_and_enhanced_read_bit_equal(volume: Volume, tmp_path) -> None:
+    write_series(volume, tmp_path / "classic")
+    (tmp_path / "classic" / "README.txt").write_text("not an image")
+    write_enhanced(volume, tmp_path / "enhanced" / "one.dcm")
+    for folder in ("classic", "enhanced"):
+        again = read_image(tmp_path / folder)
+        assert again.grid == volume.grid, folder
+        assert np.array_equal(again.array, volume.array), folder
+    acquisition = read_image(tmp_path / "classic").acquisition
+    assert (acquisition.repetition_time, acquisition.echo_time, acquisition.field_strength) == (4000, 100, 1.5)
+    assert acquisition.patient_age_years == 45
+    assert acquisition.acquired_pixel_mm == pytest.approx(110 * 1.8 / 55)
+
+
+def test_rescale_slope_is_applied(volume: Volume, tmp_path) -> None:
+    even = volume.with_array(np.float32(2) * np.round(volume.array / 2))
+    write_series(even, tmp_path, slope=2.0)
+    assert np.array_equal(read_image(tmp_path).array, even.array)
+
+
+def test_dicom_faults_have_their_own_sentences(volume: Volume, tmp_path) -> None:
+    paths = write_series(volume, tmp_path / "a")
+    write_series(volume, tmp_path / "a" / "second")
+    with pytest.raises(BadInput, match="2 DICOM series"):
+        read_image(tmp_path / "a")
+    paths = write_series(volume, tmp_path / "b")
+    inner = sorted(paths, key=lambda p: p.stat().st_mtime)[len(paths) // 2]
+    positions = {p: read_position(p) for p in paths}
+    inner = sorted(paths, key=lambda p: positions[p])[len(paths) // 2]
+    inner.unlink()
+    with pytest.raises(BadInput, match="missing"):
+        read_image(tmp_path / "b")
+    paths = write_series(volume, tmp_path / "c")
+    (tmp_path / "c" / "copy").write_bytes(paths[0].read_bytes())
+    with pytest.raises(BadInput, match="same place"):
+        read_image(tmp_path / "c")
+    write_series(volume, tmp_path / "d", Modality="CT")
+    with pytest.raises(BadInput, match="not MR"):
+        read_image(tmp_path / "d")
+    (tmp_path / "e").mkdir()
+    with pytest.raises(BadInput, match="no readable DICOM"):
+        read_image(tmp_path / "e")
+
+
+def read_position(path) -> float:
+    import pydicom
+
+    header = pydicom.dcmread(path, stop_before_pixels=True)
+    normal = np.cross(*np.array(header.ImageOrientationPatient, float).reshape(2, 3))
+    return float(np.array(header.ImagePositionPatient, float) @ normal)
+
+
+def bad_files(volume: Volume, folder) -> dict[str, tuple]:
+    """Files no reader may take, with a word of the sentence that must come."""
+    whole = folder / "whole.nii.gz"
+    write_volume(volume, whole)
+    plain = folder / "plain.nii"
+    write_volume(volume, plain)
+    (folder / "cut.nii.gz").write_bytes(whole.read_bytes()[:3000])
+    (folder / "cut.nii").write_bytes(plain.read_bytes()[: plain.stat().st_size // 2])
+    (folder / "text.nii.gz").write_text("hello")
+    (folder / "note.txt").write_text("hello")
+    (folder / "empty.nrrd").write_bytes(b"")
+    series = sitk.JoinSeries([volume.to_sitk()] * 3)
+    sitk.WriteImage(series, str(folder / "series.nii.gz"))
+    sitk.WriteImage(sitk.Compose([volume.to_sitk()] * 3), str(folder / "vector.nrrd"))
+    sitk.WriteImage(volume.to_sitk()[:, :, 3], str(folder / "flat.mha"))
+    return {
+        "absent.nii.gz": "no readable file", "cut.nii.gz": "damaged|cut short", "cut.nii": "damaged|cut short",
+        "text.nii.gz": "damaged|cut short", "note.txt": "not NIfTI", "empty.nrrd": "empty",
+        "series.nii.gz": "4-D series of 3", "vector.nrrd": "several values", "flat.mha": "2-D",
+    }  # fmt: skip
+
+
+def test_unreadable_files_have_their_own_sentences(volume: Volume, tmp_path) -> None:
+    for name, words in bad_files(volume, tmp_path).items():
+        with pytest.raises(BadInput, match=words):
+            read_image(tmp_path / name)
+
+
+def test_singleton_fourth_dimension_is_a_volume(volume: Volume, tmp_path) -> None:
+    sitk.WriteImage(sitk.JoinSeries([volume.to_sitk()]), str(tmp_path / "x.nii.gz"))
+    assert np.array_equal(read_image(tmp_path / "x.nii.gz").array, volume.array)
+
+
+def test_labels_must_be_whole_numbers(volume: Volume, tmp_path) -> None:
+    write_volume(volume.with_array(volume.array + 0.5), tmp_path / "x.nii.gz")
+    with pytest.raises(BadInput, match="whole-number"):
+        read_labels(tmp_path / "x.nii.gz")
+    write_volume(volume, tmp_path / "y.nii.gz")
+    labels, grid = read_labels(tmp_path / "y.nii.gz")
+    assert grid == volume.grid and np.array_equal(labels, volume.array)
+
+
+def test_sheared_axes_are_refused() -> None:
+    direction = (1, 0.3, 0, 0, 1, 0, 0, 0, 1)
+    with pytest.raises(BadInput, match="right angles"):
+        snap(Grid((10, 10, 10), (1, 1, 1), (0, 0, 0), direction))
+    with pytest.raises(BadInput, match="spacing"):
+        snap(Grid((10, 10, 10), (1, 0, 1), (0, 0, 0), (1, 0, 0, 0, 1, 0, 0, 0, 1)))
+
+
+def test_grid_maps_there_and_back(volume: Volume) -> None:
+    ijk = np.random.default_rng(0).uniform(0, 80, (50, 3))
+    assert np.allclose(volume.grid.to_ijk(volume.grid.to_lps(ijk)), ijk)
+    point = volume.to_sitk().TransformIndexToPhysicalPoint((3, 5, 7))
+    assert np.allclose(volume.grid.to_lps(np.array([3, 5, 7])), point)
+
+
+def test_check_names_what_is_wrong(volume: Volume) -> None:
+    assert check_image(volume).verdict == "warn"  # pixels of 2 mm lie outside the intended range
+    turned = reorder(volume.array, Grid(volume.grid.size, (6.0, 1.0, 1.0), (0, 0, 0), (1, 0, 0, 0, 1, 0, 0, 0, 1)))
+    sagittal = check_image(Volume(*turned))
+    assert sagittal.verdict == "refuse" and "sagittal" in sagittal.reasons[0]
+    for broken, code in ((np.nan, "not-finite"), (None, "constant")):
+        array = volume.array.copy()
+        array[5, 5] = np.nan if broken is not None else array[5, 5]
+        report = check_image(volume.with_array(array if broken is not None else np.zeros_like(array)))
+        assert (report.verdict, report.findings[0].code) == ("refuse", code)
+
+
+def test_bias_field_is_recovered(volume: Volume) -> None:
+    brain = volume.array > 150
+    j = np.linspace(-1, 1, volume.array.shape[1])[:, None]
+    planted = 0.25 * j * np.ones(volume.array.shape, np.float32)
+    flat = volume.with_array(np.where(brain, 300, 5).astype(np.float32))
+    found = log_bias_field(flat.with_array(flat.array * np.exp(planted)), brain, 150.0)
+    error = (found - planted)[brain]
+    assert np.std(error) < 0.3 * np.std(planted[brain])
+
+
+def test_white_matter_is_zero_and_hundred_per_robust_sd(volume: Volume) -> None:
+    brain = volume.array > 150
+    prepared = prepare(volume, brain, brain, PreparationSettings(bias_correction=False))
+    values = prepared.normalised.array[brain]
+    assert np.median(values) == pytest.approx(0, abs=1e-3)
+    assert 1.4826 * np.median(np.abs(values)) == pytest.approx(100, rel=1e-4)
+    assert prepared.resampled.spacing == (0.5, 0.5, 6.0)
+    assert prepared.resampled.array.shape == (24, 396, 360)
+
+
+def test_resampling_is_interpolating_and_keeps_places(volume: Volume) -> None:
+    fine = resample_in_plane(volume, 0.2)  # 2.0 and 1.8 mm are odd multiples of 0.4 and 0.2: centres coincide
+    j = (np.arange(volume.array.shape[1]) * 9) + 4
+    rows = fine.array[:, j]
+    expected = volume.array.mean()
+    assert abs(rows.mean() - expected) < 0.5
+    lps = volume.grid.to_lps(np.array([10.0, 20.0, 3.0]))
+    index = fine.grid.to_ijk(lps)
+    assert np.allclose(index, [104.5, 184.0, 3.0], atol=1e-6)
+
+
+def test_masks_resample_by_nearest_neighbour(volume: Volume) -> None:
+    brain = volume.array > 150
+    prepared = prepare(volume, brain, brain, PreparationSettings(bias_correction=False))
+    mask = np.zeros(volume.array.shape, bool)
+    mask[4, 50, 40] = True
+    area = prepared.resample_mask(mask).sum() * 0.25
+    assert area == pytest.approx(2.0 * 1.8, rel=0.15)
+
+
+def test_other_settings_are_refused() -> None:
+    with pytest.raises(BadInput, match="150"):
+        PreparationSettings(control_point_mm=50)
+    with pytest.raises(BadInput, match="normalisation"):
+        PreparationSettings(normalisation="histogram")
