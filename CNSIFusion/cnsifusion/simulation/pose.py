@@ -1,0 +1,126 @@
+"""Where a patient's anatomy lies in the scanner: slice grid, head pose, size and a smooth individual warp."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import ndimage
+from scipy.spatial.transform import Rotation
+
+from cnsifusion.imaging.grid import Grid, snap
+from cnsifusion.simulation.settings import SiteProtocol
+
+#: Field of view in plane (left-right, anterior-posterior), in mm, and what the slices cover of the template's z axis.
+_VIEW = (204.0, 244.0)
+_COVER = (-57.0, 88.0)
+#: Centre of the head in the template (LPS, mm).
+_CENTRE = np.array([0.0, 18.0, 8.0])
+#: Spacing (mm) of the warp's control points, and its random modes: correlation length and standard deviation in mm.
+_CONTROL = 9.0
+_MODES = ((40.0, 2.2), (20.0, 1.7), (9.0, 0.8))
+
+
+@dataclass(frozen=True, eq=False)
+class Pose:
+    """Maps scanner space to template space: ``x_t = affine(p) + warp(p)``, everything LPS in mm.
+
+    ``grid`` is the image's grid. ``head`` is the rotation (3x3) from the aligned head to the scanner. ``control`` holds
+    the cubic B-spline coefficients (3, k, j, i) of the warp on a lattice along the grid's axes.
+    """
+
+    grid: Grid
+    head: np.ndarray
+    centre: np.ndarray
+    scale: np.ndarray
+    control: np.ndarray
+    lattice_origin: np.ndarray
+
+    def straighten(self, lps: np.ndarray) -> np.ndarray:
+        """Scanner positions (..., 3) in the aligned head: the template's axes and centre, the patient's own size."""
+        return (lps - self.centre) @ self.head + _CENTRE
+
+    def tilt(self, aligned: np.ndarray) -> np.ndarray:
+        """The inverse of straighten."""
+        return (aligned - _CENTRE) @ self.head.T + self.centre
+
+    def _affine(self, lps: np.ndarray) -> np.ndarray:
+        return (self.straighten(lps) - _CENTRE) / self.scale + _CENTRE
+
+    def to_template(self, lps: np.ndarray) -> np.ndarray:
+        """Template positions (n, 3) of scanner positions (n, 3)."""
+        node = (lps - self.lattice_origin) @ self.grid.matrix / _CONTROL
+        warp = [
+            ndimage.map_coordinates(c, node.T[::-1], order=3, prefilter=False, mode="nearest") for c in self.control
+        ]
+        return self._affine(lps) + np.stack(warp, axis=-1)
+
+    def from_template(self, positions: np.ndarray) -> np.ndarray:
+        """Scanner positions (n, 3) of template positions (n, 3), by fixed-point iteration (the warp is gentle)."""
+        guess = positions
+        for _ in range(6):
+            warp = self.to_template(lps := self._unscale(guess)) - self._affine(lps)
+            guess = positions - warp
+        return self._unscale(guess)
+
+    def _unscale(self, affine: np.ndarray) -> np.ndarray:
+        return self.tilt((affine - _CENTRE) * self.scale + _CENTRE)
+
+    def block(self, i: np.ndarray, j: np.ndarray, k: np.ndarray) -> np.ndarray:
+        """Template positions (k, j, i, 3), float32, of a lattice of continuous grid indices; fast (separable)."""
+        steps = [np.asarray(v, float)[:, None] * s for v, s in zip((i, j, k), self.grid.spacing)]
+        start = (np.array(self.grid.origin) - self.lattice_origin) @ self.grid.matrix
+        bases = [
+            _spline_basis((start[a] + steps[a][:, 0]) / _CONTROL, self.control.shape[3 - a]) for a in range(3)
+        ]  # i, j, k
+        warp = np.einsum("ckji,Kk->cKji", self.control, bases[2], optimize=True)
+        warp = np.einsum("cKji,Jj->cKJi", warp, bases[1], optimize=True)
+        warp = np.einsum("cKJi,Ii->KJIc", warp, bases[0], optimize=True)
+        matrix = (self.grid.matrix.T @ self.head / self.scale).astype(np.float32)  # row vectors: mm along i, j, k
+        origin = self._affine(np.array(self.grid.origin)).astype(np.float32)
+        along = [steps[a].astype(np.float32) * matrix[a] for a in range(3)]
+        warp += along[0][None, None]
+        warp += along[1][None, :, None]
+        warp += (along[2] + origin)[:, None, None]
+        return warp
+
+
+def draw_pose(rng: np.random.Generator, site: SiteProtocol, max_tilt: float, male: bool) -> Pose:
+    """A patient's pose under a site's protocol; tilt between head and slices stays within ``max_tilt`` degrees."""
+    angles = np.clip(rng.normal((2.0, 0.0, 0.0), (6.0, 2.5, 3.0)), -max_tilt, max_tilt)  # pitch, roll, yaw
+    angles *= min(1.0, max_tilt / max(float(np.linalg.norm(angles)), 1e-6))
+    share = rng.random()
+    oblique = Rotation.from_rotvec(angles * share, degrees=True).as_matrix()
+    head = Rotation.from_rotvec(-angles * (1 - share), degrees=True).as_matrix()
+    scale = (0.97 + 0.04 * male) * (1 + np.clip(rng.normal(0, 0.03), -0.07, 0.07) + rng.normal(0, 0.012, 3))
+    centre = rng.normal(0, 4, 3)
+
+    spacing = (site.pixel, site.pixel, site.slice_thickness + site.slice_gap)
+    columns, rows = (2 * round(v / site.pixel / 2) for v in _VIEW)
+    slices = int(np.ceil((_COVER[1] - _COVER[0]) * scale[2] / spacing[2])) + 1
+    low = (_COVER[0] - _CENTRE[2]) * scale[2]
+    corner = np.array([-(columns - 1) / 2 * spacing[0], -(rows - 1) / 2 * spacing[1], low])
+    origin = centre + oblique @ corner
+    size = (columns, rows, slices)
+    grid = snap(Grid(size, spacing, tuple(float(v) for v in origin), tuple(float(v) for v in oblique.ravel())))
+    nodes = [int(np.ceil((n - 1) * s / _CONTROL)) + 5 for n, s in zip(size, spacing)]
+    lattice = np.array(grid.origin) - grid.matrix @ np.full(3, 2 * _CONTROL)
+    return Pose(grid, head, centre, scale, _random_warp(rng, nodes), lattice)
+
+
+def _random_warp(rng: np.random.Generator, nodes: list[int]) -> np.ndarray:
+    total = np.zeros((3, *nodes[::-1]), np.float32)
+    for length, deviation in _MODES:
+        for axis in range(3):
+            field = rng.standard_normal(nodes[::-1])
+            field = ndimage.gaussian_filter(field, length / _CONTROL / 2, mode="wrap")
+            total[axis] += deviation * field / field.std()
+    return total
+
+
+def _spline_basis(position: np.ndarray, nodes: int) -> np.ndarray:
+    """Cubic B-spline weights (n, nodes), float32, of positions in units of the lattice, as map_coordinates has them."""
+    distance = np.abs(position[:, None] - np.arange(nodes))
+    inner = 2 / 3 - distance**2 * (1 - distance / 2)
+    outer = np.clip(2 - distance, 0, None) ** 3 / 6
+    return np.where(distance < 1, inner, outer).astype(np.float32)
