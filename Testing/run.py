@@ -11,6 +11,7 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import os
 import shutil
@@ -23,6 +24,7 @@ ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"
 BIN = VENV / ("Scripts" if os.name == "nt" else "bin")
 PYTHON = BIN / ("python.exe" if os.name == "nt" else "python")
+DEMO_SEED = "7"
 #: Extras each command needs; none of demo's brings torch.
 EXTRAS = {"demo": ("web",), "demo-headless": (), "other": ("train", "cluster", "web", "dicom", "test")}
 
@@ -47,15 +49,21 @@ def demo(words: list[str]) -> int:
     headless = "--headless" in words
     set_up(EXTRAS["demo-headless" if headless else "demo"])
     out = ROOT / "demo-output"
+    command = BIN / "cnsifusion"
     start = time.monotonic()
-    say("Simulating a patient and analyzing it (about half a minute) ...")
-    step = "from cnsifusion.cli import main; raise SystemExit(main(['demo', '-o', {!r}]))".format(str(out))
-    subprocess.run([PYTHON, "-c", step], check=True)
-    say(f"Analysis done after {time.monotonic() - start:.0f} s.")
+    say("Simulating a patient with infection ...")
+    simulate = ["simulate", out / "cohort", "--patients", "1", "--controls", "1", "--seed", DEMO_SEED]
+    subprocess.run([command, *simulate], check=True)
+    with (out / "cohort" / "manifest.csv").open(encoding="utf-8", newline="") as stream:
+        patient = next(row for row in csv.DictReader(stream) if row["label"] == "1")
+    image = out / "cohort" / patient["image"]
+    say("Analyzing the simulated image ...")
+    subprocess.run([command, "analyze", image, "-o", out / "result"], check=True)
+    say(f"Simulated and analyzed in {time.monotonic() - start:.0f} s.")
     if headless:
         return 0
     say("Opening the browser face on 127.0.0.1; stop it with Ctrl+C.")
-    return subprocess.run([BIN / "cnsifusion", "app", out / "T2w.nii.gz"], check=False).returncode
+    return subprocess.run([command, "app", image], check=False).returncode
 
 
 def test(words: list[str]) -> int:

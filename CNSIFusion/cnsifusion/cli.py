@@ -13,6 +13,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 from cnsifusion import __version__
 from cnsifusion.errors import BadInput, Cancelled, CNSIFusionError, OutOfMemory
@@ -106,11 +107,20 @@ def _propose(options: argparse.Namespace, emit: Callable[[dict], None]) -> None:
 
 
 def _features(options: argparse.Namespace, emit: Callable[[dict], None]) -> None:
-    from cnsifusion.radiomics.command import features_of_file
+    from cnsifusion.analysis.features import features_of_file
 
-    table = features_of_file(options.image, options.rois, options.region, options.engine, options.settings)
+    names = _assignments(options.assign)
+    table = features_of_file(options.image, options.rois, options.region, options.engine, options.settings, names)
     table.write(options.output)
     print(f"{len(table)} instances, {len(table.names)} features ({table.metadata['engine']}): {options.output}")
+
+
+def _assignments(words: Sequence[str]) -> dict[int | str, str] | None:
+    """``--assign "1=CSF ventricles"`` words as a mapping from label values or segment names to protocol names."""
+    pairs = [word.partition("=") for word in words]
+    if any(not (source and name) for source, _, name in pairs):
+        raise BadInput('Write assignments as LABEL=NAME, for example --assign "1=CSF ventricles".')
+    return {int(source) if source.isdigit() else source: name for source, _, name in pairs} or None
 
 
 def _analyze(options: argparse.Namespace, emit: Callable[[dict], None]) -> None:
@@ -236,7 +246,7 @@ def _parser() -> argparse.ArgumentParser:
             sub.add_argument("--progress", choices=["jsonl"], help="print progress as JSON lines on stdout")
         return sub
 
-    image = {"type": Path, "help": "NIfTI, NRRD, MetaImage or a DICOM folder"}
+    image: dict[str, Any] = {"type": Path, "help": "NIfTI, NRRD, MetaImage or a DICOM folder"}
     check = command("check", _check, "Is this an axial T2 of a brain? ok | warn | refuse, with reasons")
     check.add_argument("image", **image)
     check.add_argument("--json", action="store_true", help="print JSON")
@@ -249,6 +259,7 @@ def _parser() -> argparse.ArgumentParser:
     features.add_argument("rois", type=Path, help="region file (.seg.nrrd, labelmap, DICOM SEG)")
     features.add_argument("--region", choices=["ventricles", "sublentiform", "all"], default="all")
     features.add_argument("--engine", choices=["native", "pyradiomics"], default="native")
+    features.add_argument("--assign", nargs="*", default=[], metavar="LABEL=NAME", help="labels to protocol names")
     features.add_argument("--settings", type=Path, help="JSON file of radiomics settings")
 
     analyze = command(

@@ -1,6 +1,7 @@
 """One patient: image + regions + bundle -> PatientResult."""
 
-from cnsifusion.analysis.analyze import Analyzer, extract_features
+from cnsifusion.analysis.analyze import Analyzer
+from cnsifusion.analysis.features import extract_features
 from cnsifusion.analysis.result import (
     Contribution,
     HeatMap,

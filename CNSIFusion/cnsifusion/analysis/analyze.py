@@ -16,6 +16,7 @@ import scipy
 import SimpleITK as sitk  # noqa: N813
 
 from cnsifusion import __version__
+from cnsifusion.analysis.features import extract_features
 from cnsifusion.analysis.heatmap import CAPTION, heat_volume
 from cnsifusion.analysis.progress import ANALYSIS_STEPS, EXPLAIN, FEATURES, NETWORK, READ, REPORT, StepProgress
 from cnsifusion.analysis.result import Contribution, HeatMap, InstanceResult, PatientResult, PatientScore
@@ -23,7 +24,7 @@ from cnsifusion.bundles import Bundle, Prediction, default_bundle_dir, load_bund
 from cnsifusion.errors import BadInput
 from cnsifusion.imaging import PreparationSettings, Volume, read_image, write_volume
 from cnsifusion.imaging.read import file_sha256
-from cnsifusion.radiomics import FeatureTable, RadiomicsSettings, RegionMask, extract
+from cnsifusion.radiomics import FeatureTable, RadiomicsSettings
 from cnsifusion.roi.case import Case, prepare_head, with_regions
 from cnsifusion.roi.instances import Instance, NotClassified, make_instances
 from cnsifusion.roi.patches import PatchPlace, PatchSettings, cut_patches
@@ -139,15 +140,6 @@ class Analyzer:
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
         return result
-
-
-def extract_features(case: Case, instances: list[Instance], settings: RadiomicsSettings) -> FeatureTable:
-    """Radiomics of ``instances`` on the prepared image; one row per instance, in their order."""
-    masks = [
-        RegionMask(i.key, {"part": i.part, "side": i.side, "slice": i.slice_index}, i.mask, i.slice_index)
-        for i in instances
-    ]
-    return extract(case.prepared.resampled, masks, settings, case.volume.acquisition.acquired_pixel_mm)
 
 
 def _patches(case: Case, instances: list[Instance], model: Bundle) -> tuple[np.ndarray, list[PatchPlace]]:

@@ -1,0 +1,64 @@
+"""Radiomics of a prepared case's instances, and of a whole file for ``cnsifusion features``."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from cnsifusion.errors import BadInput
+from cnsifusion.imaging import read_image
+from cnsifusion.radiomics import FeatureTable, RadiomicsSettings, RegionMask, extract, extract_with_pyradiomics
+from cnsifusion.roi.case import Case, prepare_case
+from cnsifusion.roi.instances import Instance, make_instances
+from cnsifusion.roi.names import REGIONS
+from cnsifusion.roi.region_io import read_regions
+
+#: Slices thicker than this are filtered in plane (protocol).
+THICK_SLICE_MM = 3.0
+ENGINES = {"native": extract, "pyradiomics": extract_with_pyradiomics}
+
+
+def extract_features(
+    case: Case, instances: Sequence[Instance], settings: RadiomicsSettings, engine: str = "native"
+) -> FeatureTable:
+    """Radiomics of ``instances`` on the prepared image by ``engine`` (a key of ENGINES); one row each, in order."""
+    masks = [
+        RegionMask(i.key, i.mask, i.slice_index, {"part": i.part, "side": i.side, "slice": i.slice_index})
+        for i in instances
+    ]
+    return ENGINES[engine](case.prepared.resampled, masks, settings, case.volume.acquisition.acquired_pixel_mm)
+
+
+def default_settings(slice_mm: float) -> RadiomicsSettings:
+    """The protocol's radiomics for slices ``slice_mm`` apart: LoG in plane for thick slices, 3-D otherwise."""
+    return RadiomicsSettings(log_mode="2D" if slice_mm > THICK_SLICE_MM else "3D")
+
+
+def features_of_file(
+    image: Path, rois: Path, region: str, engine: str, settings: Path | None, names: Mapping[int | str, str] | None
+) -> FeatureTable:
+    """Features of every instance in a region file of an image.
+
+    ``region`` is a region's name or ``all``; ``settings`` a JSON file of RadiomicsSettings; ``names`` assigns labels
+    or segments of the file to the protocol's names. Raises BadInput with one sentence when nothing can be extracted.
+    """
+    volume = read_image(image)
+    case = prepare_case(volume, read_regions(rois, volume, names))
+    instances: list[Instance] = []
+    reasons: list[str] = []
+    for name in REGIONS if region == "all" else (region,):
+        found, left_out = make_instances(case, name)
+        instances += found
+        reasons += [f"{item.part} {item.side}: {item.reason}" for item in left_out]
+    if not instances:
+        raise BadInput(f"No part of the regions is large enough for features: {'; '.join(reasons)}.")
+    chosen = _read_settings(settings) if settings else default_settings(volume.spacing[2])
+    return extract_features(case, instances, chosen, engine)
+
+
+def _read_settings(path: Path) -> RadiomicsSettings:
+    try:
+        return RadiomicsSettings.from_dict(json.loads(path.read_text("utf-8")))
+    except (OSError, ValueError) as error:
+        raise BadInput("The radiomics settings are not a readable JSON file.") from error
