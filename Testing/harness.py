@@ -27,8 +27,8 @@ class HeadlessSlicer:
         self.logics = {
             name: self._moduleLogic(name, logic)
             for name, logic in {
+                "Colors": slicer.vtkMRMLColorLogic(),
                 "SubjectHierarchy": slicer.vtkSlicerSubjectHierarchyModuleLogic(),
-                "Terminologies": slicer.vtkSlicerTerminologiesModuleLogic(),
                 "Volumes": slicer.vtkSlicerVolumesLogic(),
                 "Segmentations": slicer.vtkSlicerSegmentationsModuleLogic(),
             }.items()

@@ -8,7 +8,7 @@ scripts and tests.
 from __future__ import annotations
 
 import numpy as np
-from slicer import vtkMRMLSegmentEditorNode, vtkSegmentationHistory, vtkSlicerSegmentEditorLogic
+from slicer import vtkMRMLSegmentEditorNode, vtkSlicerSegmentEditorLogic
 
 from cnsifusion.mrml.segmentation import ensureSegment, markEdited, orientedImage
 from cnsifusion.mrml.volumes import NodeGeometry
@@ -42,7 +42,6 @@ class RegionEditor:
         self.logic.SetSegmentEditorNode(self.node)
         self.logic.SetSegmentationNode(segmentationNode)
         self.logic.SetSourceVolumeNode(volumeNode)
-        self.logic.SetSegmentationHistory(vtkSegmentationHistory())
         self.logic.SetMaximumNumberOfUndoStates(_UNDO_STATES)
         self.logic.UpdateReferenceGeometryImage()
         self.logic.UpdateAlignedSourceVolume()

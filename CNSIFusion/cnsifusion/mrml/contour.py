@@ -1,0 +1,46 @@
+"""The outline of a tool's mask along pixel edges, as lines to draw in a slice view: exactly what a click would change."""
+
+from __future__ import annotations
+
+import numpy as np
+import vtk
+from vtk.util.numpy_support import numpy_to_vtk, numpy_to_vtkIdTypeArray
+
+from cnsifusion.imaging import Grid
+from cnsifusion.mrml.volumes import matrixToArray
+
+
+def outline(mask: np.ndarray, origin: tuple[int, int, int], sliceIndex: int, grid: Grid) -> np.ndarray:
+    """Edges (n, 2, 3) in LPS mm around the mask's pixels on one axial slice of the canonical grid.
+
+    ``mask`` is a bool window [k, j, i] whose first voxel lies at ``origin`` (k, j, i).
+    """
+    k = sliceIndex - origin[0]
+    if not 0 <= k < mask.shape[0]:
+        return np.zeros((0, 2, 3))
+    picture = np.pad(mask[k], 1).astype(np.int8)
+    rows, columns = np.nonzero(np.diff(picture, axis=1))  # edges between left and right neighbours
+    upright = np.stack([[columns, rows - 0.5], [columns, rows + 0.5]], 0) + np.array([0.5, 0.0])[None, :, None]
+    rows, columns = np.nonzero(np.diff(picture, axis=0))
+    level = np.stack([[columns - 0.5, rows], [columns + 0.5, rows]], 0) + np.array([0.0, 0.5])[None, :, None]
+    ji = np.concatenate([upright, level], axis=2).transpose(2, 0, 1) - 1.0 + np.array([origin[2], origin[1]])
+    return grid.to_lps(np.concatenate([ji, np.full((*ji.shape[:2], 1), float(sliceIndex))], axis=2))
+
+
+def viewLines(edges: np.ndarray, sliceNode) -> vtk.vtkPolyData:
+    """Edges (n, 2, 3) in LPS mm as line cells in the slice view's pixels, for a vtkPolyDataMapper2D."""
+    toXy = np.linalg.inv(matrixToArray(sliceNode.GetXYToRAS()))
+    points = edges.reshape(-1, 3) * (-1, -1, 1) @ toXy[:3, :3].T + toXy[:3, 3]
+    points[:, 2] = 0
+    count = len(edges)
+    cells = vtk.vtkCellArray()
+    cells.SetData(
+        numpy_to_vtkIdTypeArray(np.arange(0, 2 * count + 1, 2), deep=True),
+        numpy_to_vtkIdTypeArray(np.arange(2 * count), deep=True),
+    )
+    data = vtk.vtkPolyData()
+    vtkPoints = vtk.vtkPoints()
+    vtkPoints.SetData(numpy_to_vtk(np.ascontiguousarray(points), deep=True))
+    data.SetPoints(vtkPoints)
+    data.SetLines(cells)
+    return data

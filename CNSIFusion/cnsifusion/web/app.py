@@ -1,0 +1,228 @@
+"""``cnsifusion app``: the five steps in a browser on this computer."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import sys
+import tempfile
+import webbrowser
+from dataclasses import asdict
+from pathlib import Path
+
+from aiohttp import web as aiohttp_web
+from trame.app import asynchronous, get_server
+from undo_stack import UndoStack
+from vtkmodules.vtkCommonCore import vtkCommand
+
+from cnsifusion.errors import BadInput, CNSIFusionError
+from cnsifusion.mrml.panel import panelView
+from cnsifusion.mrml.session import Session
+from cnsifusion.web.locks import HOST, Locks
+from cnsifusion.web.page import buildPage, fillView
+from cnsifusion.web.tools import Tools
+from cnsifusion.web.viewer import AXIAL, Viewer
+
+_POLL_SECONDS = 0.05
+_UNDO_STEPS = 30
+#: State the page and the case share: the page's name of it and the case's parameter.
+_SHARED = {
+    "heat_shown": "heatMapShown",
+    "heat_opacity": "heatMapOpacity",
+}
+
+
+def run(image: Path | None = None, port: int = 0, open_browser: bool = True) -> None:
+    """Serve the browser face on 127.0.0.1 until interrupted; prints its address (the first line of stdout).
+
+    Raises BadInput when ``image`` cannot be used or the port is taken.
+    """
+    locks = Locks()
+    server = get_server("cnsifusion", client_type="vue3")
+    app = BrowserApp(server, locks)
+    if image is not None:
+        app.session.openImage(image)
+    keyFile = locks.writeKeyFile()
+    server.cli.set_defaults(authKeyFile=str(keyFile), server=True)
+
+    def ready(**_) -> None:
+        keyFile.unlink(missing_ok=True)
+        address = locks.opened(server.port)
+        print(address, flush=True)
+        if open_browser:
+            webbrowser.open(address)
+
+    server.controller.on_server_ready.add(ready)
+    server.controller.on_server_bind.add(locks.install)
+    server.controller.on_server_bind.add(app.addRoutes)
+    arguments, sys.argv = sys.argv, sys.argv[:1]  # trame reads options of its own from there
+    try:
+        server.start(port=port, host=HOST, open_browser=False, show_connection_info=False, timeout=0)
+    except OSError as error:
+        raise BadInput(f"The port {port} cannot be used ({error.strerror}); give another one, or 0.") from error
+    finally:
+        sys.argv = arguments
+        keyFile.unlink(missing_ok=True)
+        app.session.close()
+
+
+class BrowserApp:
+    """One reader's session behind the page. Tabs of the same browser show the same state."""
+
+    def __init__(self, server, locks: Locks):
+        self.server, self.state = server, server.state
+        self.viewer = Viewer(server, fillView)
+        self.session = Session(self.viewer.scene, onChange=self._markDirty)
+        self.undoStack = UndoStack(undo_limit=_UNDO_STEPS)
+        self.tools = Tools(self.viewer, self.session, self.undoStack, self._markDirty, self._say)
+        self._dirty = True
+        self._shown: tuple = ()
+        self._watched: dict[str, tuple] = {}
+        self._message = ""
+        self._refresh()
+        buildPage(server, self, self.viewer)
+        for name in _SHARED:
+            self.state.change(name)(self._onShared)
+        for tag, view in self.viewer.views.items():
+            view.modified.connect(lambda *_, tag=tag: self._onView(tag))
+        server.controller.on_server_ready.add(lambda **_: asynchronous.create_task(self._work()))
+
+    # Clicks
+
+    def guarded(self, action, *arguments) -> None:
+        """Do what a button says; an expected error becomes the page's message."""
+        try:
+            action(*arguments)
+        except CNSIFusionError as error:
+            self._say(str(error))
+        self._markDirty()
+
+    def openPath(self) -> None:
+        """Open the image whose path was typed."""
+        path = str(self.state.path or "").strip().strip('"')
+        if not path:
+            raise BadInput("Type the path of an image file or of a DICOM folder, or choose a file.")
+        self.session.openImage(Path(path).expanduser())
+
+    def openUpload(self, files: list[dict]) -> None:
+        """Open the image that the browser sent (one file, or the files of one DICOM series)."""
+        with tempfile.TemporaryDirectory() as folder:
+            paths = _writeUpload(files, Path(folder))
+            self.session.openImage(paths[0] if len(paths) == 1 else Path(folder))
+
+    def importUpload(self, files: list[dict]) -> None:
+        """Bring in the region file that the browser sent."""
+        with tempfile.TemporaryDirectory() as folder:
+            paths = _writeUpload(files, Path(folder))
+            self.session.importRegions(paths[0] if len(paths) == 1 else Path(folder))
+
+    def showInstance(self, key: str) -> None:
+        """Bring the views to one slice of the result."""
+        view = panelView(self.session)
+        for row in view.result.instances if view.result else []:
+            if row.key == key:
+                self.session.case.selectedInstance = key
+                self.viewer.jumpTo(row.position)
+
+    def setPretest(self, percent: str) -> None:
+        """Take the pre-test probability (in %) that was typed; empty for none."""
+        text = str(percent or "").replace(",", ".").replace("%", "").strip()
+        try:
+            self.session.case.pretest = float(text) / 100 if text else None
+        except ValueError as error:
+            raise BadInput("The pre-test probability must be a number between 0 and 100.") from error
+
+    # Server
+
+    def addRoutes(self, wslinkServer) -> None:
+        """The report of the case in front, for a new tab."""
+        wslinkServer.app.router.add_get("/report", self._report)
+
+    async def _report(self, _request) -> aiohttp_web.StreamResponse:
+        path = self.session.reportFile()
+        if path is None:
+            return aiohttp_web.Response(status=404, text="There is no report: analyze first.")
+        return aiohttp_web.FileResponse(path)
+
+    async def _work(self) -> None:
+        while True:
+            await asyncio.sleep(_POLL_SECONDS)
+            self.session.poll()
+            if self._dirty:
+                with self.state:
+                    self._refresh()
+
+    # Drawing
+
+    def _markDirty(self) -> None:
+        self._dirty = True
+
+    def _say(self, text: str) -> None:
+        self._message = text
+        self._markDirty()
+
+    def _refresh(self) -> None:
+        self._dirty = False
+        case = self.session.case
+        volume = case.volume if case and case.scene else None
+        segmentation = case.segmentation if volume else None
+        heat = case.heatMap if volume else None
+        nodes = tuple(node.GetID() if node else "" for node in (volume, segmentation))
+        if nodes != self._shown:
+            if nodes[:1] != self._shown[:1]:
+                self.viewer.show(volume)
+            self._shown = nodes
+            self._watch(segmentation)
+            self.viewer.showOnly(segmentation)
+            self.tools.setCase(case if volume else None)
+        self.viewer.showHeat(heat, bool(case and case.heatMapShown), case.heatMapOpacity if case else 0.0)
+        view = panelView(self.session)
+        message = asdict(view.message)["text"] if view.message else ""
+        self.state.panel = {**asdict(view), "message": self._message or message}
+        self.state.tools = self.tools.stateForPage()
+        self.state.heat_shown = bool(case and case.heatMapShown)
+        self.state.heat_opacity = case.heatMapOpacity if case else 0.5
+        self.state.pretest = "" if not case or case.pretest is None else f"{case.pretest * 100:g}"
+        self.state.selected = case.selectedInstance if case else ""
+        for tag in self.viewer.views:
+            self._onView(tag)
+
+    def _watch(self, segmentationNode) -> None:
+        for node, tag in self._watched.values():
+            node.RemoveObserver(tag)
+        self._watched.clear()
+        if segmentationNode is not None:
+            tag = segmentationNode.AddObserver(vtkCommand.ModifiedEvent, lambda *_: self._markDirty())
+            self._watched[segmentationNode.GetID()] = (segmentationNode, tag)
+
+    def _onShared(self, **_) -> None:
+        case = self.session.case
+        if case is None:
+            return
+        with contextlib.suppress(BadInput):
+            for name, parameter in _SHARED.items():
+                setattr(case, parameter, self.state[name])
+        self._markDirty()
+
+    def _onView(self, tag: str) -> None:
+        case = self.session.case
+        if case is None or case.scene is None or case.volume is None:
+            self.state[f"slice_{tag}"] = ""
+            return
+        index, count = self.viewer.sliceOf(tag, case.volume)
+        with self.state:
+            self.state[f"slice_{tag}"] = f"slice {index + 1} of {count}"
+        if tag == AXIAL:
+            self.tools.onSlice(index)
+
+
+def _writeUpload(files: list[dict], folder: Path) -> list[Path]:
+    if not files:
+        raise BadInput("No file was chosen.")
+    paths = []
+    for file in files:
+        content = file["content"]
+        path = folder / Path(str(file["name"]).replace("\\", "/")).name
+        path.write_bytes(b"".join(content) if isinstance(content, list) else content)
+        paths.append(path)
+    return paths

@@ -1,0 +1,375 @@
+"""The page: five steps on the left in their order, the slice views on the right. Draws the panel's view, decides nothing."""
+
+from __future__ import annotations
+
+from trame.ui.vuetify3 import VAppLayout
+from trame.widgets import client, html
+from trame.widgets.vuetify3 import (
+    VAlert,
+    VAppBar,
+    VBtn,
+    VBtnToggle,
+    VCard,
+    VCheckbox,
+    VFileInput,
+    VIcon,
+    VMain,
+    VNavigationDrawer,
+    VProgressLinear,
+    VSlider,
+    VTextField,
+)
+
+from cnsifusion.mrml.panel import TITLES
+
+_STYLE = """
+html { overflow-y: hidden; }
+.step { border-left: 4px solid #555; padding: 6px 10px 8px 10px; margin: 6px 6px 6px 6px; background: #1d1f21; border-radius: 4px; }
+.step-next, .step-running { border-left-color: #56b4e9; background: #20262b; }
+.step-done { border-left-color: #009e73; }
+.step-problem { border-left-color: #d55e00; }
+.step-title { font-weight: 600; font-size: 15px; display: flex; align-items: center; gap: 6px; }
+.line { font-size: 12.5px; line-height: 1.35; color: #cfd3d6; margin-top: 2px; }
+.line-warn { color: #f0c36a; } .line-error { color: #ff9a6c; }
+.row { display: flex; align-items: center; gap: 8px; font-size: 12.5px; padding: 1px 4px; border-radius: 3px; cursor: pointer; }
+.row:hover, .row-selected { background: #33404a; }
+.swatch { width: 12px; height: 12px; border-radius: 2px; flex: none; }
+.number { font-size: 26px; font-weight: 700; line-height: 1.1; }
+.scale { position: relative; height: 22px; margin: 8px 6px 16px 6px; background: #33383c; border-radius: 3px; }
+.scale-range { position: absolute; top: 6px; height: 10px; background: #7fb7d6; opacity: .55; border-radius: 2px; }
+.scale-value { position: absolute; top: 1px; width: 4px; height: 20px; margin-left: -2px; background: #fff; }
+.scale-threshold { position: absolute; top: -3px; width: 0; height: 28px; border-left: 2px dashed #f0e442; }
+.scale-label { position: absolute; top: 24px; font-size: 10.5px; color: #aab; transform: translateX(-50%); white-space: nowrap; }
+.bar { flex: 1; height: 10px; background: #33383c; border-radius: 2px; position: relative; }
+.bar-fill { position: absolute; left: 0; top: 0; height: 10px; background: #7fb7d6; border-radius: 2px; }
+.bar-tick { position: absolute; top: -2px; height: 14px; border-left: 2px dashed #f0e442; }
+.view-text { position: absolute; left: 8px; bottom: 6px; font-size: 12px; color: #e8e8e8; text-shadow: 0 0 3px #000; pointer-events: none; }
+.view-hint { position: absolute; left: 8px; top: 6px; font-size: 12px; color: #f0e442; text-shadow: 0 0 3px #000; pointer-events: none; }
+"""
+_ICONS = "{done: 'mdi-check-circle', problem: 'mdi-alert-circle', running: 'mdi-progress-clock', next: 'mdi-arrow-right-circle', todo: 'mdi-circle-outline'}"
+_VIEW_NAMES = {"Red": "Axial", "Green": "Coronal", "Yellow": "Sagittal"}
+
+
+def fillView(server, viewId: str, _view) -> None:
+    """What stands over a slice view: which plane and slice, and in the axial one what the tool says."""
+    server.state.setdefault(f"slice_{viewId}", "")
+    html.Div(f"{_VIEW_NAMES[viewId]} {{{{ slice_{viewId} }}}}", classes="view-text", id=f"slice-{viewId}")
+    if viewId == "Red":
+        html.Div("{{ tools.hint }}", classes="view-hint", id="tool-hint")
+
+
+def buildPage(server, app, viewer) -> None:
+    """Build the page for ``app`` (its clicks) and ``viewer`` (its layout)."""
+    server.state.setdefault("path", "")
+    server.state.trame__title = "CNSIFusion"
+    with VAppLayout(server) as layout:
+        layout.root.theme = "dark"
+        client.Style(_STYLE)
+        with VAppBar(density="compact", height=40):
+            html.Div("CNSIFusion", classes="text-subtitle-1 font-weight-bold ml-4")
+            html.Div(
+                "Research use only. Does not replace lumbar puncture; a low score does not exclude infection.",
+                classes="text-caption ml-6",
+            )
+        with VNavigationDrawer(permanent=True, location="left", width=400, id="steps"):
+            _imageStep(app)
+            _regionsStep(app)
+            _modelStep(app)
+            _analyzeStep(app)
+            _resultStep(app)
+        with VMain(style="height: 100vh;"), html.Div(style="height: 100%; width: 100%; display: flex;"):
+            viewer.layout.initialize_layout_grid(layout)
+
+
+def _step(key: str) -> html.Div:
+    step = html.Div(classes=(f"'step step-' + panel.steps.{key}.state",), id=f"step-{key}")
+    with step, html.Div(classes="step-title"):
+        VIcon(icon=(f"({_ICONS})[panel.steps.{key}.state]",), size="small")
+        html.Span(TITLES[key])
+    return step
+
+
+def _lines(key: str) -> None:
+    html.Div(
+        "{{ line.text }}",
+        v_for=f"(line, index) in panel.steps.{key}.lines",
+        key="index",
+        classes=("'line line-' + line.level",),
+    )
+
+
+def _button(app, key: str, click, **words) -> None:
+    with html.Span(title=(f"panel.actions.{key}.tooltip",)):
+        VBtn(
+            f"{{{{ panel.actions.{key}.label }}}}",
+            id=f"button-{key}",
+            disabled=(f"!panel.actions.{key}.enabled",),
+            click=lambda: app.guarded(click),
+            size="small",
+            classes="mr-2 mt-1 text-none",
+            **words,
+        )
+
+
+def _imageStep(app) -> None:
+    with _step("image"):
+        _lines("image")
+        with html.Div(classes="d-flex align-center mt-1", style="gap: 6px;"):
+            VTextField(
+                v_model=("path",),
+                label="Path of an image or DICOM folder",
+                density="compact",
+                hide_details=True,
+                variant="outlined",
+                id="path",
+                keydown_enter=lambda: app.guarded(app.openPath),
+            )
+            _button(app, "open", app.openPath, color=("panel.steps.image.state == 'next' ? 'primary' : undefined",))
+        VFileInput(
+            label="or choose the file (for DICOM: all files of the series)",
+            change=(lambda files: app.guarded(app.openUpload, files), "[$event.target.files]"),
+            multiple=True,
+            density="compact",
+            hide_details=True,
+            variant="outlined",
+            prepend_icon="",
+            classes="mt-2",
+            disabled=("!panel.actions.open.enabled",),
+            id="upload-image",
+        )
+
+
+def _regionsStep(app) -> None:
+    with _step("regions"):
+        _lines("regions")
+        with html.Div(classes="mt-1"):
+            _button(
+                app,
+                "propose",
+                app.session.propose,
+                color=("panel.steps.regions.state == 'next' ? 'primary' : undefined",),
+            )
+        with html.Div(
+            v_for="row in panel.regions",
+            key="row.name",
+            classes=("'row' + (tools.segmentName == row.name ? ' row-selected' : '')",),
+            click=(app.tools.chooseSegment, "[row.name]"),
+            id=("'region-' + row.name.replaceAll(' ', '-')",),
+        ):
+            html.Span(
+                classes="swatch",
+                style=("`background: rgb(${row.color.map(c => Math.round(255 * c)).join(',')})`",),
+            )
+            html.Span("{{ row.name }}", style="flex: 1;")
+            html.Span(
+                "{{ row.milliliters ? row.milliliters.toFixed(2) + ' ml, ' : '' }}{{ row.state }}",
+                classes="text-medium-emphasis",
+            )
+        _tools(app)
+        VFileInput(
+            label="Bring in a file (.seg.nrrd, labelmap, DICOM SEG)",
+            change=(lambda files: app.guarded(app.importUpload, files), "[$event.target.files]"),
+            multiple=True,
+            density="compact",
+            hide_details=True,
+            variant="outlined",
+            prepend_icon="",
+            classes="mt-2",
+            disabled=("!panel.actions.import.enabled",),
+            id="upload-regions",
+        )
+
+
+def _tools(app) -> None:
+    with html.Div(classes="d-flex align-center mt-1", style="gap: 6px;", title=("panel.actions.edit.tooltip",)):
+        with VBtnToggle(
+            model_value=("tools.tool",),
+            update_modelValue=(app.tools.chooseTool, "[$event]"),
+            disabled=("!panel.actions.edit.enabled",),
+            density="compact",
+            mandatory=True,
+            variant="outlined",
+            divided=True,
+        ):
+            VBtn(
+                "{{ item.label }}",
+                v_for="item in tools.available",
+                key="item.key",
+                value=("item.key",),
+                title=("item.tooltip",),
+                id=("'tool-' + item.key",),
+                size="small",
+                classes="text-none",
+            )
+        VBtn(icon="mdi-undo", size="x-small", disabled=("!tools.canUndo",), click=app.tools.undo, id="undo", title="Undo")
+        VBtn(icon="mdi-redo", size="x-small", disabled=("!tools.canRedo",), click=app.tools.redo, id="redo", title="Redo")
+    with html.Div(v_show="tools.tool != 'none'"):
+        with html.Div(classes="d-flex align-center", style="gap: 8px;"):
+            html.Span("{{ tools.sliderLabel }}", classes="text-caption")
+            VSlider(
+                model_value=("tools.tolerance",),
+                update_modelValue=(app.tools.setTolerance, "[$event]"),
+                min=("tools.sliderMin",),
+                max=("tools.sliderMax",),
+                step=("tools.sliderStep",),
+                hide_details=True,
+                density="compact",
+                id="tolerance",
+            )
+            html.Span("{{ tools.tolerance.toFixed(2) }}", classes="text-caption", id="tolerance-value")
+        with html.Div(classes="d-flex align-center", style="gap: 12px;"):
+            VCheckbox(
+                model_value=("tools.erase",),
+                update_modelValue=(app.tools.setErase, "[$event]"),
+                label="Erase",
+                density="compact",
+                hide_details=True,
+                id="erase",
+            )
+            html.Span("Neighbour slices", classes="text-caption")
+            with VBtnToggle(
+                model_value=("tools.neighbours",),
+                update_modelValue=(app.tools.setNeighbours, "[$event]"),
+                density="compact",
+                mandatory=True,
+                variant="outlined",
+                divided=True,
+            ):
+                for count in (0, 1, 2):
+                    VBtn(str(count), value=(str(count),), size="x-small", id=f"neighbours-{count}")
+
+
+def _modelStep(app) -> None:
+    with _step("model"):
+        _lines("model")
+
+
+def _analyzeStep(app) -> None:
+    with _step("analyze"):
+        _lines("analyze")
+        _button(
+            app,
+            "analyze",
+            app.session.analyze,
+            color=("panel.steps.analyze.state == 'next' ? 'primary' : undefined",),
+        )
+        _button(app, "cancel", app.session.cancel)
+        with html.Div(v_if="panel.progress.name", classes="mt-1", id="progress"):
+            VProgressLinear(model_value=("100 * (panel.progress.fraction || 0)",), height=6, color="primary")
+            html.Div(
+                "{{ panel.progress.name }}{{ panel.progress.seconds_left ? ', about ' + "
+                "Math.ceil(panel.progress.seconds_left) + ' s left' : '' }}",
+                classes="line",
+            )
+        VAlert(
+            "{{ panel.message }}",
+            v_if="panel.message",
+            density="compact",
+            type="info",
+            variant="tonal",
+            classes="mt-2 text-body-2",
+            id="message",
+        )
+
+
+def _resultStep(app) -> None:
+    with _step("result"):
+        _lines("result")
+        with html.Div(v_if="panel.result", id="result"):
+            html.Div("Infection probability", classes="line")
+            html.Div("{{ panel.result.probability }}", classes="number", id="probability")
+            html.Div(
+                "{{ panel.result.verdict }}",
+                classes="number",
+                id="verdict",
+                style=("panel.result.demonstration ? 'color: #f0c36a;' : ''",),
+            )
+            _scale()
+            html.Div("{{ panel.result.range }}. {{ panel.result.slices }}.", classes="line")
+            html.Div("{{ panel.result.calibration }}", classes="line")
+            with html.Div(classes="d-flex align-center mt-1", style="gap: 8px;"):
+                VTextField(
+                    v_model=("pretest",),
+                    label="Pre-test probability, %",
+                    density="compact",
+                    hide_details=True,
+                    variant="outlined",
+                    style="max-width: 160px;",
+                    id="pretest",
+                    change=(lambda text: app.guarded(app.setPretest, text), "[$event.target.value]"),
+                )
+                html.Div("{{ panel.result.atPretest }}", classes="line", id="at-pretest")
+            html.Div("{{ panel.result.caveat }}", classes="line line-warn")
+            html.Div("{{ text }}", v_for="text in panel.result.warnings", key="text", classes="line line-warn")
+            _instances(app)
+            _heat()
+            with html.Span(title=("panel.actions.report.tooltip",)):
+                VBtn(
+                    "{{ panel.actions.report.label }}",
+                    href="/report",
+                    target="_blank",
+                    disabled=("!panel.actions.report.enabled",),
+                    size="small",
+                    classes="mt-1 text-none",
+                    id="button-report",
+                )
+
+
+def _scale() -> None:
+    with html.Div(classes="scale", title="0 to 100 %: model score (white), range over fold models, threshold (dashed)"):
+        html.Div(
+            classes="scale-range",
+            style=("`left: ${100 * panel.result.low}%; width: ${100 * (panel.result.high - panel.result.low)}%`",),
+        )
+        html.Div(classes="scale-value", style=("`left: ${100 * panel.result.value}%`",))
+        html.Div(classes="scale-threshold", style=("`left: ${100 * panel.result.threshold}%`",))
+        html.Div(
+            "threshold {{ Math.round(100 * panel.result.threshold) }}%",
+            classes="scale-label",
+            style=("`left: ${Math.min(88, Math.max(12, 100 * panel.result.threshold))}%`",),
+        )
+
+
+def _instances(app) -> None:
+    with html.Div(
+        v_for="row in panel.result.instances",
+        key="row.key",
+        classes=("'row' + (selected == row.key ? ' row-selected' : '')",),
+        click=(app.showInstance, "[row.key]"),
+        title="Show this slice",
+        id=("'instance-' + row.key.replaceAll('|', '-')",),
+    ):
+        html.Span("{{ row.text }}", style="width: 170px;")
+        with html.Div(classes="bar"):
+            html.Div(classes="bar-fill", style=("`width: ${100 * row.probability}%`",))
+            html.Div(classes="bar-tick", style=("`left: ${100 * panel.result.threshold}%`",))
+        html.Span("{{ Math.round(100 * row.probability) }}%", style="width: 36px; text-align: right;")
+    html.Div(
+        "Not classified: {{ text }}",
+        v_for="text in panel.result.notClassified",
+        key="text",
+        classes="line text-medium-emphasis",
+    )
+
+
+def _heat() -> None:
+    with html.Div(classes="d-flex align-center", style="gap: 8px;", title=("panel.actions.heat.tooltip",)):
+        VCheckbox(
+            v_model=("heat_shown",),
+            label="Heat map",
+            density="compact",
+            hide_details=True,
+            disabled=("!panel.actions.heat.enabled",),
+            id="heat-shown",
+        )
+        VSlider(
+            v_model=("heat_opacity",),
+            min=0,
+            max=1,
+            step=0.05,
+            hide_details=True,
+            density="compact",
+            disabled=("!panel.actions.heat.enabled",),
+            id="heat-opacity",
+        )
+    html.Div("{{ panel.result.heatCaption }}", classes="line text-medium-emphasis")

@@ -1,0 +1,74 @@
+"""The slice views: axial large, coronal and sagittal beside it, on trame-slicer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from trame_slicer.core import LayoutManager, SlicerApp
+from trame_slicer.rca_view import register_rca_factories
+from trame_slicer.views import Layout, LayoutDirection, SliceView, ViewLayoutDefinition
+
+from cnsifusion.mrml.volumes import NodeGeometry
+
+AXIAL, CORONAL, SAGITTAL = "Red", "Green", "Yellow"
+_LAYOUT = "CNSIFusion"
+
+
+class Viewer:
+    """Slicer's scene and its three slice views, streamed to the page."""
+
+    def __init__(self, server, fillView: Callable):
+        """``fillView(server, viewId, view)`` adds the page's own controls over each view."""
+        self.slicer = SlicerApp()
+        self.scene = self.slicer.scene
+        register_rca_factories(self.slicer.view_manager, server, slice_view_ui_f=fillView, interactive_quality=70)
+        self.layout = LayoutManager(self.scene, self.slicer.view_manager, server)
+        side = Layout(
+            LayoutDirection.Vertical, [ViewLayoutDefinition.coronal_view(), ViewLayoutDefinition.sagittal_view()]
+        )
+        self.layout.register_layout(
+            _LAYOUT, Layout(LayoutDirection.Horizontal, [ViewLayoutDefinition.axial_view(), side], ["3", "1"])
+        )
+        self.layout.set_layout(_LAYOUT)
+
+    @property
+    def views(self) -> dict[str, SliceView]:
+        """The slice views by tag."""
+        return {tag: self.slicer.view_manager.get_view(tag) for tag in (AXIAL, CORONAL, SAGITTAL)}
+
+    def show(self, volumeNode) -> None:
+        """Show the volume in all views, aligned with its own slices."""
+        for view in self.views.values():
+            view.set_background_volume_id(volumeNode.GetID() if volumeNode else None)
+            view.set_foreground_volume_id(None)
+            view.reset_view()
+
+    def showHeat(self, heatNode, shown: bool, opacity: float) -> None:
+        """Lay the heat map over the image, or take it away."""
+        for view in self.views.values():
+            view.set_foreground_volume_id(heatNode.GetID() if heatNode and shown else None)
+            view.set_foreground_opacity(opacity)
+
+    def showOnly(self, segmentationNode) -> None:
+        """Hide the segmentations of other patients."""
+        nodes = self.scene.GetNodesByClass("vtkMRMLSegmentationNode")
+        nodes.UnRegister(None)
+        for index in range(nodes.GetNumberOfItems()):
+            node = nodes.GetItemAsObject(index)
+            if node.GetDisplayNode():
+                node.GetDisplayNode().SetVisibility(node is segmentationNode)
+
+    def jumpTo(self, lps: tuple[float, float, float]) -> None:
+        """Bring all views to a position (LPS, mm)."""
+        for view in self.views.values():
+            view.get_view_node().JumpSliceByOffsetting(-lps[0], -lps[1], lps[2])
+            view.schedule_render()
+
+    def sliceOf(self, tag: str, volumeNode) -> tuple[int, int]:
+        """The canonical slice number (from 0) along the view's axis, and how many there are."""
+        axis = {AXIAL: 2, CORONAL: 1, SAGITTAL: 0}[tag]
+        grid = NodeGeometry(volumeNode).grid
+        matrix = self.views[tag].get_view_node().GetSliceToRAS()
+        lps = (-matrix.GetElement(0, 3), -matrix.GetElement(1, 3), matrix.GetElement(2, 3))
+        index = round(float(grid.to_ijk(lps)[axis]))
+        return min(max(index, 0), grid.size[axis] - 1), grid.size[axis]
