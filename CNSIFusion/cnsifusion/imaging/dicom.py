@@ -57,15 +57,7 @@ def read_dicom_series(folder: Path, max_voxels: int) -> tuple[np.ndarray, Grid, 
     Raises BadInput when the folder holds no image or several series, or when slices are missing, duplicated, differ in
     size or orientation, or are sheared against each other.
     """
-    series = series_files(folder)
-    if not series:
-        raise BadInput("The folder holds no readable DICOM image.")
-    if len(series) > 1:
-        counts = ", ".join(str(len(files)) for files in series.values())
-        raise BadInput(
-            f"The folder holds {len(series)} DICOM series (of {counts} files); give a folder with the axial T2 alone."
-        )
-    files = next(iter(series.values()))
+    files = _only_series(folder)
     headers = [pydicom.dcmread(path, stop_before_pixels=True, specific_tags=_TAGS) for path in files]
     if any(getattr(h, "Modality", "MR") != "MR" for h in headers):
         raise BadInput(f"The series is {headers[0].Modality}, not MR; an axial T2 MRI is needed.")
@@ -78,6 +70,29 @@ def read_dicom_series(folder: Path, max_voxels: int) -> tuple[np.ndarray, Grid, 
     array = _pixels(ordered, grid)
     digest = hashlib.sha256("".join(sorted(hashlib.sha256(p.read_bytes()).hexdigest() for p in files)).encode())
     return array, grid, _acquisition(headers[0], ordered[0]), digest.hexdigest()
+
+
+def read_dicom_headers(folder: Path) -> tuple[list[pydicom.Dataset], Grid]:
+    """All headers of the one series in ``folder`` in slice order (one for an enhanced file), and its stored grid.
+
+    Raises BadInput as read_dicom_series does.
+    """
+    files = _only_series(folder)
+    headers = {path: pydicom.dcmread(path, stop_before_pixels=True) for path in files}
+    ordered, grid = _arrange([s for path, header in headers.items() for s in _slices(path, header)])
+    return [headers[path] for path in dict.fromkeys(s.path for s in ordered)], grid
+
+
+def _only_series(folder: Path) -> list[Path]:
+    series = series_files(folder)
+    if not series:
+        raise BadInput("The folder holds no readable DICOM image.")
+    if len(series) > 1:
+        counts = ", ".join(str(len(files)) for files in series.values())
+        raise BadInput(
+            f"The folder holds {len(series)} DICOM series (of {counts} files); give a folder with the axial T2 alone."
+        )
+    return next(iter(series.values()))
 
 
 def _slices(path: Path, header: Any) -> list[_Slice]:

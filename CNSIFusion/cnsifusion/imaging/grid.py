@@ -122,3 +122,10 @@ def reorder(array: np.ndarray, grid: Grid) -> tuple[np.ndarray, Grid]:
         tuple(float(v) for v in (grid.matrix[:, axes] * signs).ravel()),
     )
     return np.ascontiguousarray(by_axis.transpose(2, 1, 0)), snap(new)
+
+
+def restore(array: np.ndarray, grid: Grid) -> np.ndarray:
+    """A canonical ``array`` [k, j, i] in the axis order of the source ``grid`` it was reordered from (a copy)."""
+    axes, reverse = canonical_axes(grid)
+    by_axis = array.transpose(2, 1, 0)[tuple(slice(None, None, -1 if r else 1) for r in reverse)]
+    return np.ascontiguousarray(by_axis.transpose(np.argsort(axes)).transpose(2, 1, 0))

@@ -20,7 +20,7 @@ from cnsifusion.imaging import (
     read_labels,
     write_volume,
 )
-from cnsifusion.imaging.grid import reorder, snap
+from cnsifusion.imaging.grid import reorder, restore, snap
 from cnsifusion.imaging.prepare import log_bias_field, resample_in_plane
 
 
@@ -154,6 +154,15 @@ def test_labels_must_be_whole_numbers(volume: Volume, tmp_path) -> None:
     write_volume(volume, tmp_path / "y.nii.gz")
     labels, grid = read_labels(tmp_path / "y.nii.gz")
     assert grid == volume.grid and np.array_equal(labels, volume.array)
+
+
+@pytest.mark.parametrize("axes", list(itertools.permutations(range(3))), ids=str)
+def test_restore_is_the_inverse_of_reorder(axes) -> None:
+    rng = np.random.default_rng(2)
+    matrix = np.eye(3)[:, list(axes)] * rng.choice([-1, 1], 3)
+    grid = Grid((4, 5, 6), (1.0, 1.1, 1.2), (0, 0, 0), tuple(matrix.ravel()))
+    array = rng.random(grid.shape)
+    assert np.array_equal(restore(reorder(array, grid)[0], grid), array)
 
 
 def test_sheared_axes_are_refused() -> None:

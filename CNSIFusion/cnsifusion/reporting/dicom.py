@@ -1,0 +1,208 @@
+"""A result as DICOM: segmentation (SEG), structured report (SR, TID 1500) and key images (secondary capture).
+
+Written with highdicom (extra ``dicom``). The SR is unverified, names the algorithm, its version and the bundle's hash,
+and carries the score as a private concept; the score of a demonstration bundle is left out unless confirmed.
+"""
+
+from __future__ import annotations
+
+import io
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pydicom
+from matplotlib import image as mpl_image
+from matplotlib.figure import Figure
+from pydicom.sr.coding import Code
+from pydicom.uid import generate_uid
+
+from cnsifusion import __version__
+from cnsifusion.analysis import PatientResult, read_result
+from cnsifusion.errors import BadInput
+from cnsifusion.imaging import atomic_path, read_image
+from cnsifusion.imaging.dicom import read_dicom_headers
+from cnsifusion.imaging.grid import Grid, restore
+from cnsifusion.reporting.html import png
+from cnsifusion.roi.names import SEGMENTS, SegmentName
+from cnsifusion.roi.names import Code as NamedCode
+from cnsifusion.roi.region_io import read_regions
+
+PRIVATE = "99CNSIFUSION"
+SCORE = Code("CNSIPROB", PRIVATE, "Infection probability (model score, research use only)")
+SCORE_FINDING = Code("CNSISCORE", PRIVATE, "Model score of central nervous system infection")
+PVS_COUNT = Code("PVSCOUNT", PRIVATE, "Number of PVS-like foci")
+_FAMILY = Code("123109", "DCM", "Manual Processing"), Code("123110", "DCM", "Artificial Intelligence")
+_MAKER = "CNSIFusion (research use only)"
+_ALGORITHM_TYPES = {"automatic": "AUTOMATIC", "manual": "MANUAL"}
+
+
+def export_dicom(
+    result_path: str | Path, image_folder: str | Path, out: str | Path, confirm_demonstration: bool = False
+) -> list[Path]:
+    """Write SEG, SR and key images of a result into the folder ``out``; returns the files.
+
+    ``image_folder`` holds the analyzed DICOM series. Raises BadInput when highdicom is missing or the folder holds
+    another image than the one that was analyzed.
+    """
+    highdicom = _highdicom()
+    result = read_result(result_path)
+    folder = Path(result_path).parent
+    headers, stored = read_dicom_headers(Path(image_folder))
+    volume = read_image(image_folder)
+    if volume.sha256 != result.provenance["image_sha256"]:
+        raise BadInput("The DICOM folder holds another image than the one this result was made from.")
+    regions = read_regions(folder / result.files["regions"], volume)
+    masks = {name: restore(mask, stored) for name, mask in regions.masks.items() if mask.any()}
+    segmentation = _segmentation(highdicom, headers, stored, masks, result)
+    report = _report(highdicom, headers, segmentation, list(masks), result, confirm_demonstration)
+    picture = _key_image(highdicom, headers, (folder / result.files["key_images"]).read_bytes(), result)
+    written = []
+    for name, dataset in (("seg.dcm", segmentation), ("sr.dcm", report), ("key_images.dcm", picture)):
+        with atomic_path(Path(out) / name) as temporary:
+            dataset.save_as(temporary, enforce_file_format=True)
+        written.append(Path(out) / name)
+    return written
+
+
+def _highdicom() -> Any:
+    try:
+        for module in ("highdicom", "highdicom.seg", "highdicom.sr", "highdicom.sc"):
+            import_module(module)
+        return import_module("highdicom")
+    except ModuleNotFoundError as error:
+        raise BadInput("Writing DICOM needs the extra 'dicom' (highdicom): pip install '.[dicom]'.") from error
+
+
+def _concept(highdicom: Any, code: NamedCode | Code) -> Any:
+    scheme = code.scheme if isinstance(code, NamedCode) else code.scheme_designator
+    return highdicom.sr.CodedConcept(code.value, scheme, code.meaning)
+
+
+def _segmentation(
+    highdicom: Any, headers: list[pydicom.Dataset], grid: Grid, masks: dict[str, np.ndarray], result: PatientResult
+) -> Any:
+    algorithm = highdicom.AlgorithmIdentificationSequence(
+        name="CNSIFusion region proposal", family=_FAMILY[1], version=__version__
+    )
+    descriptions = [
+        _description(highdicom, number, SEGMENTS[name], algorithm, result)
+        for number, name in enumerate(masks, start=1)
+    ]
+    pixels = np.stack(list(masks.values()), axis=-1).astype(np.uint8)
+    return highdicom.seg.Segmentation(
+        source_images=headers, pixel_array=pixels, segmentation_type="BINARY", segment_descriptions=descriptions,
+        series_instance_uid=generate_uid(), series_number=9001, sop_instance_uid=generate_uid(), instance_number=1,
+        manufacturer=_MAKER, manufacturer_model_name="CNSIFusion", software_versions=__version__,
+        device_serial_number="0", content_label="CNSIFUSION", content_description="Regions, research use only",
+        series_description="CNSIFusion regions RESEARCH USE ONLY", omit_empty_frames=True,
+    )  # fmt: skip
+
+
+def _description(highdicom: Any, number: int, segment: SegmentName, algorithm: Any, result: PatientResult) -> Any:
+    made = result.provenance["region_origin"].get(segment.name, "")
+    kind = _ALGORITHM_TYPES.get(made, "SEMIAUTOMATIC")
+    description = highdicom.seg.SegmentDescription(
+        segment_number=number, segment_label=segment.name,
+        segmented_property_category=_concept(highdicom, segment.category),
+        segmented_property_type=_concept(highdicom, segment.type), algorithm_type=kind,
+        algorithm_identification=None if kind == "MANUAL" else algorithm,
+        tracking_uid=generate_uid(), tracking_id=segment.name,
+    )  # fmt: skip
+    if segment.side_code is not None:
+        modifier = _concept(highdicom, segment.side_code)
+        description.SegmentedPropertyTypeCodeSequence[0].SegmentedPropertyTypeModifierCodeSequence = [modifier]
+    return description
+
+
+def _report(
+    highdicom: Any,
+    headers: list[pydicom.Dataset],
+    segmentation: Any,
+    names: list[str],
+    result: PatientResult,
+    confirm_demonstration: bool,
+) -> Any:
+    sr = highdicom.sr
+    device = sr.DeviceObserverIdentifyingAttributes(
+        uid=generate_uid(), name="CNSIFusion", manufacturer_name=_MAKER, model_name=result.model
+    )
+    context = sr.ObservationContext(
+        observer_device_context=sr.ObserverContext(
+            observer_type=Code("121007", "DCM", "Device"), observer_identifying_attributes=device
+        )
+    )
+    groups = [_region_group(sr, segmentation, n, name, result) for n, name in enumerate(names, start=1)]
+    if not result.demonstration or confirm_demonstration:
+        groups.append(_score_group(sr, result))
+    content = sr.MeasurementReport(
+        observation_context=context,
+        procedure_reported=Code("241601008", "SCT", "MRI of head"),
+        imaging_measurements=groups,
+        title=Code("126000", "DCM", "Imaging Measurement Report"),
+    )
+    return sr.Comprehensive3DSR(
+        evidence=[*headers, segmentation], content=content[0], series_instance_uid=generate_uid(), series_number=9002,
+        sop_instance_uid=generate_uid(), instance_number=1, manufacturer=_MAKER, is_complete=True, is_verified=False,
+        series_description="CNSIFusion measurements RESEARCH USE ONLY",
+    )  # fmt: skip
+
+
+def _algorithm(sr: Any, result: PatientResult) -> Any:
+    parameters = [f"bundle sha256 {result.provenance['bundle_sha256']}", f"bundle {result.provenance['bundle_name']}"]
+    if result.demonstration:
+        parameters.append("DEMONSTRATION bundle trained on simulated patients, not meaningful for patients")
+    return sr.AlgorithmIdentification(f"CNSIFusion {result.model}", __version__, parameters)
+
+
+def _region_group(sr: Any, segmentation: Any, number: int, name: str, result: PatientResult) -> Any:
+    row = result.statistics["segments"][name]
+    segment = SEGMENTS[name]
+    signal = Code("110852", "DCM", "MR signal intensity")
+    measurements = [
+        sr.Measurement(Code("118565006", "SCT", "Volume"), float(row["volume_ml"]), Code("mL", "UCUM", "milliliter")),
+        sr.Measurement(
+            signal, float(row["mean"]), Code("1", "UCUM", "no units"), derivation=Code("373098007", "SCT", "Mean")
+        ),
+        sr.Measurement(
+            signal, float(row["sd"]), Code("1", "UCUM", "no units"),
+            derivation=Code("386136009", "SCT", "Standard Deviation"),
+        ),
+    ]  # fmt: skip
+    if name.startswith("PVS"):
+        measurements.append(sr.Measurement(PVS_COUNT, result.pvs[segment.side], Code("1", "UCUM", "no units")))
+    return sr.VolumetricROIMeasurementsAndQualitativeEvaluations(
+        tracking_identifier=sr.TrackingIdentifier(generate_uid(), name),
+        referenced_segment=sr.ReferencedSegment.from_segmentation(segmentation, number),
+        finding_type=sr.CodedConcept(segment.type.value, segment.type.scheme, segment.type.meaning),
+        measurements=measurements,
+    )
+
+
+def _score_group(sr: Any, result: PatientResult) -> Any:
+    algorithm = _algorithm(sr, result)
+    score = sr.Measurement(SCORE, 100 * result.patient.probability, Code("%", "UCUM", "percent"))
+    return sr.MeasurementsAndQualitativeEvaluations(
+        tracking_identifier=sr.TrackingIdentifier(generate_uid(), "Model score of the patient"),
+        finding_type=SCORE_FINDING, algorithm_id=algorithm, measurements=[score],
+    )  # fmt: skip
+
+
+def _key_image(highdicom: Any, headers: list[pydicom.Dataset], picture: bytes, result: PatientResult) -> Any:
+    """The key images with RESEARCH USE ONLY burnt in, as a secondary capture of the same study."""
+    pixels = mpl_image.imread(io.BytesIO(picture))
+    height, width = pixels.shape[:2]
+    figure = Figure(figsize=(width / 130, (height + 50) / 130), facecolor="black")
+    axes = figure.add_axes((0, 0, 1, height / (height + 50)))
+    axes.imshow(pixels)
+    axes.axis("off")
+    words = "RESEARCH USE ONLY" + (" - DEMONSTRATION, not meaningful for patients" if result.demonstration else "")
+    figure.text(0.5, 1 - 25 / (height + 50), words, color="white", ha="center", va="center", fontsize=12)
+    labelled = (255 * mpl_image.imread(io.BytesIO(png(figure)))[..., :3]).round().astype(np.uint8)
+    return highdicom.sc.SCImage.from_ref_dataset(
+        ref_dataset=headers[0], pixel_array=labelled, photometric_interpretation="RGB", bits_allocated=8,
+        coordinate_system="PATIENT", series_instance_uid=generate_uid(), series_number=9003,
+        sop_instance_uid=generate_uid(), instance_number=1, manufacturer=_MAKER, patient_orientation=("L", "P"),
+        series_description="CNSIFusion key images RESEARCH USE ONLY",
+    )  # fmt: skip
