@@ -35,8 +35,8 @@ class Person:
     """Drawn anatomy beyond the latents. ``signals``: relative to white matter. Lengths in mm.
 
     ``ventricle_growth``: by how much the ventricular wall moves outward (left, right). ``tissue_level``: parenchymal
-    fraction of the template at which this person's surface lies (higher: wider sulci). ``rim``: subarachnoid space over
-    the convexity; ``layers``: depths of skull and scalp below the outer air.
+    fraction of the template at which this person's surface lies (higher: wider sulci). ``rim``: subarachnoid space
+    beyond the brain's hull; ``layers``: depth outside it and signal there.
     """
 
     signals: dict[str, float]
@@ -62,7 +62,7 @@ def draw_person(
     for (name, value), z in zip(list(signals.items()), spread):
         if name not in ("white", "csf"):
             signals[name] = value * float(np.exp(0.02 * z))
-    signals["pallidum"] *= 1 - 0.12 * share  # iron
+    signals["pallidum"] *= 1 - 0.1 * share  # iron
     signals["putamen"] *= 1 - 0.07 * share
     csf = signals["csf"] * (1 + latents.csf_deviation)
     growth = np.clip(-0.6 + 2.4 * share**1.5 + rng.normal(0, 0.5), -1.2, 3.5)
@@ -71,8 +71,8 @@ def draw_person(
         signals,
         csf,
         (float(growth + asymmetry), float(growth - asymmetry)),
-        float(np.clip(0.66 + 0.1 * share + rng.normal(0, 0.03), 0.55, 0.85)),
-        float(0.8 + 1.4 * share + abs(rng.normal(0, 0.4))),
+        float(np.clip(0.58 + 0.14 * share + rng.normal(0, 0.03), 0.5, 0.8)),
+        float(-1.4 + 1.8 * share + rng.normal(0, 0.4)),
         _layers(rng, signals),
     )
     person.blobs = _choroid(rng, pose)
@@ -83,8 +83,8 @@ def draw_person(
 
 
 def _layers(rng: np.random.Generator, signals: dict[str, float]) -> tuple[np.ndarray, np.ndarray]:
-    """Depth outside the subarachnoid space (mm) and signal, for interpolation: tables, diploe, galea, fat, skin, air."""
-    diploe, fat = rng.uniform(1.8, 4.0), rng.uniform(3.0, 6.5)
+    """Depth outside the subarachnoid space (mm) and signal there: tables, diploe, galea, fat, skin, air."""
+    diploe, fat = rng.uniform(1.8, 4.0), rng.uniform(3.5, 7.5)
     thickness = np.array([1.8, diploe, 1.8, 1.0, fat, 1.6])
     values = [signals["bone"], 0.75 * signals["marrow"], signals["bone"], signals["muscle"], signals["fat"], 0.6]
     edges = np.concatenate([[0], np.cumsum(thickness)])
@@ -180,7 +180,7 @@ def render(head: Head, pose: Pose, person: Person, latents: Latents, k: float, t
     lattice_i, lattice_j = (np.arange(-2, n + 3, 2) for n in (columns, rows))
     where = pose.block(lattice_i, lattice_j, np.array([k]))[0]
     shape = where.shape[:2]
-    index = (where.reshape(-1, 3) - np.float32(head.grid.origin)) / np.float32(head.grid.spacing)
+    index = (where.reshape(-1, 3) - np.array(head.grid.origin, np.float32)) / np.array(head.grid.spacing, np.float32)
     coarse = dict(zip(FIELDS, head.sample(index).T.reshape(len(FIELDS), *shape)))
     # Texture stays where it is drawn: a slow, weak variation of parenchyma.
     coarse["texture"] = ndimage.gaussian_filter(texture[: shape[0], : shape[1]], 1.2)
@@ -274,7 +274,7 @@ def _surround(
     labels = head.nearest(head.face, index)
     if labels.any():
         table = np.array([0.0] + [person.signals.get(name, 0.0) for name in FACE], np.float32)
-        face = _double(table[labels].reshape(shape)).ravel()[around]
+        face = _double(ndimage.gaussian_filter(table[labels].reshape(shape), 0.5)).ravel()[around]
         present = _double((labels > 0).astype(np.float32).reshape(shape)).ravel()[around] > 0.5
         values = np.where(present, np.maximum(face, 0), values)
     inner = _ramp(-depth.ravel()[around], pixel)

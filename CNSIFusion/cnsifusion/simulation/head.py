@@ -93,9 +93,8 @@ def load_head() -> Head:
         "zone": _zone(template),
         "iron": _iron(template.grid),
     }
-    packed = np.stack(
-        [np.clip(np.rint(fields[name] / step), -32000, 32000).astype(np.int16) for name, step in FIELDS.items()], axis=-1
-    )
+    steps = [np.clip(np.rint(fields[name] / step), -32000, 32000).astype(np.int16) for name, step in FIELDS.items()]
+    packed = np.stack(steps, axis=-1)
     return Head(template.grid, packed, _parts(template), face_labels(template.grid, outside))
 
 

@@ -70,8 +70,8 @@ def burden_probability(age: np.ndarray | float, settings: SimulationSettings) ->
 def responses(severity: np.ndarray | float, settings: SimulationSettings) -> dict[str, np.ndarray]:
     """What severity (already times strength) adds in region B under the chosen pattern.
 
-    ``added``: probability that each of ``pvs_count_added`` extra foci is there; ``calibre`` (mm), ``halo``, ``edge`` and
-    ``oedema``: added to their centres; ``medial``: added to the probability 1/2 that a focus stands anteromedially.
+    ``added``: probability that each of ``pvs_count_added`` extra foci is there; ``calibre`` (mm), ``halo``, ``edge``
+    and ``oedema``: added to their centres; ``medial``: added to the probability 1/2 that a focus stands anteromedially.
     """
     s = np.asarray(severity, float) * settings.strength
     zero = np.zeros_like(s)

@@ -1,9 +1,9 @@
 """How well an ideal observer who sees the latents without error could tell the classes: the ceiling for any pipeline.
 
 The score is the exact log likelihood ratio of infection given a patient's observable latents, with the hidden causes
-(severity, CSF dose, relaxivity ratio, high burden) integrated out under the cohort's own settings. By the Neyman-Pearson
-lemma no score computed from an image of that patient can have a higher expected AUC, since the image depends on the
-label through these observables alone. Deliberate confounders are left out: they are not disease.
+(severity, CSF dose, relaxivity ratio, high burden) integrated out under the cohort's own settings. By the lemma of
+Neyman and Pearson no score computed from the patient's image can have a higher expected AUC, since the image depends
+on the label through these observables alone. Deliberate confounders are left out: they are not disease.
 """
 
 from __future__ import annotations
@@ -19,6 +19,12 @@ from cnsifusion.errors import BadInput
 from cnsifusion.simulation.latents import burden_probability, centres, infection_csf_effect, responses
 from cnsifusion.simulation.settings import SimulationSettings
 
+#: What the oracle sees of a patient (age and site are no evidence; they only set what is normal).
+_OBSERVED = (
+    "age", "site", "csf_deviation", "count_left", "count_right", "medial_left", "medial_right", "calibre", "halo",
+    "edge", "oedema",
+)  # fmt: skip
+#: Nodes of the midpoint rule over the hidden causes.
 _SEVERITY_NODES, _DOSE_NODES, _RATIO_NODES = 24, 24, 12
 
 
@@ -43,9 +49,7 @@ def oracle_auc(latents: Sequence[Mapping[str, Any]], settings: SimulationSetting
 
 
 def _columns(latents: Sequence[Mapping[str, Any]]) -> dict[str, np.ndarray]:
-    names = ("age", "site", "csf_deviation", "count_left", "count_right", "medial_left", "medial_right")
-    names += ("calibre", "halo", "edge", "oedema")
-    return {name: np.array([float(row[name]) for row in latents]) for name in names}
+    return {name: np.array([float(row[name]) for row in latents]) for name in _OBSERVED}
 
 
 def _midpoints(low: float, high: float, count: int) -> np.ndarray:

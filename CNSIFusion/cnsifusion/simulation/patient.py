@@ -135,15 +135,14 @@ def _truth(
         PVS_LEFT: coverage["pvs_left"] >= 0.5,
         PVS_RIGHT: coverage["pvs_right"] >= 0.5,
     }
-    normal = pose.head[:, 0]
-    midplane = Plane(tuple(float(v) for v in pose.centre), tuple(float(v) for v in normal))
+    midplane = Plane(_triple(pose.centre), _triple(pose.head[:, 0]))
     return RegionSet(
         grid,
         masks,
         parts,
         midplane,
         _foci(person, coverage, grid, noise),
-        origin={name: "automatic" for name in masks},
+        origin=dict.fromkeys(masks, "automatic"),
         notes=["Exact truth of a simulated patient."],
     )
 
@@ -158,10 +157,14 @@ def _foci(person: Person, coverage: dict[str, np.ndarray], grid: Grid, noise: fl
         best = int(np.argmax(np.where(inside, cover[np.clip(k, 0, grid.size[2] - 1), j, i], -1)))
         ijk = (int(i[best]), int(j[best]), int(k[best]))
         window = tuple(slice(max(v - 6, 0), v + 7) for v in (ijk[1], ijk[0]))
-        near = np.argwhere(cover[ijk[2]][window] >= 0.5) + (window[0].start, window[1].start)
+        near = np.argwhere(cover[ijk[2]][window] >= 0.5) + np.array([window[0].start, window[1].start])
         voxels = np.column_stack([np.full(len(near), ijk[2]), near]) if len(near) else np.array([ijk[::-1]])
         contrast = float(cover[ijk[2], ijk[1], ijk[0]]) * (person.csf - person.signals["grey"]) / max(noise, 1e-6)
         diameter = float(2 * tube.radius.max())
-        lps = tuple(float(v) for v in tube.lps[best])
-        foci.append(Focus(tube.side, ijk, lps, diameter, contrast, 1.0, diameter > 3.0, voxels))
+        foci.append(Focus(tube.side, ijk, _triple(tube.lps[best]), diameter, contrast, 1.0, diameter > 3.0, voxels))
     return foci
+
+
+def _triple(values: np.ndarray) -> tuple[float, float, float]:
+    a, b, c = (float(v) for v in values)
+    return (a, b, c)

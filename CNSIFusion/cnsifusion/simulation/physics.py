@@ -33,7 +33,7 @@ TISSUES = {
     "white": Tissue(0.70, 650, 850, 78, 71),
     "grey": Tissue(0.82, 1080, 1400, 97, 90),
     "putamen": Tissue(0.80, 950, 1250, 84, 76),
-    "pallidum": Tissue(0.75, 800, 1020, 68, 58),
+    "pallidum": Tissue(0.76, 800, 1020, 72, 63),
     "lesion": Tissue(0.82, 1000, 1250, 125, 118),
     "choroid": Tissue(0.90, 1600, 1900, 190, 170),
     "fat": Tissue(0.95, 300, 370, 120, 112),

@@ -18,7 +18,7 @@ _COVER = (-57.0, 88.0)
 _CENTRE = np.array([0.0, 18.0, 8.0])
 #: Spacing (mm) of the warp's control points, and its random modes: correlation length and standard deviation in mm.
 _CONTROL = 9.0
-_MODES = ((40.0, 2.2), (20.0, 1.7), (9.0, 0.8))
+_MODES = ((60.0, 2.2), (28.0, 1.3), (12.0, 0.7))
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,7 +102,8 @@ def draw_pose(rng: np.random.Generator, site: SiteProtocol, max_tilt: float, mal
     corner = np.array([-(columns - 1) / 2 * spacing[0], -(rows - 1) / 2 * spacing[1], low])
     origin = centre + oblique @ corner
     size = (columns, rows, slices)
-    grid = snap(Grid(size, spacing, tuple(float(v) for v in origin), tuple(float(v) for v in oblique.ravel())))
+    x, y, z = (float(v) for v in origin)
+    grid = snap(Grid(size, spacing, (x, y, z), tuple(float(v) for v in oblique.ravel())))
     nodes = [int(np.ceil((n - 1) * s / _CONTROL)) + 5 for n, s in zip(size, spacing)]
     lattice = np.array(grid.origin) - grid.matrix @ np.full(3, 2 * _CONTROL)
     return Pose(grid, head, centre, scale, _random_warp(rng, nodes), lattice)
@@ -115,6 +116,9 @@ def _random_warp(rng: np.random.Generator, nodes: list[int]) -> np.ndarray:
             field = rng.standard_normal(nodes[::-1])
             field = ndimage.gaussian_filter(field, length / _CONTROL / 2, mode="wrap")
             total[axis] += deviation * field / field.std()
+    # The falx holds the midline: little sideways warp there.
+    across = (np.arange(nodes[0]) - (nodes[0] - 1) / 2) * _CONTROL
+    total[0] *= (1 - 0.75 * np.exp(-0.5 * (across / 14) ** 2)).astype(np.float32)
     return total
 
 

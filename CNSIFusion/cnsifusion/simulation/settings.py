@@ -151,7 +151,7 @@ class SimulationSettings:
         unknown = sorted(set(values) - known)
         if unknown:
             raise BadInput(f"Unknown simulation settings: {', '.join(unknown)}.")
-        plain = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+        plain: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
         if "sites" in plain:
             plain["sites"] = tuple(s if isinstance(s, SiteProtocol) else _site(s) for s in plain["sites"])
         return cls(**plain)

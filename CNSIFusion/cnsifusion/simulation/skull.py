@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 from scipy import ndimage
 
@@ -11,18 +13,27 @@ from cnsifusion.imaging.grid import Grid
 FACE = {"fat": 1, "muscle": 2, "air": 3, "bone": 4, "vitreous": 5, "mucosa": 6, "marrow": 7}
 
 
-def hull(brain: np.ndarray, closing_mm: float = 9.0) -> np.ndarray:
+def hull(brain: np.ndarray, base_closing: float = 9.0, vault_closing: float = 22.0) -> np.ndarray:
     """Distance (mm) outside the closed brain, negative inside, on the template's 1 mm grid; smooth.
 
-    Worked out at 2 mm: the hull has no finer detail.
+    The vault bridges wider gaps and is smoother than the skull base. Worked out at 2 mm: it has no finer detail.
     """
     coarse = np.pad(brain, 24)[::2, ::2, ::2]
-    grown = ndimage.distance_transform_edt(~coarse) * 2 <= closing_mm
-    closed = ndimage.distance_transform_edt(grown) * 2 > closing_mm
+    base, vault = _closed_distance(coarse, base_closing, 0.7), _closed_distance(coarse, vault_closing, 1.8)
+    up = np.clip((2.0 * np.arange(len(base)) - 24 - _VAULT) / 16, 0, 1)[:, None, None].astype(np.float32)
+    return _separable_linear(base + up * (vault - base), [np.arange(n) / 2 + 12 for n in brain.shape])
+
+
+def _closed_distance(coarse: np.ndarray, closing: float, smoothing: float) -> np.ndarray:
+    """Signed distance (mm) outside a mask at 2 mm after closing it by a ball of radius ``closing`` mm."""
+    grown = np.pad(ndimage.distance_transform_edt(~coarse) * 2 <= closing, 2)
+    closed = (ndimage.distance_transform_edt(grown) * 2 > closing)[2:-2, 2:-2, 2:-2]
     outside = 2 * (ndimage.distance_transform_edt(~closed) - ndimage.distance_transform_edt(closed))
-    smooth = ndimage.gaussian_filter(np.clip(outside, -40, 60), 0.7).astype(np.float32)
-    lattice = np.ogrid[tuple(slice(12, 12 + n / 2, 0.5) for n in brain.shape)]
-    return _separable_linear(smooth, [axis.ravel() for axis in lattice])
+    return ndimage.gaussian_filter(np.clip(outside, -40, 60), smoothing).astype(np.float32)
+
+
+#: Height (voxels of the template from its lowest slice) above which the skull is smooth vault.
+_VAULT = 56
 
 
 def _separable_linear(volume: np.ndarray, positions: list[np.ndarray]) -> np.ndarray:
@@ -65,7 +76,7 @@ def flow_voids(grid: Grid, outside: np.ndarray) -> np.ndarray:
     for radius, points in _VESSELS:
         for sign in (1, -1) if any(p[0] > 1 for p in points) else (1,):
             course = np.array(points, float) * (sign, 1, 1)
-            for start, stop in zip(course[:-1], course[1:]):
+            for start, stop in pairwise(course):
                 _add_segment(field, grid, start, stop, radius)
     # The falx: a thin sheet in the midline, above the corpus callosum and behind it.
     above = np.minimum(z - 34 + 0.25 * np.abs(y), -outside + 2)
@@ -92,13 +103,21 @@ def face_labels(grid: Grid, outside: np.ndarray) -> np.ndarray:
     x, y, z = _mni(grid)
     ax = np.abs(x)
     rng = np.random.default_rng(7)
-    texture = ndimage.gaussian_filter(rng.standard_normal(grid.shape).astype(np.float32), (2.0, 3.5, 2.5))
+    texture = ndimage.gaussian_filter(rng.standard_normal(grid.shape).astype(np.float32), (3.0, 4.0, 4.0))
     texture /= texture.std()
-    front = ((x / 66) ** 2 + ((y - 38) / 58) ** 2 + ((z + 62) / 52) ** 2) < 1
-    neck = ((x / 62) ** 2 + ((y + 44) / 66) ** 2 < 1) & (z < -44)
-    region = (front & (z < 0) | neck) & (outside > 5)
+    radius = np.sqrt((x / 66) ** 2 + ((y - 38) / 58) ** 2 + ((z + 62) / 52) ** 2)
+    neck = ((x / 64) ** 2 + ((y + 44) / 66) ** 2 < 1) & (z < -44)
+    region = ((radius < 1) & (z < 0) | neck) & (outside > 5)
     labels = np.zeros(grid.shape, np.uint8)
-    labels[region] = np.where(texture[region] > 0.5, FACE["fat"], FACE["muscle"])
+    # Muscle bellies parted by fat, under a layer of fat.
+    septa = (np.abs(texture) < 0.22) | ((radius > 0.9) & ~neck)
+    labels[region] = np.where(septa, FACE["fat"], FACE["muscle"])[region]
+    # The temporal muscle lifts the scalp's fat from the skull, tapering out.
+    belly = 8 * np.clip(1 - ((y - 6) / 38) ** 2 - ((z + 8) / 40) ** 2, 0, 1) * (ax > 40)
+    depth = outside - 6.5
+    lifted = (belly > 0.8) & (depth > 0) & (labels == 0)
+    labels[lifted & (depth < belly + 5)] = FACE["fat"]
+    labels[lifted & (depth < belly)] = FACE["muscle"]
 
     def put(name: str, mask: np.ndarray) -> None:
         labels[mask & region] = FACE[name]
@@ -115,7 +134,7 @@ def face_labels(grid: Grid, outside: np.ndarray) -> np.ndarray:
     put("mucosa", ball(0, 20, -40, 14, 14, 11) & ~ball(0, 20, -40, 12.5, 12.5, 9.5))
     cells = (ax < 13) & (y > 32) & (y < 76) & (z > -62)
     put("air", cells)
-    put("mucosa", cells & (np.abs(np.sin(x / 2.4) * np.sin(y / 3.4 + z / 5)) > 0.86))
+    put("mucosa", cells & (np.abs(np.sin(x / 3.2 + 0.6 * np.sin(y / 6) + z / 14)) > 0.93))
     put("air", ball(32, 50, -66, 15, 18, 14))  # maxillary sinus
     orbit = ball(31, 52, -36, 18, 30, 16)
     put("fat", orbit)

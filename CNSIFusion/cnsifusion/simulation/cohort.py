@@ -1,0 +1,198 @@
+"""A simulated cohort on disk: images, true regions, manifest and latents; deterministic and resumable."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import multiprocessing
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+from hashlib import blake2s
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cnsifusion import __version__
+from cnsifusion.errors import BadInput
+from cnsifusion.imaging.write import write_text, write_volume
+from cnsifusion.simulation.head import load_head
+from cnsifusion.simulation.latents import draw_latents
+from cnsifusion.simulation.oracle import oracle_auc
+from cnsifusion.simulation.patient import simulate_patient
+from cnsifusion.simulation.settings import SimulationSettings
+
+#: Manifest columns; the dates stay empty (a simulated patient has none).
+MANIFEST = (
+    "patient_id", "image", "rois", "label", "site", "age", "sex", "reader", "mask_origin", "edited", "mri_date",
+    "lp_date",
+)  # fmt: skip
+
+#: Patients of one class a cohort seed has room for; keeps the seeds of different cohorts apart.
+_ROOM = 1_000_000
+
+
+@dataclass(frozen=True)
+class Member:
+    """One patient of a cohort: ``patient_id`` says nothing of the class."""
+
+    patient_id: str
+    seed: int
+    infected: bool
+
+
+def patient_seed(cohort_seed: int, infected: bool, index: int) -> int:
+    """Seed of a cohort's patient; different for every (cohort seed, class, index)."""
+    return (cohort_seed * _ROOM + index) * 2 + int(infected)
+
+
+def members(patients: int, controls: int, seed: int) -> list[Member]:
+    """The cohort's members, ordered by their identifier, which mixes the classes."""
+    seeds = [(patient_seed(seed, infected, n), infected) for infected, m in ((True, patients), (False, controls))
+             for n in range(m)]  # fmt: skip
+    named = [Member("sim-" + blake2s(str(s).encode(), digest_size=5).hexdigest(), s, infected) for s, infected in seeds]
+    return sorted(named, key=lambda m: m.patient_id)
+
+
+def simulate_cohort(
+    out_dir: str | Path,
+    patients: int,
+    controls: int,
+    seed: int,
+    settings: SimulationSettings | None = None,
+    jobs: int = 1,
+    progress: Callable[[dict], None] | None = None,
+) -> Path:
+    """Simulate ``patients`` infected and ``controls`` uninfected people into ``out_dir``; returns the manifest's path.
+
+    Writes ``images/*.nii.gz`` (uint16), ``rois/*.seg.nrrd`` (true regions), ``latents/*.json``, ``latents.csv``,
+    ``simulation.json`` (settings, seed, versions, oracle AUC) and, last, ``manifest.csv``; each file atomically. A
+    patient depends on ``seed``, class, index and settings alone, so a cohort can be interrupted, resumed and enlarged,
+    and ``jobs`` processes give the same bytes as one. Raises BadInput for impossible numbers and for a folder that
+    holds another cohort.
+    """
+    settings, out = settings or SimulationSettings(), Path(out_dir)
+    if min(patients, controls) < 0 or not patients + controls or max(patients, controls) > _ROOM or seed < 0:
+        raise BadInput("The numbers of patients and controls must be 0 or more, not both 0, and the seed 0 or more.")
+    about = {"seed": seed, "settings": settings.to_dict(), "version": __version__}
+    about = json.loads(json.dumps(about))  # as it will be read back
+    _claim(out, about)
+    people = members(patients, controls, seed)
+    todo = [m for m in people if not _done(out, m)]
+    report = _Reporter(len(people), len(people) - len(todo), progress)
+    for _ in _run(out, todo, settings, jobs):
+        report.step()
+    rows = [json.loads(_latents_path(out, m).read_text("utf-8")) for m in people]
+    write_text(_csv(rows, list(rows[0])), out / "latents.csv")
+    about.update(patients=patients, controls=controls, oracle_auc=_oracle(rows, settings))
+    write_text(json.dumps(about, indent=1), out / "simulation.json")
+    write_text(_csv([_manifest_row(r, settings) for r in rows], list(MANIFEST)), out / "manifest.csv")
+    return out / "manifest.csv"
+
+
+def draw_cohort(patients: int, controls: int, seed: int, settings: SimulationSettings) -> list[dict[str, Any]]:
+    """Latents alone (no images) of the cohort that simulate_cohort would make."""
+    return [draw_latents(m.seed, m.infected, settings).to_dict() for m in members(patients, controls, seed)]
+
+
+def _claim(out: Path, about: dict[str, Any]) -> None:
+    path = out / "simulation.json"
+    if path.exists():
+        try:
+            found = json.loads(path.read_text("utf-8"))
+        except (OSError, ValueError) as error:
+            raise BadInput("The folder's simulation.json cannot be read; choose an empty folder.") from error
+        if any(found.get(name) != about[name] for name in about):
+            raise BadInput("The folder holds a cohort of another seed, settings or version; choose an empty folder.")
+    else:
+        write_text(json.dumps(about, indent=1), path)
+
+
+def _image_path(out: Path, member: Member) -> Path:
+    return out / "images" / f"{member.patient_id}.nii.gz"
+
+
+def _rois_path(out: Path, member: Member) -> Path:
+    return out / "rois" / f"{member.patient_id}.seg.nrrd"
+
+
+def _latents_path(out: Path, member: Member) -> Path:
+    return out / "latents" / f"{member.patient_id}.json"
+
+
+def _done(out: Path, member: Member) -> bool:
+    return all(f(out, member).exists() for f in (_image_path, _rois_path, _latents_path))
+
+
+def _run(out: Path, todo: Sequence[Member], settings: SimulationSettings, jobs: int) -> Iterator[Member]:
+    """Simulate in this process or in ``jobs`` others, yielding each patient when it is finished."""
+    if jobs <= 1 or len(todo) < 2:
+        for member in todo:
+            yield _simulate(out, member, settings)
+        return
+    context = multiprocessing.get_context("spawn")  # forking a process that holds threads may deadlock
+    with ProcessPoolExecutor(min(jobs, len(todo)), mp_context=context, initializer=_warm) as pool:
+        futures = [pool.submit(_simulate, out, member, settings) for member in todo]
+        try:
+            for future in as_completed(futures):
+                yield future.result()
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _warm() -> None:
+    load_head()
+
+
+def _simulate(out: Path, member: Member, settings: SimulationSettings) -> Member:
+    from cnsifusion.roi.region_io import write_regions
+
+    patient = simulate_patient(member.seed, member.infected, settings)
+    write_volume(patient.volume.with_array(patient.volume.array.astype(np.uint16)), _image_path(out, member))
+    write_regions(patient.truth, _rois_path(out, member))
+    latents = {"patient_id": member.patient_id, **patient.latents}
+    write_text(json.dumps(latents), _latents_path(out, member))  # last: its presence says the others are whole
+    return member
+
+
+def _manifest_row(latents: dict[str, Any], settings: SimulationSettings) -> dict[str, Any]:
+    name = latents["patient_id"]
+    return {
+        "patient_id": name, "image": f"images/{name}.nii.gz", "rois": f"rois/{name}.seg.nrrd",
+        "label": int(latents["infected"]), "site": settings.sites[latents["site"]].name, "age": latents["age"],
+        "sex": latents["sex"], "reader": "", "mask_origin": "truth", "edited": "no", "mri_date": "", "lp_date": "",
+    }  # fmt: skip
+
+
+def _oracle(rows: list[dict[str, Any]], settings: SimulationSettings) -> float | None:
+    both = len({bool(r["infected"]) for r in rows}) == 2
+    return round(oracle_auc(rows, settings), 4) if both else None
+
+
+def _csv(rows: list[dict[str, Any]], columns: list[str]) -> str:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+class _Reporter:
+    """Counts finished patients and tells ``progress`` in the form of the command line's progress lines."""
+
+    def __init__(self, total: int, done: int, progress: Callable[[dict], None] | None) -> None:
+        self._total, self._done, self._before, self._tell = total, done, done, progress
+        self._start = time.monotonic()
+
+    def step(self) -> None:
+        self._done += 1
+        if self._tell is None:
+            return
+        each = (time.monotonic() - self._start) / (self._done - self._before)
+        self._tell({
+            "event": "progress", "step": self._done, "steps": self._total, "name": "Simulate patients",
+            "fraction": round(self._done / self._total, 3), "seconds_left": round(each * (self._total - self._done), 1),
+        })  # fmt: skip
