@@ -55,7 +55,7 @@ def _export(module: nn.Module, example: tuple[torch.Tensor, ...], inputs: list[s
         torch.onnx.export(
             module.eval(),
             example,
-            buffer,
+            buffer,  # type: ignore[arg-type]
             input_names=inputs,
             output_names=outputs,
             dynamic_axes={name: {0: "n"} for name in (*inputs, *outputs)},

@@ -33,10 +33,13 @@ class FusionHead(nn.Module):
         self.out_weight = _uniform(heads, hidden, 1, fan_in=hidden)
         self.out_bias = nn.Parameter(torch.zeros(heads, 1, 1))
 
-    def before_hidden(self, pooled: torch.Tensor, features: torch.Tensor) -> torch.Tensor:
-        """Input (n, H, 1, D) of the hidden ReLU."""
+    def standardise(self, features: torch.Tensor) -> torch.Tensor:
+        """Each head's own view (n, H, 1, F) of the features (n, F): its scaler, held within +- ``limit``."""
         x = features[:, None, None, :] * self.scale + self.shift
-        x = torch.minimum(torch.maximum(x, -self.limit), self.limit)
+        return torch.minimum(torch.maximum(x, -self.limit), self.limit)
+
+    def before_hidden(self, pooled: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+        """Input (n, H, 1, D) of the hidden ReLU, from pooled maps and ``standardise``'s features."""
         embedded = F.relu(torch.matmul(x, self.embed_weight) + self.embed_bias)
         seen = torch.matmul(pooled[:, :, None, :], self.hidden_pooled)
         return seen + torch.matmul(embedded, self.hidden_embed) + self.hidden_bias
@@ -54,7 +57,7 @@ class FusionHead(nn.Module):
 
     def forward(self, pooled: torch.Tensor, features: torch.Tensor) -> torch.Tensor:
         """See the class."""
-        return self.logit(self.before_hidden(pooled, features))
+        return self.logit(self.before_hidden(pooled, self.standardise(features)))
 
 
 class MapReader(nn.Module):
@@ -68,8 +71,8 @@ class MapReader(nn.Module):
         width = settings.width if settings.aspp else settings.pooled
         self.heads, self.rates = heads, settings.rates if settings.aspp else ()
         self.channels = heads * width
-        self.register_buffer("map_mean", torch.zeros(heads, settings.map_channels))
-        self.register_buffer("map_scale", torch.ones(heads, settings.map_channels))
+        self.map_mean = nn.Parameter(torch.zeros(heads, settings.map_channels), requires_grad=False)
+        self.map_scale = nn.Parameter(torch.ones(heads, settings.map_channels), requires_grad=False)
         self.reduce_weight = _uniform(heads, width, settings.map_channels, fan_in=settings.map_channels)
         self.reduce_bias = nn.Parameter(torch.zeros(heads, width))
         if settings.aspp:
@@ -109,20 +112,19 @@ class RadFusion(nn.Module):
     """Maps, region weights and features to log-odds, pooled maps and class activation maps.
 
     ``maps`` (n, C, h, w); ``weights`` (n, 1, h, w) sum to 1 per instance and say which cells are pooled; ``features``
-    (n, F) standardised (one constant zero where the model has no radiomics).
+    (n, F) in the bundle's common standardisation (one constant zero where the model has no radiomics).
     """
 
     def __init__(self, settings: ModelSettings, heads: int, features: int) -> None:
         super().__init__()
         self.heads, self.pooled = heads, settings.pooled
         self.reader = MapReader(settings, heads)
-        self.head = FusionHead(
-            heads, features, settings.pooled, settings.embedding, settings.hidden, settings.clip
-        )
+        self.head = FusionHead(heads, features, settings.pooled, settings.embedding, settings.hidden, settings.clip)
 
-    def forward(self, maps: torch.Tensor, weights: torch.Tensor, features: torch.Tensor) -> torch.Tensor:
-        """Log-odds (n, H)."""
-        return self.head(self.pool(self.reader(maps), weights), features)
+    def forward(self, maps: torch.Tensor, weights: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+        """Log-odds (n, H) from each head's own standardised features ``x`` (n, H, 1, F), as used in training."""
+        pooled = self.pool(self.reader(maps), weights)
+        return self.head.logit(self.head.before_hidden(pooled, x))
 
     def pool(self, activations: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
         """Pooled activations (n, H, P)."""
@@ -140,7 +142,7 @@ class RadFusion(nn.Module):
         """
         activations = self.reader(maps)
         pooled = self.pool(activations, weights)
-        before = self.head.before_hidden(pooled, features)
+        before = self.head.before_hidden(pooled, self.head.standardise(features))
         gradient = self.head.pooled_gradient(before)
         cells = int(activations.shape[2]) * int(activations.shape[3])
         weighted = activations * gradient.reshape(-1, self.heads * self.pooled, 1, 1)

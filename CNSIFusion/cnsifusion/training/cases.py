@@ -1,0 +1,198 @@
+"""One patient made ready for training, once: instances, features, patches and covariates in one cached file."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from scipy.ndimage import binary_dilation, binary_erosion, convolve, label
+
+from cnsifusion.errors import BadInput, CNSIFusionError
+from cnsifusion.imaging import PreparationSettings, Volume, read_image
+from cnsifusion.imaging.write import atomic_path
+from cnsifusion.radiomics import RadiomicsSettings, RegionMask, extract
+from cnsifusion.roi.case import Case, prepare_case
+from cnsifusion.roi.instances import Instance, make_instances
+from cnsifusion.roi.names import PVS_LEFT, PVS_RIGHT, VENTRICLES
+from cnsifusion.roi.patches import PatchSettings, cut_patches
+from cnsifusion.roi.region_io import read_regions
+from cnsifusion.training.settings import digest
+
+#: Quantities of the whole image or head, one per patient; the first group says how it was acquired.
+ACQUISITION = ("noise", "sharpness", "pixel_mm", "slice_spacing_mm")
+ANATOMY = ("pvs_count", "ventricle_ml")
+FROM_HEADER = ("repetition_time_ms", "echo_time_ms", "field_strength_t")
+QUANTITIES = (*ACQUISITION, *ANATOMY, *FROM_HEADER)
+
+#: Alterations under which a feature must be stable: mask jitter, slice shift, added noise.
+ALTERATIONS = ("jitter", "shift", "noise")
+_ADDED_NOISE = 30.0  # normalised units: 0.3 robust SD of white matter
+
+
+@dataclass(frozen=True)
+class CaseTask:
+    """What to make of one patient, and where to keep it. Paths are text so that the task travels to other machines."""
+
+    image: str
+    rois: str | None
+    region: str
+    submask: str
+    preparation: PreparationSettings
+    patches: PatchSettings
+    radiomics: RadiomicsSettings
+    cache: str
+
+
+@dataclass(frozen=True)
+class CaseResult:
+    """Path of the cached file, or the sentence that says why there is none."""
+
+    path: str
+    problem: str = ""
+
+
+def build_case(task: CaseTask) -> CaseResult:
+    """Prepare one patient, or take it from the cache; expected failures come back as a sentence, not as an error."""
+    try:
+        name = digest(
+            content_sha256(Path(task.image)),
+            content_sha256(Path(task.rois)) if task.rois else None,
+            task.region,
+            task.submask,
+            task.preparation.to_dict(),
+            task.patches.to_dict(),
+            task.radiomics.hash,
+        )
+        path = Path(task.cache) / f"{name}.npz"
+        if not path.exists():
+            arrays = _compute(task)
+            with atomic_path(path) as temporary:
+                np.savez(temporary, **arrays)  # type: ignore[arg-type]
+        return CaseResult(str(path))
+    except CNSIFusionError as error:
+        return CaseResult("", str(error))
+
+
+def content_sha256(path: Path) -> str:
+    """SHA-256 of a file's bytes, or of all files of a folder in order of their names."""
+    digest_ = hashlib.sha256()
+    files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
+    for file in files:
+        with file.open("rb") as stream:
+            while block := stream.read(1 << 20):
+                digest_.update(block)
+    return digest_.hexdigest()
+
+
+def slice_spacing(path: Path) -> float:
+    """Distance of neighbouring axial slices (mm) of an image file or DICOM folder."""
+    return read_image(path).spacing[2]
+
+
+def _compute(task: CaseTask) -> dict[str, np.ndarray]:
+    volume = read_image(task.image)
+    regions = read_regions(task.rois, volume) if task.rois else None
+    case = prepare_case(volume, regions, task.preparation)
+    instances, left_out = make_instances(case, task.region, task.submask)
+    if not instances:
+        reasons = "; ".join(sorted({item.reason for item in left_out}))
+        raise BadInput(f"no part of the region {task.region} can be classified ({reasons})")
+    features, names = _features(case, instances, task.radiomics)
+    patches, _ = cut_patches(case, instances, task.patches)
+    return {
+        "keys": np.array([i.key for i in instances]),
+        "part": np.array([i.part for i in instances]),
+        "side": np.array([i.side for i in instances]),
+        "pixels": np.array([i.pixels for i in instances]),
+        "names": np.array(names),
+        "features": features,
+        "patches": patches.astype(np.float16),
+        "quantities": np.array([_quantities(case)[name] for name in QUANTITIES], float),
+    }
+
+
+def _features(case: Case, instances: list[Instance], settings: RadiomicsSettings) -> tuple[np.ndarray, list[str]]:
+    """Features (1 + alterations, n, F), the unaltered first, and their names."""
+    random = np.random.default_rng(int(case.volume.sha256[:16] or "0", 16))
+    image = case.prepared.resampled
+    acquired = case.volume.acquisition.acquired_pixel_mm
+    slices = image.array.shape[0]
+    plain = [_region(i, i.mask, i.slice_index, "plain") for i in instances]
+    jitter = [_region(i, _jitter(i.mask, random), i.slice_index, "jitter") for i in instances]
+    shift = [_region(i, i.mask, _neighbour(i.slice_index, slices), "shift") for i in instances]
+    clean = extract(image, [*plain, *jitter, *shift], settings, acquired)
+    noise = random.normal(0, _ADDED_NOISE, image.array.shape).astype(np.float32)
+    noisy = extract(image.with_array(image.array + noise), plain, settings, acquired)
+    return np.concatenate([clean.values, noisy.values]).reshape(4, len(instances), -1), list(clean.names)
+
+
+def _region(instance: Instance, mask: np.ndarray, slice_index: int, kind: str) -> RegionMask:
+    return RegionMask(f"{kind}|{instance.key}", mask, slice_index)
+
+
+def _neighbour(index: int, slices: int) -> int:
+    return index + 1 if index + 1 < slices else index - 1
+
+
+def _jitter(mask: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    """``mask`` with about half of its rim pixels taken off and half of the next ring added."""
+    coin = random.random(mask.shape) < 0.5
+    inner, outer = binary_erosion(mask), binary_dilation(mask)
+    jittered = inner | (mask & coin) | (outer & ~mask & coin)
+    return jittered if jittered.sum() >= 16 else mask
+
+
+def _quantities(case: Case) -> dict[str, float]:
+    volume, acquisition = case.volume, case.volume.acquisition
+    values = {
+        "noise": relative_noise(volume, case.anatomy.white_matter, case.prepared.wm_median),
+        "sharpness": sharpness(case),
+        "pixel_mm": max(volume.spacing[:2]),
+        "slice_spacing_mm": volume.spacing[2],
+        "pvs_count": _pvs_count(case),
+        "ventricle_ml": _ventricle_ml(case),
+        "repetition_time_ms": acquisition.repetition_time,
+        "echo_time_ms": acquisition.echo_time,
+        "field_strength_t": acquisition.field_strength,
+    }
+    return {name: np.nan if value is None else float(value) for name, value in values.items()}
+
+
+def relative_noise(volume: Volume, white_matter: np.ndarray, wm_median: float) -> float:
+    """Noise SD in deep white matter relative to its signal (Immerkaer, Comput Vis Image Underst 1996;64:300)."""
+    kernel = np.array([[[1, -2, 1], [-2, 4, -2], [1, -2, 1]]], np.float32)
+    inside = binary_erosion(white_matter, np.ones((1, 3, 3), bool))
+    if not inside.any():
+        inside = white_matter
+    response = np.abs(convolve(volume.array, kernel, mode="nearest")[inside])
+    return float(np.sqrt(np.pi / 2) * response.mean() / 6 / max(wm_median, 1e-9))
+
+
+def sharpness(case: Case) -> float:
+    """Mean step over 0.5 mm relative to the mean step over 2 mm, in plane and in the brain: small when blurred."""
+    image = case.prepared.resampled
+    brain = case.prepared.resample_mask(case.anatomy.brain)
+    wide = max(2, round(2.0 / image.spacing[0]))
+
+    def step(pixels: int) -> float:
+        total = 0.0
+        for axis in (1, 2):
+            ahead = np.take(image.array, range(pixels, image.array.shape[axis]), axis)
+            here = np.take(image.array, range(image.array.shape[axis] - pixels), axis)
+            inside = np.take(brain, range(image.array.shape[axis] - pixels), axis)
+            total += float(np.abs(ahead - here)[inside].mean())
+        return total
+
+    return step(1) / max(step(wide), 1e-9)
+
+
+def _pvs_count(case: Case) -> float | None:
+    masks = [case.regions.masks[name] for name in (PVS_LEFT, PVS_RIGHT) if name in case.regions.masks]
+    return float(sum(label(mask, np.ones((3, 3, 3)))[1] for mask in masks)) if masks else None
+
+
+def _ventricle_ml(case: Case) -> float | None:
+    mask = case.regions.masks.get(VENTRICLES)
+    return None if mask is None else float(mask.sum()) * case.volume.grid.voxel_volume / 1000

@@ -1,0 +1,169 @@
+"""All patients of a manifest as arrays: instances, features, covariates, and the backbone's cached maps."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from cnsifusion.errors import BadInput
+from cnsifusion.imaging.write import atomic_path
+from cnsifusion.radiomics import FeatureTable, RadiomicsSettings
+from cnsifusion.training.cases import CaseTask, build_case, slice_spacing
+from cnsifusion.training.manifest import Manifest
+from cnsifusion.training.settings import TrainingSettings, digest
+from cnsifusion.training.tasks import Progress, no_progress, run_tasks
+
+#: Above this slice distance LoG is filtered in plane (protocol).
+_THICK_MM = 3.0
+
+
+@dataclass(frozen=True, eq=False)
+class Cohort:
+    """P patients with N instances in all, ordered by patient.
+
+    ``labels`` (P,), ``patient`` (N,) index of each instance's patient, ``features`` (N, F) with NaN where missing,
+    ``altered`` (alterations, N, F) the same under mask jitter, slice shift and noise, ``names`` of the F features,
+    ``quantities`` (P, len(QUANTITIES)), ``age`` (P,) and ``male`` (P,) with NaN where unknown, ``site`` (P,).
+    ``cases`` are the cached files, ``key`` names this very data.
+    """
+
+    patient_ids: np.ndarray
+    labels: np.ndarray
+    patient: np.ndarray
+    keys: np.ndarray
+    part: np.ndarray
+    side: np.ndarray
+    names: np.ndarray
+    features: np.ndarray
+    altered: np.ndarray
+    quantities: np.ndarray
+    age: np.ndarray
+    male: np.ndarray
+    site: np.ndarray
+    cases: np.ndarray
+    settings: str
+    key: str
+
+    @property
+    def radiomics(self) -> RadiomicsSettings:
+        """Settings the features were extracted with."""
+        return RadiomicsSettings.from_dict(json.loads(self.settings))
+
+    def with_labels(self, labels: np.ndarray) -> Cohort:
+        """The same patients with other labels (permutation tests)."""
+        return replace(self, labels=labels, key=digest(self.key, labels.tolist()))
+
+    def save(self, path: Path) -> None:
+        """Write atomically, as arrays without objects."""
+        with atomic_path(path) as temporary:
+            arrays = {name: np.asarray(getattr(self, name)) for name in self.__dataclass_fields__}
+            np.savez(temporary, **arrays)  # type: ignore[arg-type]
+
+    @classmethod
+    def load(cls, path: Path) -> Cohort:
+        """Read what ``save`` wrote."""
+        with np.load(path, allow_pickle=False) as data:
+            values = {name: data[name] for name in cls.__dataclass_fields__}
+        values["settings"], values["key"] = str(values["settings"]), str(values["key"])
+        return cls(**values)
+
+
+def build_cohort(
+    manifest: Manifest,
+    region: str,
+    settings: TrainingSettings,
+    cache: Path,
+    *,
+    jobs: int = 1,
+    scheduler: str | None = None,
+    progress: Progress = no_progress,
+) -> Cohort:
+    """Prepare every patient (from the cache where it holds them) and join them.
+
+    Raises BadInput with a table of all patients that cannot be used; the work on the others is kept in the cache.
+    """
+    radiomics = settings.radiomics or default_radiomics(manifest)
+    tasks = [
+        CaseTask(
+            str(p.image.resolve()),
+            str(p.rois.resolve()) if p.rois else None,
+            region,
+            settings.submask,
+            settings.preparation,
+            settings.patches,
+            radiomics,
+            str(cache.resolve()),
+        )
+        for p in manifest.patients
+    ]
+    results = run_tasks(build_case, tasks, jobs=jobs, scheduler=scheduler, progress=progress, name="Prepare patients")
+    failed = [f"  line {line:<6} {r.problem}" for line, r in enumerate(results, start=2) if r.problem]
+    if failed:
+        raise BadInput("\n".join([f"{len(failed)} patients cannot be used; take them out or correct them:", *failed]))
+    return _join(manifest, [r.path for r in results], radiomics)
+
+
+def default_radiomics(manifest: Manifest) -> RadiomicsSettings:
+    """The protocol's settings: LoG in plane where the cohort's slices are above 3 mm apart, else 3-D; never mixed."""
+    spacings = [slice_spacing(p.image) for p in manifest.patients[:: max(1, len(manifest.patients) // 8)]]
+    return RadiomicsSettings(log_mode="2D" if float(np.median(spacings)) > _THICK_MM else "3D")
+
+
+def _join(manifest: Manifest, paths: list[str], radiomics: RadiomicsSettings) -> Cohort:
+    cases = [dict(np.load(path, allow_pickle=False)) for path in paths]
+    counts = [len(c["keys"]) for c in cases]
+    features = np.concatenate([c["features"] for c in cases], axis=1)
+    patients = manifest.patients
+    return Cohort(
+        patient_ids=np.array([p.patient_id for p in patients]),
+        labels=np.array(manifest.labels),
+        patient=np.repeat(np.arange(len(cases)), counts),
+        keys=np.concatenate([c["keys"] for c in cases]),
+        part=np.concatenate([c["part"] for c in cases]),
+        side=np.concatenate([c["side"] for c in cases]),
+        names=cases[0]["names"],
+        features=features[0],
+        altered=features[1:],
+        quantities=np.stack([c["quantities"] for c in cases]),
+        age=np.array([np.nan if p.age is None else p.age for p in patients]),
+        male=np.array([{"m": 1.0, "f": 0.0}.get(p.sex[:1].lower(), np.nan) for p in patients]),
+        site=np.array([p.site for p in patients]),
+        cases=np.array(paths),
+        settings=json.dumps(radiomics.to_dict()),
+        key=digest([Path(p).stem for p in paths], manifest.labels, [p.patient_id for p in patients]),
+    )
+
+
+def feature_table(cohort: Cohort) -> FeatureTable:
+    """The cohort's features as a table with one row per instance."""
+    rows = cohort.patient
+    ids = {
+        "patient_id": cohort.patient_ids[rows].tolist(),
+        "label": cohort.labels[rows].tolist(),
+        "instance": cohort.keys.tolist(),
+        "part": cohort.part.tolist(),
+        "side": cohort.side.tolist(),
+    }
+    settings = cohort.radiomics
+    metadata = {"settings": settings.to_dict(), "settings_hash": settings.hash, "engine": "cnsifusion", "warnings": []}
+    reason = "not available for this image (see the radiomics documentation on small sigmas)"
+    missing = {(int(r), str(cohort.names[c])): reason for r, c in np.argwhere(np.isnan(cohort.features))}
+    return FeatureTable(ids, cohort.names.tolist(), cohort.features, missing, metadata)
+
+
+def patient_mean(cohort: Cohort, values: np.ndarray) -> np.ndarray:
+    """Mean over each patient's instances: (N, ...) to (P, ...)."""
+    counts = np.bincount(cohort.patient, minlength=len(cohort.labels))
+    total = np.zeros((len(cohort.labels), *values.shape[1:]))
+    np.add.at(total, cohort.patient, values)
+    return total / counts.reshape(-1, *[1] * (values.ndim - 1))
+
+
+def instance_weights(cohort: Cohort) -> np.ndarray:
+    """Weight of each instance (N,) such that every patient weighs 1 in all."""
+    return 1.0 / np.bincount(cohort.patient)[cohort.patient]
+
+

@@ -1,0 +1,160 @@
+"""The whole experiment over one cohort: data, backbones, maps, folds. All is cached and resumes where it stopped."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from cnsifusion.errors import BadInput
+from cnsifusion.models.backbones import imagenet_backbone, load_backbone, random_backbone, save_backbone
+from cnsifusion.models.settings import ModelSettings, get_model
+from cnsifusion.training.cases import content_sha256
+from cnsifusion.training.cohort import Cohort, build_cohort
+from cnsifusion.training.folds import patient_folds, permuted
+from cnsifusion.training.learners import CONFOUNDERS, confounder_cohort
+from cnsifusion.training.manifest import Manifest, read_manifest
+from cnsifusion.training.maps import build_maps
+from cnsifusion.training.nested import FoldResult, FoldTask, load_fold, run_fold
+from cnsifusion.training.settings import TrainingSettings
+from cnsifusion.training.tasks import Progress, no_progress, run_tasks
+
+
+@dataclass(frozen=True)
+class BackboneSource:
+    """Where a model's backbone comes from: ``origin`` imagenet | simulated | random, the weights' file and hash."""
+
+    origin: str
+    path: Path
+    sha256: str
+
+
+@dataclass
+class Experiment:
+    """One manifest and region, opened for work in ``work`` (a folder that holds all caches).
+
+    ``backbones`` maps a torchvision name to the file of its weights: torchvision's ImageNet checkpoint, or a file made
+    by ``pretrain``; a backbone without a file is random, which must be allowed explicitly.
+    """
+
+    manifest: Manifest
+    region: str
+    settings: TrainingSettings
+    work: Path
+    backbones: dict[str, Path] = field(default_factory=dict)
+    allow_random_backbone: bool = False
+    jobs: int = 1
+    scheduler: str | None = None
+    progress: Progress = no_progress
+
+    @classmethod
+    def open(
+        cls, manifest: str | Path, region: str, settings: TrainingSettings, work: str | Path, **options
+    ) -> Experiment:
+        """Read and check the manifest; raises BadInput with all its problems before any work."""
+        checked = read_manifest(manifest, settings.folds)
+        if region not in ("ventricles", "sublentiform"):
+            raise BadInput(f"Unknown region {region}; use ventricles or sublentiform.")
+        return cls(checked, region, settings, Path(work), **options)
+
+    def cohort(self) -> Cohort:
+        """The cohort's arrays; also written to ``work``, where the tasks read them."""
+        cohort = build_cohort(
+            self.manifest, self.region, self.settings, self.work / "cases",
+            jobs=self.jobs, scheduler=self.scheduler, progress=self.progress,
+        )  # fmt: skip
+        path = self.cohort_path(cohort)
+        if not path.exists():
+            cohort.save(path)
+        return cohort
+
+    def cohort_path(self, cohort: Cohort) -> Path:
+        """Where the tasks find the cohort."""
+        return self.work.resolve() / f"cohort-{cohort.key}.npz"
+
+    def backbone(self, model: ModelSettings) -> BackboneSource | None:
+        """The backbone of ``model`` as a file in the project's own form (None for radiomics alone).
+
+        Raises BadInput where there is no file and a random backbone was not allowed.
+        """
+        if model.backbone is None:
+            return None
+        given = self.backbones.get(model.backbone)
+        if given is None and not self.allow_random_backbone:
+            raise BadInput(
+                f"{model.name} needs weights for {model.backbone}: give a file with --backbone-weights (ImageNet, or "
+                "made by pre-training), or allow a random one with --allow-random-backbone."
+            )
+        origin, loaded = "random", random_backbone(model, self.settings.seed)
+        if given is not None:
+            sha256 = content_sha256(given)
+            origin, loaded = _open_backbone(model, given, sha256)
+        shape = f"{model.map_channels}-{model.stride}"
+        path = self.work.resolve() / f"backbone-{model.backbone}-{shape}-{origin}.pt"
+        partial = path.with_name(path.name + ".new")
+        sha256 = save_backbone(loaded, partial)
+        shutil.move(partial, path)
+        return BackboneSource(origin, path, sha256)
+
+    def labels(self, cohort: Cohort, permutation: int | None) -> np.ndarray:
+        """Labels (P,), shuffled between patients where ``permutation`` gives a seed."""
+        return cohort.labels if permutation is None else permuted(cohort.labels, self.settings.seed + permutation)
+
+    def run(
+        self, cohort: Cohort, rows: list[str], outer: np.ndarray | None = None, permutation: int | None = None
+    ) -> dict[str, list[FoldResult]]:
+        """Nested cross-validation of ``rows`` (models and confounder rows): fold results by row.
+
+        ``outer`` gives every patient's fold (default: stratified). Confounder rows whose covariates are unknown are
+        left out.
+        """
+        labels = self.labels(cohort, permutation)
+        folds = patient_folds(labels, self.settings.folds, self.settings.seed) if outer is None else outer
+        tasks = []
+        for row in rows:
+            if row in CONFOUNDERS:
+                if confounder_cohort(cohort, CONFOUNDERS[row]) is None:
+                    continue
+                model: ModelSettings | None = None
+                maps: tuple[str, ...] = ()
+            else:
+                model = get_model(row)
+                maps = self.maps(cohort, model)
+            changed = None if permutation is None else tuple(int(v) for v in labels)
+            tasks += [
+                FoldTask(
+                    row, model, int(fold), tuple(int(f) for f in folds), str(self.cohort_path(cohort)), cohort.key,
+                    maps, self.settings, changed, str(self.work.resolve() / "folds"),
+                )
+                for fold in np.unique(folds)
+            ]  # fmt: skip
+        paths = run_tasks(
+            run_fold, tasks, jobs=self.jobs, scheduler=self.scheduler, progress=self.progress, name="Cross-validate"
+        )
+        results: dict[str, list[FoldResult]] = {}
+        for task, path in zip(tasks, paths):
+            results.setdefault(task.row, []).append(load_fold(path))
+        return results
+
+    def maps(self, cohort: Cohort, model: ModelSettings) -> tuple[str, ...]:
+        """Cached map files of ``model``'s backbone in the cohort's order (none for radiomics alone)."""
+        source = self.backbone(model)
+        if source is None:
+            return ()
+        cache = self.work.resolve() / "maps"
+        return tuple(
+            build_maps(
+                cohort, model, source.path, source.sha256, self.settings.augmentations, cache,
+                jobs=self.jobs, scheduler=self.scheduler, progress=self.progress,
+            )
+        )  # fmt: skip
+
+
+def _open_backbone(model: ModelSettings, path: Path, sha256: str):
+    """The weights in ``path``: this project's own file first, else torchvision's ImageNet checkpoint."""
+    try:
+        return "simulated", load_backbone(model, path, sha256)
+    except BadInput:
+        return "imagenet", imagenet_backbone(model, path, sha256)

@@ -1,0 +1,276 @@
+"""The list of patients: one CSV file, checked in full before any work starts."""
+
+from __future__ import annotations
+
+import csv
+from collections import Counter
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk  # noqa: N813
+
+from cnsifusion.errors import BadInput, CNSIFusionError
+from cnsifusion.imaging.grid import Grid, reorder
+from cnsifusion.imaging.volume import grid_of
+
+REQUIRED = ("patient_id", "image", "rois", "label")
+OPTIONAL = ("site", "age", "sex", "reader", "mask_origin", "edited", "mri_date", "lp_date", "simulated", "seed")
+MASK_ORIGINS = ("automatic", "semiautomatic", "manual", "imported", "truth")
+
+_MAX_BYTES, _MAX_PATIENTS, _MAX_LP_HOURS, _LINKED = 64 << 20, 100_000, 48.0, 0.9
+
+
+@dataclass(frozen=True)
+class Patient:
+    """One row. ``rois`` is None where regions are to be proposed; ``label`` 1 is infected, 0 a control."""
+
+    patient_id: str
+    image: Path
+    rois: Path | None
+    label: int
+    site: str = ""
+    age: float | None = None
+    sex: str = ""
+    reader: str = ""
+    mask_origin: str = ""
+    simulated: bool = False
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Something wrong in one line (0: the whole file) and, if it belongs to one, column of the manifest."""
+
+    line: int
+    column: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """A checked cohort. ``warnings`` are sentences that do not stop the work but stand in every output."""
+
+    path: Path
+    patients: list[Patient]
+    warnings: list[str] = field(default_factory=list)
+
+    @property
+    def simulated(self) -> bool:
+        """Whether any patient is simulated: then nothing learnt from the cohort means anything for patients."""
+        return any(p.simulated for p in self.patients)
+
+    @property
+    def labels(self) -> list[int]:
+        """Label of each patient, in order."""
+        return [p.label for p in self.patients]
+
+
+def read_manifest(path: str | Path, folds: int = 5) -> Manifest:
+    """Read and check a manifest.
+
+    Relative paths are relative to the manifest. Raises BadInput whose text is a table of *all* problems: missing files,
+    duplicate patients, labels other than 0 and 1, one class only, fewer patients per class than ``folds``, regions that
+    do not fit their image, one class drawn by hand and the other proposed.
+    """
+    path = Path(path)
+    rows = _read_rows(path)
+    problems: list[Problem] = []
+    patients: list[Patient] = []
+    warnings = _unknown_columns(rows)
+    seen: dict[str, int] = {}
+    for line, row in enumerate(rows, start=2):
+        patient, found = _patient(path.parent, line, row)
+        problems += found
+        identity = (row.get("patient_id") or "").strip()
+        if identity and identity in seen:
+            problems.append(Problem(line, "patient_id", f"the same patient as in line {seen[identity]}"))
+        seen.setdefault(identity, line)
+        warnings += _late_puncture(line, row)
+        if patient is not None:
+            patients.append(patient)
+            problems += _region_problems(line, patient)
+    problems += _class_problems(rows, folds)
+    problems += _origin_problems(patients)
+    if problems:
+        raise BadInput(problem_table(problems))
+    return Manifest(path, patients, warnings + _link_warnings(patients))
+
+
+def problem_table(problems: list[Problem]) -> str:
+    """A sentence and one line per problem. Lines are named by number, never by patient."""
+    count = f"{len(problems)} problem{'s' if len(problems) > 1 else ''}"
+    head = f"The manifest cannot be used; {count}, nothing was started:"
+    lines = [f"  {'file' if p.line == 0 else f'line {p.line}':<10} {p.column:<12} {p.text}" for p in problems]
+    return "\n".join([head, *lines])
+
+
+def _read_rows(path: Path) -> list[dict[str, str]]:
+    try:
+        if path.stat().st_size > _MAX_BYTES:
+            raise BadInput("The manifest is larger than 64 MB; it should be a table with one line per patient.")
+        with path.open(encoding="utf-8-sig", newline="") as stream:
+            reader = csv.DictReader(stream, restkey="", restval="")
+            names = [(n or "").strip() for n in reader.fieldnames or []]
+            missing = [n for n in REQUIRED if n not in names]
+            if missing:
+                raise BadInput(f"The manifest lacks the column {', '.join(missing)}; it needs {', '.join(REQUIRED)}.")
+            if len(set(names)) < len(names):
+                raise BadInput("The manifest has two columns of the same name.")
+            reader.fieldnames = names
+            rows = [{k: v for k, v in row.items() if k} for row in reader]
+    except OSError as error:
+        raise BadInput(f"The manifest cannot be read ({error.strerror}).") from error
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise BadInput("The manifest is not a CSV text file in UTF-8.") from error
+    if not rows or len(rows) > _MAX_PATIENTS:
+        raise BadInput(f"The manifest must list between 1 and {_MAX_PATIENTS} patients.")
+    return rows
+
+
+def _unknown_columns(rows: list[dict[str, str]]) -> list[str]:
+    unknown = [n for n in rows[0] if n not in REQUIRED + OPTIONAL]
+    return [f"The manifest's column {n[:40]} is not known and was ignored." for n in unknown]
+
+
+def _patient(folder: Path, line: int, row: dict[str, str]) -> tuple[Patient | None, list[Problem]]:
+    cell = {name: (value or "").strip() for name, value in row.items()}
+    problems = []
+    if not cell["patient_id"]:
+        problems.append(Problem(line, "patient_id", "is empty"))
+    if cell["label"] not in ("0", "1"):
+        problems.append(Problem(line, "label", "must be 0 or 1"))
+    image, rois = _file(folder, cell["image"]), _file(folder, cell["rois"])
+    if image is None or not image.exists():
+        problems.append(Problem(line, "image", "file not found"))
+    if rois is not None and not rois.exists():
+        problems.append(Problem(line, "rois", "file not found"))
+    age = None
+    if cell.get("age"):
+        try:
+            age = float(cell["age"])
+        except ValueError:
+            problems.append(Problem(line, "age", "must be a number of years"))
+        if age is not None and not 0 <= age <= 130:
+            problems.append(Problem(line, "age", "must lie between 0 and 130 years"))
+    origin = cell.get("mask_origin", "")
+    if origin and origin not in MASK_ORIGINS:
+        problems.append(Problem(line, "mask_origin", f"must be one of {', '.join(MASK_ORIGINS)}"))
+    if problems or image is None:
+        return None, problems
+    if rois is None:
+        origin = "automatic"
+    texts = {name: cell.get(name, "") for name in ("site", "sex", "reader")}
+    simulated = cell.get("simulated", "").lower() in ("1", "true", "yes")
+    label = int(cell["label"])
+    return Patient(cell["patient_id"], image, rois, label, age=age, mask_origin=origin,
+                   simulated=simulated, **texts), []  # fmt: skip
+
+
+def _file(folder: Path, text: str) -> Path | None:
+    if not text or "\0" in text:
+        return None
+    path = Path(text)
+    return path if path.is_absolute() else folder / path
+
+
+def _late_puncture(line: int, row: dict[str, str]) -> list[str]:
+    """A warning where lumbar puncture and MRI are more than 48 h apart, or a date cannot be read."""
+    texts = [(row.get(name) or "").strip() for name in ("mri_date", "lp_date")]
+    if not all(texts):
+        return []
+    try:
+        mri, lp = (datetime.fromisoformat(t).replace(tzinfo=None) for t in texts)
+    except ValueError:
+        return [f"Line {line}: mri_date or lp_date is not of the form 2026-01-31 or 2026-01-31T14:30."]
+    hours = abs((mri - lp).total_seconds()) / 3600
+    if hours <= _MAX_LP_HOURS:
+        return []
+    return [f"Line {line}: lumbar puncture and MRI are {hours:.0f} h apart (over 48 h)."]
+
+
+def _region_problems(line: int, patient: Patient) -> list[Problem]:
+    if patient.rois is None or patient.rois.is_dir() or patient.image.is_dir():
+        return []  # DICOM: checked when read, since geometry is spread over many files
+    try:
+        image = _file_grid(patient.image)
+    except CNSIFusionError:
+        return [Problem(line, "image", "is not a 3-D image this program can read")]
+    try:
+        rois = _file_grid(patient.rois)
+    except CNSIFusionError:
+        return [Problem(line, "rois", "is not a region file this program can read")]
+    if _inside(rois, image):
+        return []
+    return [Problem(line, "rois", "does not lie on the grid of its image")]
+
+
+def _file_grid(path: Path) -> Grid:
+    """Canonical grid of a volume or labelmap, from its header alone; raises BadInput where it cannot be read."""
+    if path.name.lower().endswith(".dcm"):
+        return _read_grid(path)
+    reader = sitk.ImageFileReader()
+    reader.SetFileName(str(path))
+    try:
+        reader.ReadImageInformation()
+    except RuntimeError as error:
+        raise BadInput("The file's header cannot be read.") from error
+    size, spacing = reader.GetSize(), reader.GetSpacing()
+    if len(size) != 3:
+        raise BadInput("The file is not three-dimensional.")
+    return _canonical(Grid(size, spacing, reader.GetOrigin(), reader.GetDirection()))
+
+
+def _read_grid(path: Path) -> Grid:
+    try:
+        return _canonical(grid_of(sitk.ReadImage(str(path))))
+    except RuntimeError as error:
+        raise BadInput("The file cannot be read.") from error
+
+
+def _canonical(grid: Grid) -> Grid:
+    empty = np.broadcast_to(np.zeros(1, np.uint8), grid.shape)
+    return reorder(empty, grid)[1]
+
+
+def _inside(rois: Grid, image: Grid, tolerance: float = 0.1) -> bool:
+    """Whether the regions' voxels coincide with voxels of the image (Slicer crops a segmentation to its content)."""
+    if np.abs(np.array(rois.spacing) - image.spacing).max() > 0.01 or np.abs(rois.matrix - image.matrix).max() > 0.01:
+        return False
+    first = image.to_ijk(np.array(rois.origin))
+    last = first + np.array(rois.size) - 1
+    on_voxels = np.abs(first - np.round(first)).max() <= tolerance
+    return bool(on_voxels and first.min() > -0.5 and np.all(last < np.array(image.size) - 0.5))
+
+
+def _class_problems(rows: list[dict[str, str]], folds: int) -> list[Problem]:
+    counts = Counter((row.get("label") or "").strip() for row in rows)
+    few = [name for name in ("0", "1") if counts[name] < folds]
+    if not counts["0"] or not counts["1"]:
+        return [Problem(0, "label", "only one class: both infected patients (1) and controls (0) are needed")]
+    return [Problem(0, "label", f"only {counts[n]} patients with label {n}, fewer than the {folds} folds") for n in few]
+
+
+def _origin_problems(patients: list[Patient]) -> list[Problem]:
+    drawn: dict[int, set[bool]] = {0: set(), 1: set()}
+    for patient in patients:
+        if patient.mask_origin:
+            drawn[patient.label].add(patient.mask_origin == "manual")
+    if drawn[0] and drawn[1] and not drawn[0] & drawn[1] and len(drawn[0]) == len(drawn[1]) == 1:
+        text = "one class was drawn by hand and the other proposed: the model would learn who drew, not who is infected"
+        return [Problem(0, "mask_origin", text)]
+    return []
+
+
+def _link_warnings(patients: list[Patient]) -> list[str]:
+    """A warning where mask origin, reader or site almost tell the label (share of the majority label per value)."""
+    warnings = []
+    for name in ("mask_origin", "reader", "site"):
+        groups: dict[str, Counter] = {}
+        for patient in patients:
+            groups.setdefault(getattr(patient, name), Counter())[patient.label] += 1
+        agreeing = sum(max(c.values()) for c in groups.values())
+        majority = max(Counter(p.label for p in patients).values())
+        if len(groups) > 1 and agreeing >= _LINKED * len(patients) and agreeing > majority:
+            warnings.append(f"The {name.replace('_', ' ')} goes along with the label; figures may reflect it.")
+    return warnings
