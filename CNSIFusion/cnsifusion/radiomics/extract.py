@@ -190,33 +190,32 @@ def unusable_images(
     return out
 
 
-def _intensities(array: np.ndarray, job: _Job, images: Sequence[str]) -> np.ndarray:
-    """Intensities (images, N) of the voxels in each image; raises BadInput where one is not a number."""
+def _intensities(array: np.ndarray, job: _Job, images: Sequence[str]) -> list[np.ndarray]:
+    """Intensities (N,) of the voxels in each image; raises BadInput where one is not a number."""
     sigma_of = {job.settings.log_name(s): s for s in job.settings.log_sigmas_mm}
-    rows = []
-    for name in images:
-        if name in sigma_of:
-            rows.append(log.log_values(array, job.spacing, sigma_of[name], job.settings.log_mode, job.voxels))
-        else:
-            rows.append(array[tuple(job.voxels.coords.T)])
-        if not np.isfinite(rows[-1]).all():
-            raise BadInput("The image holds voxels that are not numbers in or near a region; export the series again.")
-    return np.stack(rows)
+    sigmas = [sigma_of[name] for name in images if name in sigma_of]
+    filtered = log.log_values(array, job.spacing, sigmas, job.settings.log_mode, job.voxels)
+    values = list(filtered) if sigmas else []
+    if "original" in images:
+        values.insert(0, array[tuple(job.voxels.coords.T)])
+    if not all(np.isfinite(row).all() for row in values):
+        raise BadInput("The image holds voxels that are not numbers in or near a region; export the series again.")
+    return values
 
 
-def _features(job: _Job, images: Sequence[str], values: np.ndarray) -> dict[str, np.ndarray]:
+def _features(job: _Job, images: Sequence[str], values: list[np.ndarray]) -> dict[str, np.ndarray]:
     """All intensity features of some images by full name, (regions,) each."""
     settings, voxels = job.settings, job.voxels
-    levels = np.ones(values.shape, np.intp)
+    levels = np.ones((len(images), len(voxels.coords)), np.intp)
     for m, image in enumerate(images):
         width = settings.width_of(image) if settings.bin_count is None else 0.0
         for start, stop in pairwise(voxels.starts):
             if stop > start:
-                levels[m, start:stop] = grey_levels(values[m, start:stop], width, settings.bin_count)
+                levels[m, start:stop] = grey_levels(values[m][start:stop], width, settings.bin_count)
 
     found: dict[str, dict[str, np.ndarray]] = {}
     if "firstorder" in settings.feature_classes:
-        found["firstorder"] = _first_order(job, values, levels)
+        found["firstorder"] = _first_order(job, np.array(values, float), levels)
     if set(TEXTURE_CLASSES) & set(settings.feature_classes):
         found |= _textures(job, levels)
     by_image = {}
