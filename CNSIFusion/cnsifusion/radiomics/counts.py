@@ -29,22 +29,25 @@ class Sparse:
         return np.bincount(self.unit, weight, self.units)
 
 
-def count_pairs(unit: np.ndarray, i: np.ndarray, j: np.ndarray, rows: np.ndarray, width: int, units: int) -> Sparse:
-    """Count how often each (i, j) occurs in each unit.
-
-    ``unit``, ``i``, ``j``: any shape. i lies in 1 .. rows[unit] (``rows``: (units,)), j in 1 .. ``width``.
+def count_keys(key: np.ndarray, base: np.ndarray, width: int) -> Sparse:
+    """Count equal keys: ``key`` = base[unit] + i * width + j, of any shape, with 0 <= j < ``width`` and i below
+    (base[unit + 1] - base[unit]) / width; ``base`` (units + 1,). Entries with i = 0 are left out.
     """
-    base = np.concatenate([[0], np.cumsum(rows * width)])
-    key = ((i - 1) * width + (j - 1) + base[unit]).ravel()
     if base[-1] <= 4 * key.size + 65536:
-        table = np.bincount(key, minlength=1)
+        table = np.bincount(key.ravel(), minlength=1)
         found = np.flatnonzero(table)
         count = table[found]
     else:
         found, count = np.unique(key, return_counts=True)
-    at = np.searchsorted(base, found, side="right") - 1
-    row, column = np.divmod(found - base[at], width)
-    return Sparse(at, row + 1, column + 1, count.astype(float), units)
+    unit = np.searchsorted(base, found, side="right") - 1
+    i, j = np.divmod(found - base[unit], width)
+    kept = i > 0
+    return Sparse(unit[kept], i[kept], j[kept], count[kept].astype(float), len(base) - 1)
+
+
+def bases(rows: np.ndarray, width: int) -> np.ndarray:
+    """``base`` of ``count_keys`` for units with levels up to ``rows`` (units,)."""
+    return np.concatenate([[0], np.cumsum((rows + 1) * width)])
 
 
 def stack(parts: Sequence[Sparse]) -> Sparse:
@@ -77,7 +80,8 @@ def ratio(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return np.divide(a, b, out=np.full(np.broadcast(a, b).shape, np.nan), where=b != 0)
 
 
-def mean_over(values: np.ndarray, group: np.ndarray, groups: int) -> np.ndarray:
-    """Mean of the values that are not NaN in each group; NaN for a group without any."""
-    good = ~np.isnan(values)
-    return ratio(np.bincount(group[good], values[good], groups), np.bincount(group[good], minlength=groups))
+def mean_over(values: np.ndarray, instances: int) -> np.ndarray:
+    """Mean over directions of ``values`` (directions * instances,), leaving out NaN; NaN where nothing is left."""
+    by_direction = values.reshape(-1, instances)
+    good = ~np.isnan(by_direction)
+    return ratio(np.where(good, by_direction, 0).sum(axis=0), good.sum(axis=0))

@@ -206,7 +206,7 @@ def _intensities(array: np.ndarray, job: _Job, images: Sequence[str]) -> list[np
 def _features(job: _Job, images: Sequence[str], values: list[np.ndarray]) -> dict[str, np.ndarray]:
     """All intensity features of some images by full name, (regions,) each."""
     settings, voxels = job.settings, job.voxels
-    levels = np.ones((len(images), len(voxels.coords)), np.intp)
+    levels = np.ones((len(images), len(voxels.coords)), np.int32)
     for m, image in enumerate(images):
         width = settings.width_of(image) if settings.bin_count is None else 0.0
         for start, stop in pairwise(voxels.starts):
@@ -240,28 +240,26 @@ def _first_order(job: _Job, values: np.ndarray, levels: np.ndarray) -> dict[str,
     return {name: array.ravel() for name, array in out.items()}
 
 
-def _textures(job: _Job, levels: np.ndarray) -> dict[str, dict[str, np.ndarray]]:
-    """Texture features by class and name, (images * regions,) each."""
-    settings, voxels, classes = job.settings, job.voxels, job.settings.feature_classes
-    count = len(levels) * job.regions
+def _textures(job: _Job, values: np.ndarray) -> dict[str, dict[str, np.ndarray]]:
+    """Texture features by class and name, (images * regions,) each, from the grey levels (images, N)."""
+    settings, classes = job.settings, job.settings.feature_classes
     steps = offsets(settings.distances, settings.force_2d)
     near = offsets((1,), settings.force_2d)
-    top = matrices.highest_levels(levels, voxels)
+    levels = matrices.Levels(values, job.voxels)
     out: dict[str, dict[str, np.ndarray]] = {}
     if {"glcm", "gldm", "ngtdm"} & set(classes):
-        around = matrices.neighbourhood(levels, voxels, steps, settings.gldm_a)
+        around = matrices.neighbourhood(levels, steps, settings.gldm_a)
         if "glcm" in classes:
-            out["glcm"] = glcm.features(around.pairs, top[around.pair_instance], around.pair_instance, count)
+            out["glcm"] = glcm.features(around.pairs, np.tile(levels.top, len(steps)), levels.count)
         if "gldm" in classes:
-            out["gldm"] = emphasis.features(matrices.dependence(levels, voxels, around), "gldm")
+            out["gldm"] = emphasis.features(matrices.dependence(levels, around), "gldm")
         if "ngtdm" in classes:
-            out["ngtdm"] = _tones(*matrices.tone_differences(levels, voxels, around), count)
+            out["ngtdm"] = _tones(*matrices.tone_differences(levels, around), levels.count)
     if "glrlm" in classes:
-        matrix, instance = matrices.runs(levels, voxels, near)
-        by_unit = emphasis.features(matrix, "glrlm")
-        out["glrlm"] = {name: mean_over(v, instance, count) for name, v in by_unit.items()}
+        by_unit = emphasis.features(matrices.runs(levels, near), "glrlm")
+        out["glrlm"] = {name: mean_over(v, levels.count) for name, v in by_unit.items()}
     if "glszm" in classes:
-        out["glszm"] = emphasis.features(matrices.zones(levels, voxels, near), "glszm")
+        out["glszm"] = emphasis.features(matrices.zones(levels, near), "glszm")
     return out
 
 

@@ -25,7 +25,8 @@ def features(values: np.ndarray, levels: np.ndarray, shift: float, voxel_volume:
     mean = x.mean(axis=1)
     flat = x[:, :1] == x[:, -1:]
     centred = np.where(flat, 0.0, x - mean[:, None])  # a flat region has no moments, whatever its mean rounds to
-    m2, m3, m4 = ((centred**k).mean(axis=1) for k in (2, 3, 4))
+    squared = centred * centred
+    m2, m3, m4 = (power.mean(axis=1) for power in (squared, squared * centred, squared * squared))
     scale = np.where(m2 == 0, 1.0, m2)
     inside = (x >= p10[:, None]) & (x <= p90[:, None])
     inner_count = inside.sum(axis=1)

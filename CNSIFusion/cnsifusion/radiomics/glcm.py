@@ -14,12 +14,12 @@ NAMES = (
 )  # fmt: skip
 
 
-def features(pairs: Sparse, levels: np.ndarray, instance: np.ndarray, instances: int) -> dict[str, np.ndarray]:
+def features(pairs: Sparse, levels: np.ndarray, instances: int) -> dict[str, np.ndarray]:
     """The 24 features, (instances,) each: computed for every direction, then averaged over those that have pairs.
 
-    ``pairs``: unordered neighbour pairs (i <= j), one unit per instance and direction; ``levels`` (units,): highest
-    level of the unit's region; ``instance`` (units,): instance of each unit. The matrices are symmetric.
-    NaN where no direction has a pair.
+    ``pairs``: unordered neighbour pairs (i <= j), one unit per direction and instance, directions outermost;
+    ``levels`` (units,): highest level of the unit's instance. The matrices are symmetric. NaN where no direction has a
+    pair.
     """
     units, unit = pairs.units, pairs.unit
     total = pairs.per_unit(pairs.count)
@@ -73,7 +73,7 @@ def features(pairs: Sparse, levels: np.ndarray, instance: np.ndarray, instances:
         "SumSquares": variance,
     }
     empty = total == 0
-    return {n: mean_over(np.where(empty, np.nan, v), instance, instances) for n, v in by_unit.items()}
+    return {n: mean_over(np.where(empty, np.nan, v), instances) for n, v in by_unit.items()}
 
 
 def _maximum(unit: np.ndarray, p: np.ndarray, units: int) -> np.ndarray:

@@ -90,7 +90,7 @@ class Axis:
         return matrix
 
     def operator(self, order: int, sigma: float) -> np.ndarray:
-        """Matrix (kept, kept + 8) from a core line to the filtered kept voxels; ``order`` 0 smooths, 2 differentiates."""
+        """Matrix (kept, kept + 8) from a core line to the filtered kept voxels; ``order`` 0 smooths, 2 curves."""
         n = np.arange(self.kept)
         inside = toeplitz(kernel(order, sigma, n))
         states = _advanced(_weights(order, sigma), n, sigma)

@@ -84,11 +84,10 @@ class Voxels:
         self._voxel_at = np.full(base, -1, np.int32)
         self._voxel_at[self._address] = np.arange(len(self.coords), dtype=np.int32)
 
-    def pairs(self, offset: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Voxels p and q (both (P,)) of the same region with q at ``offset`` (k, j, i) from p, ordered by p."""
-        neighbour = self._voxel_at[self._address + (self._strides @ offset)[self.region]]
-        p = np.flatnonzero(neighbour >= 0)
-        return p, neighbour[p].astype(np.intp)
+    def neighbours(self, offset: np.ndarray) -> np.ndarray:
+        """For every voxel the voxel of its region at ``offset`` (k, j, i) from it, or N where there is none: (N,)."""
+        found = self._voxel_at[self._address + (self._strides @ offset)[self.region]]
+        return np.where(found >= 0, found, len(self.coords))
 
     def lines(self, direction: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Voxels sorted along the lines of a direction whose first non-zero component is 1.
@@ -104,7 +103,7 @@ class Voxels:
             low = c.min(initial=0)
             line = line * (c.max(initial=0) - low + 1) + (c - low)
         key = line * self.shape[along] + place
-        order = np.argsort(key)
+        order = np.argsort(key) if np.any(key[1:] < key[:-1]) else np.arange(len(key))
         sorted_line, sorted_key = line[order], key[order]
         same = np.zeros(len(order), bool)
         same[1:] = sorted_line[1:] == sorted_line[:-1]
@@ -115,14 +114,16 @@ class Voxels:
 
 
 def _coordinates(region: RegionMask, shape: tuple[int, int, int]) -> np.ndarray:
+    """Indices (n, 3), ordered k, j, i, of a region's voxels in C order."""
     mask = np.asarray(region.mask)
     if mask.dtype != bool:
         raise BadInput(f"The mask of region {region.label} is not true/false; compare it with its label value.")
     if mask.ndim == 2:
         if region.slice_index is None or not 0 <= region.slice_index < shape[0] or mask.shape != shape[1:]:
             raise BadInput(f"Region {region.label} does not fit the image: its slice or size is another.")
-        flat = np.stack(np.nonzero(mask), axis=1)
-        return np.insert(flat, 0, region.slice_index, axis=1)
-    if mask.shape != shape:
+    elif mask.shape != shape:
         raise BadInput(f"Region {region.label} does not fit the image: its grid is another; resample it to the image.")
-    return np.stack(np.nonzero(mask), axis=1)
+    flat = np.flatnonzero(mask)
+    kj, i = np.divmod(flat, shape[2])
+    k, j = np.divmod(kj, shape[1]) if mask.ndim == 3 else (np.full_like(kj, region.slice_index), kj)
+    return np.stack([k, j, i], axis=1)
