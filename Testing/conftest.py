@@ -22,3 +22,14 @@ def real() -> Callable[[str], Path]:
         return path
 
     return find
+
+
+@pytest.fixture(scope="session")
+def simulated_image(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A simulated, infected patient's axial T2 as a NIfTI file."""
+    from cnsifusion.imaging import write_volume
+    from cnsifusion.simulation import SimulationSettings, simulate_patient
+
+    path = tmp_path_factory.mktemp("simulated") / "T2w.nii.gz"
+    write_volume(simulate_patient(7, True, SimulationSettings()).volume, path)
+    return path

@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from cnsifusion.analysis import InstanceResult, PatientResult
 from cnsifusion.imaging import Volume
@@ -114,7 +115,7 @@ def draw_by_slice(axes: Axes, result: PatientResult) -> None:
         axes.bar(places, [100 * m.probability for m in members], width * 0.92, color=colour, label=label)
     axes.axhline(100 * result.patient.threshold, color=DARK, linestyle="--", linewidth=1, label="threshold")
     axes.set(ylim=(0, 100), ylabel="score (%)", xlabel="slice (1 = lowest)")
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.legend(fontsize=8, ncols=4, loc="upper center", bbox_to_anchor=(0.5, 1.22), frameon=False)
     axes.spines[["top", "right"]].set_visible(False)
 

@@ -1,0 +1,221 @@
+"""The whole thread on a simulated patient with the demonstration bundle: result, files, worker, command line."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+
+from cnsifusion.analysis import Analyzer, read_result
+from cnsifusion.analysis.progress import ANALYSIS_STEPS, StepProgress
+from cnsifusion.analysis.worker import serve
+from cnsifusion.errors import BadInput
+from cnsifusion.imaging import read_image, read_labels
+from cnsifusion.reporting import write_report, write_report_beside
+
+CLI = [sys.executable, "-c", "import sys; from cnsifusion.cli import main; sys.exit(main(sys.argv[1:]))"]
+
+
+@pytest.fixture(scope="module")
+def analyzer() -> Analyzer:
+    return Analyzer(write_report_beside)
+
+
+@pytest.fixture(scope="module")
+def analyzed(analyzer, simulated_image, tmp_path_factory):
+    """Result folder, result and progress events of one analysis."""
+    out = tmp_path_factory.mktemp("result")
+    events: list[dict] = []
+    result = analyzer.analyze(simulated_image, out, emit=events.append)
+    return out, result, events
+
+
+def test_result_is_whole_and_reads_back(analyzed) -> None:
+    out, result, _ = analyzed
+    assert read_result(out / "result.json") == result
+    assert {"regions", "heatmap", "key_images", "report"} <= set(result.files)
+    assert all((out / name).stat().st_size > 0 for name in result.files.values())
+    assert not list(out.glob(".cnsifusion-*"))
+    assert 0 < result.patient.low <= result.patient.high < 1
+    assert result.patient.instances == len(result.instances) >= 2
+    assert {i.side for i in result.instances} == {"left", "right"}
+
+
+def test_contributions_sum_to_each_instances_log_odds(analyzed) -> None:
+    for instance in analyzed[1].instances:
+        assert sum(c.log_odds for c in instance.contributions) == pytest.approx(instance.log_odds, abs=1e-6)
+    result = analyzed[1]
+    mean = np.mean([i.log_odds for i in result.instances])
+    assert sum(c.log_odds for c in result.contributions) == pytest.approx(mean, abs=1e-6)
+
+
+def test_demonstration_is_said_everywhere(analyzed) -> None:
+    out, result, _ = analyzed
+    assert result.demonstration and "simulated" in result.demonstration_text.lower()
+    assert "DEMONSTRATION" in result.verdict
+    html = (out / "report.html").read_text("utf-8")
+    assert html.count("DEMONSTRATION") >= 2 and "Research use only" in html
+
+
+def test_heat_map_lies_on_the_image_and_the_right_sides(analyzed, simulated_image) -> None:
+    out, result, _ = analyzed
+    heat, image = read_image(out / "heatmap.nii.gz"), read_image(simulated_image)
+    assert heat.grid.is_close(image.grid)
+    assert heat.array.min() >= 0 and heat.array.max() <= 1 and heat.array.max() > 0
+    for instance in result.instances:  # left is positive x in LPS
+        assert (instance.position_mm[0] > image.grid.to_lps((np.array(image.grid.size) - 1) / 2)[0]) == (
+            instance.side == "left"
+        )
+
+
+def test_progress_names_every_step_once_in_order(analyzed) -> None:
+    events = analyzed[2]
+    assert [e["name"] for e in events] == [name for name, _ in ANALYSIS_STEPS]
+    assert [e["fraction"] for e in events] == sorted(e["fraction"] for e in events)
+    assert set(analyzed[1].seconds) == {name for name, _ in ANALYSIS_STEPS}
+
+
+def test_unknown_step_is_an_error() -> None:
+    with pytest.raises(ValueError):
+        StepProgress(ANALYSIS_STEPS, lambda event: None)("No such step")
+
+
+def test_prevalence_follows_bayes(analyzed) -> None:
+    score = analyzed[1].patient
+    odds = score.probability / (1 - score.probability) * 0.1 / 0.9
+    odds *= (1 - score.training_prevalence) / score.training_prevalence
+    assert score.at_prevalence(0.1) == pytest.approx(odds / (1 + odds))
+    assert score.at_prevalence(score.training_prevalence) == pytest.approx(score.probability)
+    with pytest.raises(BadInput):
+        score.at_prevalence(1.0)
+
+
+def test_given_regions_are_used_and_an_empty_one_is_refused(analyzer, analyzed, simulated_image, tmp_path) -> None:
+    out, result, _ = analyzed
+    again = analyzer.analyze(simulated_image, tmp_path / "again", rois=out / "rois.seg.nrrd")
+    assert again.patient.probability == pytest.approx(result.patient.probability, abs=1e-9)
+    image = read_image(simulated_image)
+    empty = image.with_array(np.zeros(image.array.shape, np.uint8)).to_sitk()
+    sitk.WriteImage(empty, str(tmp_path / "empty.nii.gz"))
+    with pytest.raises(BadInput):
+        analyzer.analyze(simulated_image, tmp_path / "none", rois=tmp_path / "empty.nii.gz")
+    assert not (tmp_path / "none" / "result.json").exists()
+
+
+@pytest.mark.parametrize("axes", [(0, 1, 2), (1, 0, 2), (2, 1, 0)], ids=str)
+def test_reoriented_storage_changes_nothing(analyzer, analyzed, simulated_image, axes, tmp_path) -> None:
+    out, result, _ = analyzed
+    turned = sitk.Flip(sitk.PermuteAxes(sitk.ReadImage(str(simulated_image)), axes), [True, False, axes[0] == 2])
+    sitk.WriteImage(turned, str(tmp_path / "turned.nii.gz"))
+    again = analyzer.analyze(tmp_path / "turned.nii.gz", tmp_path)
+    assert again.patient.probability == pytest.approx(result.patient.probability, abs=1e-6)
+    assert [(i.key, i.pixels) for i in again.instances] == [(i.key, i.pixels) for i in result.instances]
+    assert (tmp_path / "rois.seg.nrrd").read_bytes() == (out / "rois.seg.nrrd").read_bytes()
+
+
+def test_pdf_is_one_page(analyzed, tmp_path) -> None:
+    write_report(analyzed[0] / "result.json", tmp_path / "report.pdf")
+    content = (tmp_path / "report.pdf").read_bytes()
+    assert content.startswith(b"%PDF") and content.count(b"/Type /Page ") == 1
+    with pytest.raises(BadInput, match="end in"):
+        write_report(analyzed[0] / "result.json", tmp_path / "report.docx")
+
+
+def test_damaged_results_are_refused(analyzed, tmp_path) -> None:
+    data = json.loads((analyzed[0] / "result.json").read_text())
+    for name, change in (("schema", "other"), ("schema_version", 99), ("patient", {})):
+        (tmp_path / "r.json").write_text(json.dumps({**data, name: change}))
+        with pytest.raises(BadInput):
+            read_result(tmp_path / "r.json")
+
+
+def test_worker_survives_bad_requests(analyzer, simulated_image, tmp_path) -> None:
+    lines = [
+        "not json",
+        "[1, 2]",
+        '{"id": 1, "command": "format"}',
+        '{"id": 2, "command": "analyze", "image": 5, "out": "x"}',
+        '{"id": 3, "command": "analyze"}',
+        json.dumps({"id": 4, "command": "check", "image": str(tmp_path / "absent.nii")}),
+        json.dumps({"id": 5, "command": "check", "image": str(simulated_image)}),
+    ]
+    answers: list[dict] = []
+    serve(lines, answers.append, analyzer)
+    assert [a["event"] for a in answers] == ["error"] * 6 + ["done"]
+    assert all(a["exit_code"] == 2 and a["message"] for a in answers[:6])
+    assert answers[-1]["check"]["verdict"] in ("ok", "warn") and answers[-1]["id"] == 5
+
+
+def run(*words: str | Path) -> subprocess.CompletedProcess:
+    return subprocess.run([*CLI, *map(str, words)], capture_output=True, text=True, check=False, timeout=300)
+
+
+def test_command_line_exit_codes(simulated_image, tmp_path) -> None:
+    (tmp_path / "text.nii.gz").write_text("no image")
+    for words, code in (
+        (("analyze", tmp_path / "text.nii.gz", "-o", tmp_path / "a"), 2),
+        (("analyze", simulated_image, "--bundle", tmp_path, "-o", tmp_path / "a"), 3),
+        (("check", simulated_image), 0),
+        (("bundle", "verify", tmp_path), 3),
+    ):
+        done = run(*words)
+        assert done.returncode == code, done.stderr
+        assert "Traceback" not in done.stderr
+        if code:
+            assert len(done.stderr.strip().splitlines()) == 1
+    assert not (tmp_path / "a").exists()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
+def test_cancelled_run_leaves_nothing(simulated_image, tmp_path) -> None:
+    words = [*CLI, "analyze", str(simulated_image), "-o", str(tmp_path / "out"), "--progress", "jsonl"]
+    child = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert json.loads(child.stdout.readline())["event"] == "progress"
+    time.sleep(0.5)
+    child.send_signal(signal.SIGTERM)
+    assert child.wait(30) == 5
+    assert not list(tmp_path.rglob("*.*"))
+
+
+REFUSED = {
+    "cstar_stroke/FLAIR_brain.nii.gz": "FLAIR|T2 weighting|too little",
+    "sri24/spgr.nii.gz": "T1",
+    "sri24/erly.nii.gz": "proton",
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_other_contrasts_are_refused(analyzer, real, name, tmp_path) -> None:
+    with pytest.raises(BadInput, match=REFUSED[name]):
+        analyzer.analyze(real(name), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_sagittal_storage_is_fine_but_sagittal_slices_are_refused(analyzer, real, tmp_path) -> None:
+    image = sitk.ReadImage(str(real("sri24/late.nii.gz")))
+    image = image[..., 0] if image.GetDimension() == 4 else image
+    sagittal = sitk.Shrink(image, [5, 1, 1])
+    sitk.WriteImage(sagittal, str(tmp_path / "sagittal.nii.gz"))
+    with pytest.raises(BadInput, match="sagittal"):
+        analyzer.analyze(tmp_path / "sagittal.nii.gz", tmp_path / "out")
+
+
+@pytest.mark.parametrize("name", ["oms_patient01_study1", "oms_patient03_study2"])
+def test_real_volumes_give_regions_where_the_anatomy_is(analyzer, real, name, tmp_path) -> None:
+    result = analyzer.analyze(real(f"{name}/T2w.nii.gz"), tmp_path)
+    truth, grid = read_labels(real(f"{name}/silver_dseg.nii.gz"))
+    lentiform = np.argwhere(np.isin(truth, (4, 5, 6, 7)))[:, ::-1]
+    lps = grid.to_lps(lentiform)
+    for instance in result.instances:
+        side = lps[(lps[:, 0] > np.median(lps[:, 0])) == (instance.side == "left")]
+        in_plane = np.linalg.norm(side[:, :2].mean(axis=0) - instance.position_mm[:2])
+        assert in_plane < 15, instance.key
+        assert instance.position_mm[2] < np.percentile(side[:, 2], 60)
