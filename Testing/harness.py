@@ -1,7 +1,7 @@
 """A headless Slicer for tests and scripts: a scene with its application logic on slicer-core, no Qt, no display.
 
-``MRML`` takes the place of the desktop application: scene, colour, volume, segmentation and table logic, and scene files.
-See Resources/Docs/harness.md.
+``HeadlessSlicer`` takes the place of the desktop application: scene, colour, volume and segmentation logic, scene
+files. See Resources/Docs/harness.md.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class HeadlessSlicer:
 
 
 def waitFor(condition: Callable[[], object], poll: Callable[[], None], seconds: float = 120.0) -> None:
-    """Call ``poll`` 50 times a second, as a face's timer does, until ``condition()``; TimeoutError after ``seconds``."""
+    """Call ``poll`` 50 times a second, as a face's timer does, until ``condition()``; TimeoutError after that."""
     end = monotonic() + seconds
     while not condition():
         if monotonic() > end:

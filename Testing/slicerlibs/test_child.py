@@ -5,6 +5,7 @@ import random
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 from harness import waitFor
@@ -29,8 +30,8 @@ for line in sys.stdin:
     elif do == "sleep": time.sleep(60)
     elif do == "stubborn":
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        grandchild = subprocess.Popen([sys.executable, "-c",
-            "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('up', flush=True); time.sleep(60)"])
+        code = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(60)"
+        grandchild = subprocess.Popen([sys.executable, "-c", code])
         say(id=id, event="progress", step=2, steps=2, name="Second", fraction=0.5, grandchild=grandchild.pid)
         time.sleep(60)
     elif do == "flood":
@@ -70,8 +71,8 @@ def alive(pid):
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
-    with open(f"/proc/{pid}/stat") as stat:
-        return stat.read().rsplit(")", 1)[1].split()[0] != "Z"
+    stat = Path(f"/proc/{pid}/stat")
+    return not stat.exists() or stat.read_text().rsplit(")", 1)[1].split()[0] != "Z"
 
 
 def test_done_carries_the_answer_of_this_job_alone(face):
@@ -171,8 +172,9 @@ def test_close_ends_everything_without_a_callback(face):
 def test_orphaned_worker_leaves_at_end_of_input(tmp_path):
     """A face that dies leaves no worker behind."""
     script = (
-        "import sys; from cnsifusion.mrml import child; e = child.Engine([sys.executable, '-c', 'import sys; sys.stdin.read()']);"
-        "e.warm(); print(e.pid, flush=True); import os; os._exit(0)"
+        "import os, sys; from cnsifusion.mrml import child;"
+        "e = child.Engine([sys.executable, '-c', 'import sys; sys.stdin.read()']);"
+        "e.warm(); print(e.pid, flush=True); os._exit(0)"
     )
     said = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     waitFor(lambda: not alive(int(said.stdout)), lambda: None, 5)

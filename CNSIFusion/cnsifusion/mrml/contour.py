@@ -1,4 +1,4 @@
-"""The outline of a tool's mask along pixel edges, as lines to draw in a slice view: exactly what a click would change."""
+"""The outline of a tool's mask along pixel edges, as lines for a slice view: exactly what a click would change."""
 
 from __future__ import annotations
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import sys
 import tempfile
 import webbrowser
@@ -59,7 +60,8 @@ def run(image: Path | None = None, port: int = 0, open_browser: bool = True) -> 
     try:
         server.start(port=port, host=HOST, open_browser=False, show_connection_info=False, timeout=0)
     except OSError as error:
-        raise BadInput(f"The port {port} cannot be used ({error.strerror}); give another one, or 0.") from error
+        reason = os.strerror(error.errno or 0)
+        raise BadInput(f"The port {port} cannot be used ({reason}); give another one, or 0.") from error
     finally:
         sys.argv = arguments
         keyFile.unlink(missing_ok=True)
@@ -75,10 +77,11 @@ class BrowserApp:
         self.session = Session(self.viewer.scene, onChange=self._markDirty)
         self.undoStack = UndoStack(undo_limit=_UNDO_STEPS)
         self.tools = Tools(self.viewer, self.session, self.undoStack, self._markDirty, self._say)
+        self._uploads = tempfile.TemporaryDirectory(prefix="cnsifusion-")
         self._dirty = True
         self._shown: tuple = ()
         self._watched: dict[str, tuple] = {}
-        self._message = ""
+        self._message: dict = {}
         self._refresh()
         buildPage(server, self, self.viewer)
         for name in _SHARED:
@@ -91,6 +94,7 @@ class BrowserApp:
 
     def guarded(self, action, *arguments) -> None:
         """Do what a button says; an expected error becomes the page's message."""
+        self._message = {}
         try:
             action(*arguments)
         except CNSIFusionError as error:
@@ -102,19 +106,21 @@ class BrowserApp:
         path = str(self.state.path or "").strip().strip('"')
         if not path:
             raise BadInput("Type the path of an image file or of a DICOM folder, or choose a file.")
-        self.session.openImage(Path(path).expanduser())
+        self._open(Path(path).expanduser())
+
+    def _open(self, path: Path) -> None:
+        self.session.openImage(path)
+        self.state.opening = False
 
     def openUpload(self, files: list[dict]) -> None:
         """Open the image that the browser sent (one file, or the files of one DICOM series)."""
-        with tempfile.TemporaryDirectory() as folder:
-            paths = _writeUpload(files, Path(folder))
-            self.session.openImage(paths[0] if len(paths) == 1 else Path(folder))
+        paths = _writeUpload(files, Path(tempfile.mkdtemp(dir=self._uploads.name)))
+        self._open(paths[0] if len(paths) == 1 else paths[0].parent)
 
     def importUpload(self, files: list[dict]) -> None:
         """Bring in the region file that the browser sent."""
-        with tempfile.TemporaryDirectory() as folder:
-            paths = _writeUpload(files, Path(folder))
-            self.session.importRegions(paths[0] if len(paths) == 1 else Path(folder))
+        paths = _writeUpload(files, Path(tempfile.mkdtemp(dir=self._uploads.name)))
+        self.session.importRegions(paths[0] if len(paths) == 1 else paths[0].parent)
 
     def showInstance(self, key: str) -> None:
         """Bring the views to one slice of the result."""
@@ -158,7 +164,7 @@ class BrowserApp:
         self._dirty = True
 
     def _say(self, text: str) -> None:
-        self._message = text
+        self._message = {"text": text, "level": "warn"}
         self._markDirty()
 
     def _refresh(self) -> None:
@@ -177,8 +183,7 @@ class BrowserApp:
             self.tools.setCase(case if volume else None)
         self.viewer.showHeat(heat, bool(case and case.heatMapShown), case.heatMapOpacity if case else 0.0)
         view = panelView(self.session)
-        message = asdict(view.message)["text"] if view.message else ""
-        self.state.panel = {**asdict(view), "message": self._message or message}
+        self.state.panel = {**asdict(view), **({"message": self._message} if self._message else {})}
         self.state.tools = self.tools.stateForPage()
         self.state.heat_shown = bool(case and case.heatMapShown)
         self.state.heat_opacity = case.heatMapOpacity if case else 0.5
@@ -207,11 +212,12 @@ class BrowserApp:
     def _onView(self, tag: str) -> None:
         case = self.session.case
         if case is None or case.scene is None or case.volume is None:
-            self.state[f"slice_{tag}"] = ""
+            self.state[f"slice_{tag}"], self.state[f"edges_{tag}"] = "", {}
             return
         index, count = self.viewer.sliceOf(tag, case.volume)
         with self.state:
-            self.state[f"slice_{tag}"] = f"slice {index + 1} of {count}"
+            self.state[f"edges_{tag}"] = self.viewer.edgeLetters(tag)
+            self.state[f"slice_{tag}"] = f"{index + 1}/{count}"
         if tag == AXIAL:
             self.tools.onSlice(index)
 

@@ -1,6 +1,8 @@
-"""The page: five steps on the left in their order, the slice views on the right. Draws the panel's view, decides nothing."""
+"""The page: five steps on the left, the slice views on the right. Draws the panel's view, decides nothing."""
 
 from __future__ import annotations
+
+from importlib.resources import files
 
 from trame.ui.vuetify3 import VAppLayout
 from trame.widgets import client, html
@@ -9,7 +11,6 @@ from trame.widgets.vuetify3 import (
     VAppBar,
     VBtn,
     VBtnToggle,
-    VCard,
     VCheckbox,
     VFileInput,
     VIcon,
@@ -22,37 +23,19 @@ from trame.widgets.vuetify3 import (
 
 from cnsifusion.mrml.panel import TITLES
 
-_STYLE = """
-html { overflow-y: hidden; }
-.step { border-left: 4px solid #555; padding: 6px 10px 8px 10px; margin: 6px 6px 6px 6px; background: #1d1f21; border-radius: 4px; }
-.step-next, .step-running { border-left-color: #56b4e9; background: #20262b; }
-.step-done { border-left-color: #009e73; }
-.step-problem { border-left-color: #d55e00; }
-.step-title { font-weight: 600; font-size: 15px; display: flex; align-items: center; gap: 6px; }
-.line { font-size: 12.5px; line-height: 1.35; color: #cfd3d6; margin-top: 2px; }
-.line-warn { color: #f0c36a; } .line-error { color: #ff9a6c; }
-.row { display: flex; align-items: center; gap: 8px; font-size: 12.5px; padding: 1px 4px; border-radius: 3px; cursor: pointer; }
-.row:hover, .row-selected { background: #33404a; }
-.swatch { width: 12px; height: 12px; border-radius: 2px; flex: none; }
-.number { font-size: 26px; font-weight: 700; line-height: 1.1; }
-.scale { position: relative; height: 22px; margin: 8px 6px 16px 6px; background: #33383c; border-radius: 3px; }
-.scale-range { position: absolute; top: 6px; height: 10px; background: #7fb7d6; opacity: .55; border-radius: 2px; }
-.scale-value { position: absolute; top: 1px; width: 4px; height: 20px; margin-left: -2px; background: #fff; }
-.scale-threshold { position: absolute; top: -3px; width: 0; height: 28px; border-left: 2px dashed #f0e442; }
-.scale-label { position: absolute; top: 24px; font-size: 10.5px; color: #aab; transform: translateX(-50%); white-space: nowrap; }
-.bar { flex: 1; height: 10px; background: #33383c; border-radius: 2px; position: relative; }
-.bar-fill { position: absolute; left: 0; top: 0; height: 10px; background: #7fb7d6; border-radius: 2px; }
-.bar-tick { position: absolute; top: -2px; height: 14px; border-left: 2px dashed #f0e442; }
-.view-text { position: absolute; left: 8px; bottom: 6px; font-size: 12px; color: #e8e8e8; text-shadow: 0 0 3px #000; pointer-events: none; }
-.view-hint { position: absolute; left: 8px; top: 6px; font-size: 12px; color: #f0e442; text-shadow: 0 0 3px #000; pointer-events: none; }
-"""
-_ICONS = "{done: 'mdi-check-circle', problem: 'mdi-alert-circle', running: 'mdi-progress-clock', next: 'mdi-arrow-right-circle', todo: 'mdi-circle-outline'}"
+_ICONS = (
+    "{done: 'mdi-check-circle', problem: 'mdi-alert-circle', running: 'mdi-progress-clock', "
+    "next: 'mdi-arrow-right-circle', todo: 'mdi-circle-outline'}"
+)
 _VIEW_NAMES = {"Red": "Axial", "Green": "Coronal", "Yellow": "Sagittal"}
 
 
 def fillView(server, viewId: str, _view) -> None:
     """What stands over a slice view: which plane and slice, and in the axial one what the tool says."""
     server.state.setdefault(f"slice_{viewId}", "")
+    server.state.setdefault(f"edges_{viewId}", {})
+    for edge in ("left", "right", "top", "bottom"):
+        html.Div(f"{{{{ edges_{viewId}.{edge} }}}}", classes=f"edge edge-{edge}", id=f"edge-{viewId}-{edge}")
     html.Div(f"{_VIEW_NAMES[viewId]} {{{{ slice_{viewId} }}}}", classes="view-text", id=f"slice-{viewId}")
     if viewId == "Red":
         html.Div("{{ tools.hint }}", classes="view-hint", id="tool-hint")
@@ -61,10 +44,11 @@ def fillView(server, viewId: str, _view) -> None:
 def buildPage(server, app, viewer) -> None:
     """Build the page for ``app`` (its clicks) and ``viewer`` (its layout)."""
     server.state.setdefault("path", "")
+    server.state.setdefault("opening", False)
     server.state.trame__title = "CNSIFusion"
     with VAppLayout(server) as layout:
         layout.root.theme = "dark"
-        client.Style(_STYLE)
+        client.Style((files("cnsifusion.resources") / "web" / "page.css").read_text("utf-8"))
         with VAppBar(density="compact", height=40):
             html.Div("CNSIFusion", classes="text-subtitle-1 font-weight-bold ml-4")
             html.Div(
@@ -77,6 +61,9 @@ def buildPage(server, app, viewer) -> None:
             _modelStep(app)
             _analyzeStep(app)
             _resultStep(app)
+        app.scrollToResult = client.JSEval(
+            exec="setTimeout(() => document.getElementById('step-analyze').scrollIntoView({behavior: 'smooth'}), 300)"
+        ).exec
         with VMain(style="height: 100vh;"), html.Div(style="height: 100%; width: 100%; display: flex;"):
             viewer.layout.initialize_layout_grid(layout)
 
@@ -114,29 +101,41 @@ def _button(app, key: str, click, **words) -> None:
 def _imageStep(app) -> None:
     with _step("image"):
         _lines("image")
-        with html.Div(classes="d-flex align-center mt-1", style="gap: 6px;"):
-            VTextField(
-                v_model=("path",),
-                label="Path of an image or DICOM folder",
-                density="compact",
-                hide_details=True,
-                variant="outlined",
-                id="path",
-                keydown_enter=lambda: app.guarded(app.openPath),
-            )
-            _button(app, "open", app.openPath, color=("panel.steps.image.state == 'next' ? 'primary' : undefined",))
-        VFileInput(
-            label="or choose the file (for DICOM: all files of the series)",
-            change=(lambda files: app.guarded(app.openUpload, files), "[$event.target.files]"),
-            multiple=True,
+        html.Span(
+            "Another image…",
+            v_if="panel.steps.image.state != 'next' && !opening",
+            click="opening = true",
+            classes="link",
+            id="another-image",
+        )
+        with html.Div(v_if="panel.steps.image.state == 'next' || opening"):
+            _openControls(app)
+
+
+def _openControls(app) -> None:
+    with html.Div(classes="d-flex align-center mt-1", style="gap: 6px;"):
+        VTextField(
+            v_model=("path",),
+            label="Path of an image or DICOM folder",
             density="compact",
             hide_details=True,
             variant="outlined",
-            prepend_icon="",
-            classes="mt-2",
-            disabled=("!panel.actions.open.enabled",),
-            id="upload-image",
+            id="path",
+            keydown_enter=lambda: app.guarded(app.openPath),
         )
+        _button(app, "open", app.openPath, color=("panel.steps.image.state == 'next' ? 'primary' : undefined",))
+    VFileInput(
+        label="or choose the file (for DICOM: all files of the series)",
+        change=(lambda files: app.guarded(app.openUpload, files), "[$event.target.files]"),
+        multiple=True,
+        density="compact",
+        hide_details=True,
+        variant="outlined",
+        prepend_icon="",
+        classes="mt-2",
+        disabled=("!panel.actions.open.enabled",),
+        id="upload-image",
+    )
 
 
 def _regionsStep(app) -> None:
@@ -201,8 +200,15 @@ def _tools(app) -> None:
                 size="small",
                 classes="text-none",
             )
-        VBtn(icon="mdi-undo", size="x-small", disabled=("!tools.canUndo",), click=app.tools.undo, id="undo", title="Undo")
-        VBtn(icon="mdi-redo", size="x-small", disabled=("!tools.canRedo",), click=app.tools.redo, id="redo", title="Redo")
+        for name, can in (("undo", "canUndo"), ("redo", "canRedo")):
+            VBtn(
+                icon=f"mdi-{name}",
+                size="x-small",
+                disabled=(f"!tools.{can}",),
+                click=getattr(app.tools, name),
+                id=name,
+                title=name.capitalize(),
+            )
     with html.Div(v_show="tools.tool != 'none'"):
         with html.Div(classes="d-flex align-center", style="gap: 8px;"):
             html.Span("{{ tools.sliderLabel }}", classes="text-caption")
@@ -262,10 +268,10 @@ def _analyzeStep(app) -> None:
                 classes="line",
             )
         VAlert(
-            "{{ panel.message }}",
+            "{{ panel.message?.text }}",
             v_if="panel.message",
             density="compact",
-            type="info",
+            type=("{info: 'info', warn: 'warning', error: 'error'}[panel.message?.level]",),
             variant="tonal",
             classes="mt-2 text-body-2",
             id="message",

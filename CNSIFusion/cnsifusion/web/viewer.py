@@ -7,11 +7,14 @@ from collections.abc import Callable
 from trame_slicer.core import LayoutManager, SlicerApp
 from trame_slicer.rca_view import register_rca_factories
 from trame_slicer.views import Layout, LayoutDirection, SliceView, ViewLayoutDefinition
+from vtkmodules.vtkCommonCore import vtkCommand
 
 from cnsifusion.mrml.volumes import NodeGeometry
 
 AXIAL, CORONAL, SAGITTAL = "Red", "Green", "Yellow"
 _LAYOUT = "CNSIFusion"
+#: The letters at the positive and the negative end of the R, A and S axes.
+_DIRECTIONS = (("R", "L"), ("A", "P"), ("S", "I"))
 
 
 class Viewer:
@@ -30,6 +33,8 @@ class Viewer:
             _LAYOUT, Layout(LayoutDirection.Horizontal, [ViewLayoutDefinition.axial_view(), side], ["3", "1"])
         )
         self.layout.set_layout(_LAYOUT)
+        for view in self.views.values():  # the page gives a view its size only after it was filled
+            view.interactor().AddObserver(vtkCommand.WindowResizeEvent, lambda *_, view=view: view.fit_view_to_content())
 
     @property
     def views(self) -> dict[str, SliceView]:
@@ -63,6 +68,17 @@ class Viewer:
         for view in self.views.values():
             view.get_view_node().JumpSliceByOffsetting(-lps[0], -lps[1], lps[2])
             view.schedule_render()
+
+    def edgeLetters(self, tag: str) -> dict[str, str]:
+        """The patient's direction at each edge of a view: R, L, A, P, S or I, from the view's own geometry."""
+        matrix = self.views[tag].get_view_node().GetSliceToRAS()
+        letters = {}
+        for column, (plus, minus) in enumerate((("right", "left"), ("top", "bottom"))):
+            direction = [matrix.GetElement(row, column) for row in range(3)]
+            axis = max(range(3), key=lambda row: abs(direction[row]))
+            names = _DIRECTIONS[axis] if direction[axis] > 0 else _DIRECTIONS[axis][::-1]
+            letters[plus], letters[minus] = names
+        return letters
 
     def sliceOf(self, tag: str, volumeNode) -> tuple[int, int]:
         """The canonical slice number (from 0) along the view's axis, and how many there are."""

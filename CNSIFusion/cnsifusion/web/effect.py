@@ -1,0 +1,128 @@
+"""Our effect in trame-slicer's segment editor: hover shows what a click would change, click or drag changes it.
+
+Glue alone: what a point means is computed by the tool controller that the page hands over; the events and the outline
+are handled here. Buttons pressed with Shift, Ctrl or Alt, and the plain wheel, are left to the view.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import vtk
+from slicer import vtkMRMLInteractionEventData, vtkMRMLNode, vtkMRMLSliceNode
+from trame_slicer.segmentation import SegmentationEffect, SegmentationEffectPipeline
+from vtkmodules.vtkCommonCore import vtkCommand
+
+from cnsifusion.mrml.contour import viewLines
+from cnsifusion.web.viewer import AXIAL
+
+_MOVE, _LEAVE = int(vtkCommand.MouseMoveEvent), int(vtkCommand.LeaveEvent)
+_PRESS, _RELEASE = int(vtkCommand.LeftButtonPressEvent), int(vtkCommand.LeftButtonReleaseEvent)
+_WHEEL = {int(vtkCommand.MouseWheelForwardEvent): 1, int(vtkCommand.MouseWheelBackwardEvent): -1}
+_MODIFIERS = vtk.vtkEvent.ShiftModifier | vtk.vtkEvent.ControlModifier | vtk.vtkEvent.AltModifier
+
+
+class Controller(Protocol):
+    """What the effect asks of the page's tools. Positions are LPS mm; outlines are edges (n, 2, 3) in LPS mm."""
+
+    def hover(self, lps: tuple[float, float, float]): ...
+    def press(self, lps: tuple[float, float, float]): ...
+    def drag(self, lps: tuple[float, float, float]): ...
+    def release(self) -> None: ...
+    def leave(self) -> None: ...
+    def turn(self, steps: int) -> None: ...
+    def color(self) -> tuple[float, float, float]: ...
+
+
+class RegionEffect(SegmentationEffect):
+    """Active while a tool is chosen. ``controller`` is set by the page before that."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.controller: Controller | None = None
+
+    def _create_pipeline(self, view_node: vtkMRMLNode, _parameter) -> SegmentationEffectPipeline | None:
+        isAxial = isinstance(view_node, vtkMRMLSliceNode) and view_node.GetSingletonTag() == AXIAL
+        return RegionPipeline() if isAxial else None
+
+    def clearOutline(self) -> None:
+        """Take the outline away (the slice, the tool or the case changed)."""
+        for weak in self.pipelines:
+            if pipeline := weak():
+                pipeline.draw(None)
+
+
+class RegionPipeline(SegmentationEffectPipeline):
+    """The axial view's events, and the outline over it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._pressed = False
+        self._mapper = vtk.vtkPolyDataMapper2D()
+        self._mapper.SetInputData(vtk.vtkPolyData())
+        self._actor = vtk.vtkActor2D()
+        self._actor.SetMapper(self._mapper)
+        self._actor.GetProperty().SetLineWidth(2)
+        self._actor.VisibilityOff()
+
+    def OnRendererAdded(self, renderer) -> None:
+        super().OnRendererAdded(renderer)
+        if renderer:
+            renderer.AddViewProp(self._actor)
+
+    def OnRendererRemoved(self, renderer) -> None:
+        super().OnRendererRemoved(renderer)
+        if renderer:
+            renderer.RemoveViewProp(self._actor)
+
+    def draw(self, edges) -> None:
+        """Show the outline (edges in LPS mm), or none."""
+        shown = edges is not None and len(edges) > 0
+        if not shown and not self._actor.GetVisibility():
+            return
+        if shown:
+            self._mapper.SetInputData(viewLines(edges, self._view.get_view_node()))
+            self._actor.GetProperty().SetColor(*self._controller.color())
+        self._actor.SetVisibility(shown)
+        self.RequestRender()
+
+    def CanProcessInteractionEvent(self, eventData: vtkMRMLInteractionEventData) -> tuple[bool, float]:
+        if not self.IsActive() or self._controller is None:
+            return False, 0.0
+        kind, modified = eventData.GetType(), bool(eventData.GetModifiers() & _MODIFIERS)
+        wanted = kind in (_MOVE, _LEAVE) or (kind == _RELEASE and self._pressed)
+        wanted = wanted or (kind == _PRESS and not modified) or (kind in _WHEEL and modified)
+        return wanted, 0.0
+
+    def ProcessInteractionEvent(self, eventData: vtkMRMLInteractionEventData) -> bool:
+        kind, controller = eventData.GetType(), self._controller
+        x, y, z = eventData.GetWorldPosition()
+        lps = (-x, -y, z)
+        if kind in _WHEEL:
+            controller.turn(_WHEEL[kind])
+            self.draw(controller.hover(lps))
+        elif kind == _PRESS:
+            self._pressed = True
+            self.draw(controller.press(lps))
+        elif kind == _RELEASE:
+            self._pressed = False
+            controller.release()
+            self.draw(controller.hover(lps))
+        elif kind == _LEAVE:
+            self.LoseFocus(eventData)
+        else:
+            self.draw(controller.drag(lps) if self._pressed else controller.hover(lps))
+        return True
+
+    def LoseFocus(self, eventData) -> None:
+        super().LoseFocus(eventData)
+        if self._pressed:
+            self._pressed = False
+            self._controller.release()
+        self.draw(None)
+        if self._controller is not None:
+            self._controller.leave()
+
+    @property
+    def _controller(self) -> Controller | None:
+        return self._effect.controller if self._effect else None
