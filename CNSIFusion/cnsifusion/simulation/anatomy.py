@@ -168,8 +168,9 @@ def region_box(head: Head, pose: Pose, person: Person) -> RegionBox:
 
 @dataclass(eq=False)
 class ThinSlice:
-    """Signal and true coverages (0-1) of one thin slice on the image's pixels, [j, i], float32."""
+    """Signal and true coverages (0-1), [j, i], float32, of one thin slice within ``window`` of the image's pixels."""
 
+    window: tuple[slice, slice]
     signal: np.ndarray
     coverage: dict[str, np.ndarray]
 
@@ -179,11 +180,12 @@ def render(head: Head, pose: Pose, person: Person, latents: Latents, k: float, t
     columns, rows, _ = pose.grid.size
     lattice_i, lattice_j = (np.arange(-2, n + 3, 2) for n in (columns, rows))
     where = pose.block(lattice_i, lattice_j, np.array([k]))[0]
+    top, left, where = _crop_to_head(head, where)
     shape = where.shape[:2]
     index = (where.reshape(-1, 3) - np.array(head.grid.origin, np.float32)) / np.array(head.grid.spacing, np.float32)
     coarse = dict(zip(FIELDS, head.sample(index).T.reshape(len(FIELDS), *shape)))
     # Texture stays where it is drawn: a slow, weak variation of parenchyma.
-    coarse["texture"] = ndimage.gaussian_filter(texture[: shape[0], : shape[1]], 1.2)
+    coarse["texture"] = ndimage.gaussian_filter(texture[top : top + shape[0], left : left + shape[1]], 1.2)
     growth = np.where(where[..., 0] > 0, *person.ventricle_growth).astype(np.float32)
     coarse["ventricle"] = coarse["ventricle"] + ndimage.gaussian_filter(growth, 2)
     quiet = {"putamen": -6.0, "pallidum": -6.0, "zone": 0.01, "iron": 0.01}
@@ -192,15 +194,31 @@ def render(head: Head, pose: Pose, person: Person, latents: Latents, k: float, t
 
     coverage = {"ventricle": _ramp(fine["ventricle"], pixel)}
     parenchyma = _parenchyma(fine, person, latents, pixel, coverage)
-    _add_blobs(parenchyma, None, person, "lesion", pose, k)
+    corner = (2 * top, 2 * left)
+    _add_blobs(parenchyma, corner, None, person, "lesion", pose, k)
     tissue = _ramp(fine["tissue"] - person.tissue_level, 0.3)
     tissue *= 1 - coverage["ventricle"]
     signal = person.csf + tissue * (parenchyma - person.csf)
-    _add_blobs(signal, coverage["ventricle"], person, "choroid", pose, k)
-    _add_tubes(signal, coverage, person, latents, pose, k)
+    _add_blobs(signal, corner, coverage["ventricle"], person, "choroid", pose, k)
+    _add_tubes(signal, corner, coverage, person, latents, pose, k)
     signal *= 1 - 0.88 * _ramp(fine["void"], pixel)
     _surround(signal, fine["outside"], head, index, shape, person, pixel)
-    return ThinSlice(signal, coverage)
+    window = tuple(slice(a, a + n) for a, n in zip(corner, signal.shape))
+    return ThinSlice((window[0], window[1]), signal, coverage)
+
+
+def _crop_to_head(head: Head, where: np.ndarray) -> tuple[int, int, np.ndarray]:
+    """The part of a lattice of template positions [j, i, 3] that may hold signal, and where it begins."""
+    sparse = where[::4, ::4]
+    index = sparse.reshape(-1, 3) - np.array(head.grid.origin, np.float32)
+    near = head.nearest(head.near, index).reshape(sparse.shape[:2])
+    spans = []
+    for axis in (0, 1):
+        hit = 4 * np.flatnonzero(near.any(axis=1 - axis))
+        low, high = (int(hit[0]), int(hit[-1])) if len(hit) else (0, 0)
+        start = min(max(low - 6, 0), where.shape[axis] - 4)
+        spans.append(slice(start, max(high + 7, start + 4)))
+    return spans[0].start, spans[1].start, where[spans[0], spans[1]]
 
 
 def _parenchyma(
@@ -228,22 +246,25 @@ def _ramp(level: np.ndarray, width: float | np.ndarray) -> np.ndarray:
 
 
 def _add_blobs(
-    target: np.ndarray, within: np.ndarray | None, person: Person, kind: str, pose: Pose, k: float
-) -> None:
+    target: np.ndarray, corner: tuple[int, int], within: np.ndarray | None, person: Person, kind: str, pose: Pose,
+    k: float,
+) -> None:  # fmt: skip
+    """Mix blobs into ``target``, whose first pixel is the image's pixel ``corner`` (j, i), in place."""
     pixel, thick = pose.grid.spacing[0], pose.grid.spacing[2]
     for blob in person.blobs:
         up = (k - blob.ijk[2]) * thick
         if blob.kind != kind or abs(up) > 2 * blob.radius:
             continue
         reach = int(2 * blob.radius / pixel) + 1
-        i, j = round(blob.ijk[0]), round(blob.ijk[1])
+        at_i, at_j = blob.ijk[0] - corner[1], blob.ijk[1] - corner[0]
+        i, j = round(at_i), round(at_j)
         rows = slice(max(j - reach, 0), max(j + reach + 1, 0))
         columns = slice(max(i - reach, 0), max(i + reach + 1, 0))
         part = target[rows, columns]
         if not part.size:
             continue
-        y = (np.arange(part.shape[0])[:, None] + rows.start - blob.ijk[1]) * pixel
-        x = (np.arange(part.shape[1]) + columns.start - blob.ijk[0]) * pixel
+        y = (np.arange(part.shape[0])[:, None] + rows.start - at_j) * pixel
+        x = (np.arange(part.shape[1]) + columns.start - at_i) * pixel
         weight = blob.weight * np.exp(-0.5 * (x**2 + y**2 + up**2) / (0.7 * blob.radius) ** 2)
         if within is not None:
             weight = weight * within[rows, columns]
@@ -251,16 +272,18 @@ def _add_blobs(
 
 
 def _add_tubes(
-    signal: np.ndarray, coverage: dict[str, np.ndarray], person: Person, latents: Latents, pose: Pose, k: float
-) -> None:
+    signal: np.ndarray, corner: tuple[int, int], coverage: dict[str, np.ndarray], person: Person, latents: Latents,
+    pose: Pose, k: float,
+) -> None:  # fmt: skip
     for section in sections(person.tubes, pose, k):
-        part = signal[section.window]
+        window = tuple(slice(s.start - a, s.stop - a) for s, a in zip(section.window, corner))
+        part = signal[window]
         part *= 1 + latents.halo * section.halo
         part += section.cover * (person.csf - part)
         name = f"pvs_{person.tubes[section.tube].side}"
         if name not in coverage:
             coverage[name] = np.zeros_like(signal)
-        np.maximum(coverage[name][section.window], section.cover, out=coverage[name][section.window])
+        np.maximum(coverage[name][window], section.cover, out=coverage[name][window])
 
 
 def _surround(

@@ -32,13 +32,14 @@ PARTS_OF_LABELS = {"lateral_left": 1, "lateral_right": 1, "third": 2, "fourth": 
 @dataclass(frozen=True, eq=False)
 class Head:
     """``packed``: int16 (k, j, i, field) in the order of FIELDS; ``parts``: nearest ventricular part (names.PARTS);
-    ``face``: labels of skull.FACE.
+    ``face``: labels of skull.FACE; ``near``: whether a voxel may hold signal.
     """
 
     grid: Grid
     packed: np.ndarray
     parts: np.ndarray
     face: np.ndarray
+    near: np.ndarray
 
     def sample(self, ijk: np.ndarray) -> np.ndarray:
         """Trilinear values (n, field), float32, at continuous indices (n, 3) ordered i, j, k; clamped at the border."""
@@ -80,22 +81,23 @@ def load_head() -> Head:
     """The latent head, derived from the template once per process (a few seconds)."""
     template = load_template()
     outside = hull(template.brain)
-    ventricle = _distance(template, tuple(PARTS_OF_LABELS))
+    ventricle = _distance(_ventricles(template), 0.6)
     fields = {
         # Parenchyma fills the ventricles here: their fluid comes from the signed distance alone, which may shrink.
-        "tissue": np.where(ventricle > -1.5, 1.0, np.clip(template.gm + template.wm, 0, 1)),
+        "tissue": np.where(ventricle > -2, 1.0, np.clip(template.gm + template.wm, 0, 1)),
         "white": _white_share(template),
         "ventricle": ventricle,
         "outside": outside,
         "void": flow_voids(template.grid, outside),
-        "putamen": _distance(template, ("putamen_left", "putamen_right")),
-        "pallidum": _distance(template, ("pallidum_left", "pallidum_right")),
+        "putamen": _distance(_both(template, "putamen")),
+        "pallidum": _distance(_both(template, "pallidum")),
         "zone": _zone(template),
         "iron": _iron(template.grid),
     }
     steps = [np.clip(np.rint(fields[name] / step), -32000, 32000).astype(np.int16) for name, step in FIELDS.items()]
     packed = np.stack(steps, axis=-1)
-    return Head(template.grid, packed, _parts(template), face_labels(template.grid, outside))
+    face = face_labels(template.grid, outside)
+    return Head(template.grid, packed, _parts(template), face, (outside < 24) | (face > 0))
 
 
 def _parts(template: Template) -> np.ndarray:
@@ -115,9 +117,20 @@ def _white_share(template: Template) -> np.ndarray:
     return white / np.maximum(tissue, 0.05)
 
 
-def _distance(template: Template, names: tuple[str, ...], smoothing: float = 0.8) -> np.ndarray:
-    """Signed distance (mm, clipped at +-12) of the union of labels, smoothed because the labels are stair-cased."""
-    mask = np.any([template.mask(name) for name in names], axis=0)
+def _both(template: Template, name: str) -> np.ndarray:
+    return template.mask(f"{name}_left") | template.mask(f"{name}_right")
+
+
+def _ventricles(template: Template) -> np.ndarray:
+    """The ventricular labels with the thin ends of the lateral ones, where the average's fluid is blurred."""
+    lateral = _both(template, "lateral")
+    fluid = (template.csf > 0.35) & ~template.mask("third")
+    lateral = ndimage.binary_dilation(lateral, iterations=3, mask=fluid)
+    return lateral | template.mask("third") | template.mask("fourth")
+
+
+def _distance(mask: np.ndarray, smoothing: float = 0.8) -> np.ndarray:
+    """Signed distance (mm, clipped at +-12), smoothed because the labels are stair-cased."""
     box = _box(mask, 16)
     inside = ndimage.distance_transform_edt(mask[box])
     signed = inside - ndimage.distance_transform_edt(~mask[box]) + np.where(mask[box], -0.5, 0.5)
@@ -128,7 +141,7 @@ def _distance(template: Template, names: tuple[str, ...], smoothing: float = 0.8
 
 def _zone(template: Template) -> np.ndarray:
     """1 within region B and the lowest lentiform, fading to 0 in 8 mm."""
-    near = _distance(template, ("sublentiform_left", "sublentiform_right"))
+    near = _distance(_both(template, "sublentiform"))
     return ndimage.gaussian_filter(np.clip(1 + (near - 1) / 6, 0, 1), 1.5)
 
 

@@ -86,9 +86,9 @@ def _slices(
         for offset in offsets:
             texture = rng.standard_normal(lattice, dtype=np.float32)
             one = render(head, pose, person, latents, k + offset, texture)
-            ideal[k] += one.signal
+            ideal[k][one.window] += one.signal
             for name, cover in one.coverage.items():
-                coverage[name][k] += cover
+                coverage[name][k][one.window] += cover
             _add_region(coverage, box, pose, k, k + offset)
     ideal /= thin
     for cover in coverage.values():

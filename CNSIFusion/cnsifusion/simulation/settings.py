@@ -89,7 +89,7 @@ class SimulationSettings:
     # perivascular spaces of region B, per side
     high_burden_fraction: float = 0.2
     pvs_count: float = 1.6
-    pvs_count_spatial: float = 5.0
+    pvs_count_spatial: float = 6.0
     pvs_count_burden: float = 3.0
     pvs_count_added: int = 3
     pvs_calibre: float = 1.25
@@ -97,8 +97,8 @@ class SimulationSettings:
     pvs_calibre_burden: float = 0.25
     pvs_calibre_added: float = 0.3
     halo: float = 0.008
-    halo_spread: float = 0.6
-    halo_added: float = 0.032
+    halo_spread: float = 0.35
+    halo_added: float = 0.026
     edge_added: float = 0.5
     edge_spread: float = 0.3
     oedema: float = 0.012

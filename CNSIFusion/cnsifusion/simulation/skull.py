@@ -99,16 +99,23 @@ def _add_segment(field: np.ndarray, grid: Grid, start: np.ndarray, stop: np.ndar
 
 
 def face_labels(grid: Grid, outside: np.ndarray) -> np.ndarray:
-    """Labels of FACE in front of and below the skull base (uint8, 0 elsewhere)."""
+    """Labels of FACE in front of and below the skull base (uint8, 0 elsewhere, so in all slices above z = 40 mm)."""
+    top = round(40 - grid.origin[2])
+    labels = np.zeros(grid.shape, np.uint8)
     x, y, z = _mni(grid)
+    labels[:top] = _lower_face(x, y, z[:top], outside[:top])
+    return labels
+
+
+def _lower_face(x: np.ndarray, y: np.ndarray, z: np.ndarray, outside: np.ndarray) -> np.ndarray:
     ax = np.abs(x)
     rng = np.random.default_rng(7)
-    texture = ndimage.gaussian_filter(rng.standard_normal(grid.shape).astype(np.float32), (3.0, 4.0, 4.0))
+    texture = ndimage.gaussian_filter(rng.standard_normal(outside.shape, dtype=np.float32), (3.0, 4.0, 4.0))
     texture /= texture.std()
     radius = np.sqrt((x / 66) ** 2 + ((y - 38) / 58) ** 2 + ((z + 62) / 52) ** 2)
     neck = ((x / 64) ** 2 + ((y + 44) / 66) ** 2 < 1) & (z < -44)
     region = ((radius < 1) & (z < 0) | neck) & (outside > 5)
-    labels = np.zeros(grid.shape, np.uint8)
+    labels = np.zeros(outside.shape, np.uint8)
     # Muscle bellies parted by fat, under a layer of fat.
     septa = (np.abs(texture) < 0.22) | ((radius > 0.9) & ~neck)
     labels[region] = np.where(septa, FACE["fat"], FACE["muscle"])[region]
