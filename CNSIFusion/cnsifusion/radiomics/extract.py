@@ -15,6 +15,7 @@ from cnsifusion.radiomics.counts import Sparse, mean_over
 from cnsifusion.radiomics.discretise import grey_levels
 from cnsifusion.radiomics.settings import ENGINE, ENGINE_VERSION, TEXTURE_CLASSES, RadiomicsSettings
 from cnsifusion.radiomics.table import FeatureTable
+from cnsifusion.radiomics.threads import one_blas_thread
 from cnsifusion.radiomics.voxels import RegionMask, Voxels, offsets
 
 #: Levels held at once (images times voxels): small regions go through in one piece, a whole brain image by image.
@@ -91,10 +92,11 @@ def extract(
     whole_image = unusable_images(array.shape, spacing, settings, acquired)
     images = [name for name in settings.image_names() if name not in whole_image]
     batch = max(1, _BATCH // max(1, len(voxels.coords)))
-    for at in range(0, len(images), batch):
-        some = images[at : at + batch]
-        for name, found in _features(job, some, _intensities(array, job, some)).items():
-            values[:, column[name]] = found
+    with one_blas_thread():
+        for at in range(0, len(images), batch):
+            some = images[at : at + batch]
+            for name, found in _features(job, some, _intensities(array, job, some)).items():
+                values[:, column[name]] = found
     if "shape2D" in settings.feature_classes:
         for name, found in _shapes(job).items():
             values[:, column[name]] = found
