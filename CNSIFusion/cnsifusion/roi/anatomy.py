@@ -1,0 +1,150 @@
+"""Where things are in one head: the template's place in it, brain and white matter, mid-sagittal plane, and trust."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+from scipy import ndimage
+
+from cnsifusion.imaging.grid import Grid
+from cnsifusion.imaging.volume import Volume
+from cnsifusion.roi.midplane import find_midplane
+from cnsifusion.roi.regions import Plane
+from cnsifusion.roi.registration import Registration, register
+from cnsifusion.roi.template import load_template
+from cnsifusion.roi.warp import Warp, bend
+
+#: Points of the template (LPS mm; MNI x and y negated) that readers know. Anterior and posterior commissure after
+#: Talairach's landmarks in MNI152; the lentiform base is the centre of its lowest voxels in the template's labels.
+LANDMARKS = {
+    "anterior commissure": (0.0, -3.0, -4.0),
+    "posterior commissure": (0.0, 26.0, -2.0),
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Anatomy:
+    """The template in a patient's head.
+
+    ``template_to_patient`` is the 4x4 affine (LPS mm), ``warp`` the local displacement on top of it. ``brain`` and
+    ``white_matter`` (deep, away from lesions and edges) are bool arrays [k, j, i] on ``grid``. ``quality`` holds the
+    measured figures, ``trusted`` is False when regions should not be offered, and ``reasons`` says why in sentences.
+    """
+
+    grid: Grid
+    template_to_patient: np.ndarray
+    warp: Warp
+    brain: np.ndarray
+    white_matter: np.ndarray
+    midplane: Plane
+    quality: dict[str, float]
+    trusted: bool
+    reasons: list[str] = field(default_factory=list)
+
+    @cached_property
+    def template_index(self) -> np.ndarray:
+        """Continuous template voxel index (3, k, j, i; ordered k, j, i) of every voxel of ``grid`` (float32)."""
+        return _template_index(self.grid, self.template_to_patient, self.warp)
+
+    def sample(self, array: np.ndarray) -> np.ndarray:
+        """A map ``array`` on the template's grid, carried to the patient's grid (float32, linear, 0 outside)."""
+        return ndimage.map_coordinates(array.astype(np.float32), self.template_index, order=1, mode="constant")
+
+    def prior(self, label_name: str) -> np.ndarray:
+        """How much (0-1, float32) of each voxel the template gives to ``label_name`` (see template.LABELS)."""
+        return self.sample(load_template().mask(label_name))
+
+    def to_patient(self, points: np.ndarray) -> np.ndarray:
+        """Patient positions (n, 3) LPS mm of template ``points`` (n, 3)."""
+        affine = self.template_to_patient
+        return self.warp.inverse(np.atleast_2d(np.asarray(points, float))) @ affine[:3, :3].T + affine[:3, 3]
+
+    def to_template(self, points: np.ndarray) -> np.ndarray:
+        """Template positions (n, 3) LPS mm of patient ``points`` (n, 3)."""
+        inverse = np.linalg.inv(self.template_to_patient)
+        return self.warp(np.asarray(points, float) @ inverse[:3, :3].T + inverse[:3, 3])
+
+    def landmarks(self) -> dict[str, np.ndarray]:
+        """Patient positions (LPS mm) of LANDMARKS."""
+        return dict(zip(LANDMARKS, self.to_patient(np.array(list(LANDMARKS.values())))))
+
+
+def locate(volume: Volume) -> Anatomy:
+    """Find the template's structures in ``volume`` (canonical order, T2-like, with or without skull)."""
+    registration = register(volume)
+    warp = bend(volume, registration)
+    affine = registration.fit.affine.matrix
+    index = _template_index(volume.grid, affine, warp)
+    template = load_template()
+    brain = _brain(volume, index)
+    white = _white_matter(volume, index, brain)
+    reasons = _doubts(registration, brain, white)
+    quality = {
+        "correlation": registration.fit.correlation,
+        "inside": registration.fit.inside,
+        "rival_mm": registration.rival_mm,
+        **{f"level_{name}": float(level) for name, level in registration.levels.items()},
+    }
+    plane = find_midplane(volume, affine, template.grid)
+    anatomy = Anatomy(volume.grid, affine, warp, brain, white, plane, quality, not reasons, reasons)
+    anatomy.__dict__["template_index"] = index  # already worked out
+    return anatomy
+
+
+def _template_index(grid: Grid, affine: np.ndarray, warp: Warp) -> np.ndarray:
+    inverse = np.linalg.inv(affine)
+    to_template = load_template().grid
+    index = np.empty((3, *grid.shape), np.float32)
+    j, i = np.indices(grid.shape[1:])
+    for k in range(grid.shape[0]):
+        points = grid.to_lps(np.stack([i, j, np.full_like(i, k)], -1)) @ inverse[:3, :3].T + inverse[:3, 3]
+        index[:, k] = np.moveaxis(to_template.to_ijk(warp(points)), -1, 0)[::-1]
+    return index
+
+
+def _brain(volume: Volume, index: np.ndarray) -> np.ndarray:
+    """The template's brain in the patient, without empty voxels."""
+    template = load_template().brain.astype(np.float32)
+    inside = ndimage.map_coordinates(template, index, order=1, mode="constant") > 0.5
+    if not inside.any():
+        return inside
+    return inside & (volume.array > 0.1 * np.median(volume.array[inside]))
+
+
+def _white_matter(volume: Volume, index: np.ndarray, brain: np.ndarray) -> np.ndarray:
+    """Voxels that the template calls white matter, eroded in plane, within the main mode of their intensities."""
+    template = load_template()
+    certain = ndimage.gaussian_filter(template.wm, 1.5)
+    white = (ndimage.map_coordinates(certain, index, order=1, mode="constant") > 0.85) & brain
+    plane = np.zeros((3, 3, 3), bool)
+    plane[1] = ndimage.generate_binary_structure(2, 1)
+    for _ in range(3):
+        values = volume.array[white]
+        if values.size < 50:
+            break
+        median = np.median(values)
+        spread = 1.4826 * np.median(np.abs(values - median)) + 1e-6 * abs(median)
+        white &= np.abs(volume.array - median) <= 2.5 * spread
+    eroded = ndimage.binary_erosion(ndimage.binary_closing(white, plane), plane)
+    return eroded & white if (eroded & white).sum() >= 200 else white
+
+
+def _doubts(registration: Registration, brain: np.ndarray, white: np.ndarray) -> list[str]:
+    """Why the placement should not be trusted, one sentence each; empty if it should."""
+    fit, levels, reasons = registration.fit, registration.levels, []
+    if fit.correlation < 0.5:
+        reasons.append("The head could not be matched to the template well enough; draw the regions by hand.")
+    if fit.inside < 0.75:
+        reasons.append("A large part of the brain is outside the image; regions are not proposed.")
+    if registration.rival_mm > 12:
+        reasons.append("Two different placements of the template explain this head equally well.")
+    if not levels["csf"] > 1.15 * max(levels["gm"], levels["wm"]):
+        reasons.append("CSF is not clearly brighter than brain tissue, so this does not look like a T2-weighted image.")
+    scale = np.cbrt(np.linalg.det(fit.affine.linear))
+    if not 0.72 < scale < 1.3:
+        reasons.append(f"The brain would be {scale:.2f} times the size of an adult's, which is not believable.")
+    if int(white.sum()) < 50 or not brain.any():
+        reasons.append("No reliable white matter was found.")
+    return reasons

@@ -1,0 +1,363 @@
+"""Where the template lies in a patient's head: an affine fit, without any multi-threaded sum.
+
+The fit maximises the correlation between the patient's intensities, times a smooth gain that absorbs the bias field,
+and a T2 picture painted from the template's tissue maps. It starts with a typical contrast and then paints the picture
+again with the tissue levels found in this patient, so the contrast of the sequence is estimated, not assumed. A coarse
+search over rotations and shifts gives the starts; Gauss-Newton with the gain solved in the same step (variable
+projection; Golub & Pereyra, Inverse Problems 2003;19:R1) finds the maximum. Shape has a Gaussian prior as in Ashburner
+et al., NeuroImage 1997;6:344. Plain numpy sums in a fixed order make it repeatable to the bit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from itertools import product
+
+import numpy as np
+from scipy import ndimage
+from scipy.spatial.transform import Rotation
+
+from cnsifusion.imaging.grid import Grid
+from cnsifusion.imaging.volume import Volume
+from cnsifusion.roi.template import load_template
+
+#: Prior standard deviations of stretch along an axis and of shear (fractions of size between adult heads).
+_STRETCH_SD, _SHEAR_SD = 0.08, 0.04
+#: Neighbouring samples are not independent: about this many count as one against the prior.
+_CORRELATED_SAMPLES = 30.0
+#: Middle of the template's brain, LPS mm.
+_CENTRE = np.array([0.0, 18.0, 5.0])
+_SHAPE_TERMS = ((0, 0), (1, 1), (2, 2), (0, 1), (0, 2), (1, 2))
+#: Rotations (degrees) that the coarse search tries about the left, posterior and superior axes.
+_PITCH, _ROLL, _YAW = (-24, -12, 0, 12, 24), (-14, 0, 14), (-14, 0, 14)
+#: Turns are stepped in units of 1/50 rad so that all steps are about a millimetre at the rim of the brain.
+_ARM = 50.0
+
+TISSUES = ("csf", "gm", "wm", "putamen", "pallidum")
+#: Typical T2 contrast (CSF = 1).
+TYPICAL = {"csf": 1.0, "gm": 0.45, "wm": 0.33, "putamen": 0.38, "pallidum": 0.28}
+#: Loss of score per fraction of the brain outside the image; and a difference in correlation that decides nothing.
+_OUTSIDE_COST, _RIVAL_MARGIN = 0.5, 0.03
+#: Signal below this fraction of the brightest, reaching the border of the image, is air or what was cut off.
+_SIGNAL = 0.05
+
+
+@dataclass(frozen=True, eq=False)
+class Affine:
+    """x -> rotation @ (1 + stretch) @ (x - centre) + shift: template LPS mm to patient LPS mm."""
+
+    rotation: np.ndarray
+    stretch: np.ndarray  # symmetric 3x3
+    shift: np.ndarray
+
+    @property
+    def linear(self) -> np.ndarray:
+        """The 3x3 part."""
+        return self.rotation @ (np.eye(3) + self.stretch)
+
+    @property
+    def matrix(self) -> np.ndarray:
+        """4x4 matrix, template LPS mm to patient LPS mm."""
+        matrix = np.eye(4)
+        matrix[:3, :3] = self.linear
+        matrix[:3, 3] = self.shift - self.linear @ _CENTRE
+        return matrix
+
+    def apply(self, points: np.ndarray) -> np.ndarray:
+        """Patient positions of template ``points`` (n, 3), LPS mm."""
+        return (points - _CENTRE) @ self.linear.T + self.shift
+
+
+@dataclass(frozen=True, eq=False)
+class Fit:
+    """An affine and how well it explains the head.
+
+    ``correlation`` is between the painted template and the patient (gain corrected), ``inside`` the fraction of the
+    template's brain inside the image, ``gain`` the terms of the gain (see _gain_terms).
+    """
+
+    affine: Affine
+    correlation: float
+    inside: float
+    gain: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class Samples:
+    """Template points (n, 3) LPS mm with their tissue fractions (n, len(TISSUES)) and brain fraction (n,)."""
+
+    points: np.ndarray
+    tissue: np.ndarray
+    brain: np.ndarray
+
+    def painted(self, levels: Mapping[str, float]) -> np.ndarray:
+        """Intensity (n,) of the points under the tissue ``levels``."""
+        return self.tissue @ [levels[name] for name in TISSUES] / self.brain
+
+
+@lru_cache(maxsize=4)
+def template_samples(step: int, sigma: float) -> Samples:
+    """Samples every ``step`` mm in the template's brain, of tissue maps smoothed by ``sigma`` (mm)."""
+    template = load_template()
+    maps = tissue_maps(sigma)
+    lattice = np.zeros(template.grid.shape, bool)
+    lattice[::step, ::step, ::step] = True
+    index = np.argwhere(lattice & template.brain)
+    tissue = np.stack([maps[name][tuple(index.T)] for name in TISSUES], 1).astype(float)
+    return Samples(template.grid.to_lps(index[:, ::-1]), tissue, tissue.sum(1))
+
+
+@lru_cache(maxsize=4)
+def tissue_maps(sigma: float) -> dict[str, np.ndarray]:
+    """Tissue fractions of TISSUES on the template's grid, smoothed by ``sigma`` mm."""
+    template = load_template()
+    putamen = template.mask("putamen_left") | template.mask("putamen_right")
+    pallidum = template.mask("pallidum_left") | template.mask("pallidum_right")
+    rest = ~(putamen | pallidum)
+    maps = {
+        "csf": template.csf * rest,
+        "gm": template.gm * rest,
+        "wm": template.wm * rest,
+        "putamen": putamen.astype(np.float32),
+        "pallidum": pallidum.astype(np.float32),
+    }
+    return {name: ndimage.gaussian_filter(array, sigma, truncate=3) for name, array in maps.items()}
+
+
+@dataclass(frozen=True, eq=False)
+class Reduced:
+    """A head at low resolution: ``array`` [k, j, i] (0-1) on ``grid``, and where there is signal (not air, not cut off)."""
+
+    array: np.ndarray
+    signal: np.ndarray
+    grid: Grid
+
+
+def reduced(volume: Volume, cell_mm: float, sigma: float) -> Reduced:
+    """``volume`` averaged into cells of about ``cell_mm`` and smoothed to ``sigma`` mm; extremes clipped."""
+    factors = [max(1, round(cell_mm / s)) for s in volume.spacing]
+    nk, nj, ni = (n // f for n, f in zip(volume.array.shape, factors[::-1]))
+    fk, fj, fi = factors[::-1]
+    array = volume.array[: nk * fk, : nj * fj, : ni * fi].reshape(nk, fk, nj, fj, ni, fi).mean((1, 3, 5), dtype=float)
+    spacing = tuple(s * f for s, f in zip(volume.spacing, factors))
+    grid = volume.grid.resized((ni, nj, nk), (spacing[0], spacing[1], spacing[2]))
+    low, high = np.percentile(array, (1, 99.7))
+    array = (np.clip(array, low, high) - low) / max(high - low, 1e-9)
+    empty, _ = ndimage.label(np.pad(array < _SIGNAL, 1, constant_values=True))
+    signal = (empty != empty[0, 0, 0])[1:-1, 1:-1, 1:-1]
+    # A cell or slice of width w is itself a blur of standard deviation w / sqrt(12).
+    widths = [np.sqrt(max(sigma**2 - s**2 / 12, 0)) / s for s in grid.spacing[::-1]]
+    return Reduced(ndimage.gaussian_filter(array, widths, truncate=3), signal, grid)
+
+
+def _sample(volume: Reduced, points: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Trilinear values (n,), gradients (n, 3) per mm in LPS, and which ``points`` have signal."""
+    ijk = volume.grid.to_ijk(points)
+    size = np.array(volume.grid.size)
+    inside = np.all((ijk >= -0.5) & (ijk <= size - 0.5), 1)
+    ijk = np.clip(ijk, 0, size - 1.000001)
+    near = np.rint(ijk).astype(np.intp)
+    inside &= volume.signal[near[:, 2], near[:, 1], near[:, 0]]
+    base = ijk.astype(np.intp)
+    fi, fj, fk = (ijk - base).T
+    stride_j, stride_k = volume.grid.size[0], volume.grid.size[0] * volume.grid.size[1]
+    flat = base[:, 2] * stride_k + base[:, 1] * stride_j + base[:, 0]
+    # A volume of one slice has no neighbour: step 0 then reads the same voxel twice.
+    di, dj, dk = (s if n > 1 else 0 for s, n in zip((1, stride_j, stride_k), volume.grid.size))
+    v = volume.array.ravel()
+    c000, c100, c010, c110 = v[flat], v[flat + di], v[flat + dj], v[flat + di + dj]
+    flat = flat + dk
+    c001, c101, c011, c111 = v[flat], v[flat + di], v[flat + dj], v[flat + di + dj]
+    a00, a10, a01, a11 = c000 + fi * (c100 - c000), c010 + fi * (c110 - c010), c001 + fi * (c101 - c001), c011 + fi * (
+        c111 - c011
+    )
+    b0, b1 = a00 + fj * (a10 - a00), a01 + fj * (a11 - a01)
+    gi = (1 - fk) * ((1 - fj) * (c100 - c000) + fj * (c110 - c010)) + fk * ((1 - fj) * (c101 - c001) + fj * (c111 - c011))
+    gj = (1 - fk) * (a10 - a00) + fk * (a11 - a01)
+    gradient = np.stack([gi, gj, b1 - b0], 1) / volume.grid.spacing @ volume.grid.matrix.T
+    return b0 + fk * (b1 - b0), gradient, inside
+
+
+def _gain_terms(points: np.ndarray) -> np.ndarray:
+    """Polynomials (n, 7) of template positions: constant, linear and square; the gain is a combination of them."""
+    scaled = (points - _CENTRE) / 70
+    return np.concatenate([np.ones((len(points), 1)), scaled, scaled**2], 1)
+
+
+def _search(volume: Reduced, centres: np.ndarray, samples: Samples, keep: int) -> list[Affine]:
+    """The ``keep`` best of a lattice of rotations and shifts around each of ``centres`` (patient LPS mm), best first."""
+    size, spacing = np.array(volume.grid.size), np.array(volume.grid.spacing)
+    array, signal = volume.array.ravel(), volume.signal.ravel()
+    to_voxel = np.linalg.inv(volume.grid.matrix).T / spacing
+    shifts = volume.grid.to_ijk(centres)
+    picture = samples.painted(TYPICAL)
+    found: list[tuple[float, Affine]] = []
+    for angles in product(_PITCH, _ROLL, _YAW):
+        rotation = Rotation.from_euler("xyz", angles, degrees=True).as_matrix()
+        index = np.rint(shifts[:, None, :] + (samples.points - _CENTRE) @ rotation.T @ to_voxel).astype(np.int32)
+        inside = np.all((index >= 0) & (index < size), 2)
+        flat = (index[..., 2] * size[1] + index[..., 1]) * size[0] + index[..., 0]
+        flat = np.where(inside, flat, 0)
+        inside &= signal[flat]
+        values = np.where(inside, array[flat], 0.0)
+        weight = inside.astype(float)
+        count = np.maximum(weight.sum(1), 1)
+        mean, painted = values.sum(1) / count, weight @ picture / count
+        covariance = values @ picture / count - mean * painted
+        spread = ((values**2).sum(1) / count - mean**2) * (weight @ picture**2 / count - painted**2)
+        covered = count / len(picture)
+        score = covariance / np.sqrt(np.maximum(spread, 1e-12)) - _OUTSIDE_COST * (1 - covered)
+        for m in np.argsort(-np.where(covered > 0.5, score, -1), kind="stable")[:3]:
+            found.append((float(score[m]), Affine(rotation, np.zeros((3, 3)), centres[m])))
+    found.sort(key=lambda item: -item[0])
+    return [affine for _, affine in found[:keep]]
+
+
+def _centres(volume: Reduced) -> np.ndarray:
+    """Candidate positions (n, 3) of the template brain's centre: a lattice below the top of the foreground."""
+    size = np.array(volume.grid.size)
+    filled = np.flatnonzero(volume.signal.sum((1, 2)) > 0.02 * size[0] * size[1])
+    top = int(filled[-1]) if len(filled) else size[2] - 1
+    head = np.argwhere(volume.signal[max(0, top - round(110 / volume.grid.spacing[2])) : top + 1])
+    middle = head.mean(0)[::-1] if len(head) else size / 2
+    x, y, z = np.meshgrid((-12, 0, 12), (-24, -12, 0, 12, 24), (-100, -88, -76, -64, -52, -40), indexing="ij")
+    offsets = np.stack([x.ravel(), y.ravel(), z.ravel()], 1) / np.array(volume.grid.spacing)
+    return volume.grid.to_lps(np.array([middle[0], middle[1], top]) + offsets)
+
+
+def _refine(
+    volume: Reduced, start: Affine, samples: Samples, levels: Mapping[str, float], free_shape: bool, iterations: int
+) -> Fit:
+    """Gauss-Newton from ``start``: rigid with one scale, or (``free_shape``) a full affine."""
+    best = _linearise(volume, start, samples, levels, free_shape)
+    damping = 1e-3
+    for _ in range(iterations):
+        fit, matrix, vector = best
+        step = np.linalg.solve(matrix + np.diag(np.diag(matrix)) * damping, vector)
+        trial = _linearise(volume, _moved(fit.affine, step, free_shape), samples, levels, free_shape)
+        gain = trial[0].correlation - fit.correlation
+        if gain > 0:
+            best, damping = trial, damping / 4
+            if gain < 2e-5:
+                break
+        else:
+            damping = max(damping, 1e-3) * 10
+            if damping > 100:
+                break
+    return best[0]
+
+
+def _linearise(
+    volume: Reduced, affine: Affine, samples: Samples, levels: Mapping[str, float], free_shape: bool
+) -> tuple[Fit, np.ndarray, np.ndarray]:
+    """How ``affine`` fits, and the normal equations (matrix, right side) of the next Gauss-Newton step."""
+    values, gradient, inside = _sample(volume, affine.apply(samples.points))
+    picture, terms = samples.painted(levels), _gain_terms(samples.points)
+    basis = np.concatenate([np.ones((len(picture), 1)), terms * values[:, None]], 1)
+    n = basis.shape[1]
+    weight = inside * samples.brain
+    ridge = np.diag([1e-6, 1e-6] + [1e-3 * weight.sum()] * (n - 2))
+    for _ in range(2):
+        weighted = basis * weight[:, None]
+        gain = np.linalg.solve(basis.T @ weighted + ridge, weighted.T @ picture)
+        residual = picture - basis @ gain
+        # Lesions, vessels and what is not brain have large residuals and lose their say (Geman and McClure's weight).
+        scale = 3 * np.sqrt((weight * residual**2).sum() / max(weight.sum(), 1e-9)) + 1e-9
+        weight = inside * samples.brain / (1 + (residual / scale) ** 2) ** 2
+    covered = float(weight.sum() and inside[samples.brain > 0.5].mean())
+    mean = (weight * picture).sum() / max(weight.sum(), 1e-9)
+    rest, variance = (weight * residual**2).sum(), (weight * (picture - mean) ** 2).sum()
+    correlation = np.sqrt(max(0.0, 1 - rest / max(variance, 1e-9))) * np.sign(gain[1]) - _OUTSIDE_COST * (1 - covered)
+    fit = Fit(affine, float(correlation), covered, gain)
+
+    along = gradient @ affine.rotation * (terms @ gain[1:])[:, None]  # in the turned frame
+    raw = samples.points - _CENTRE
+    columns = [*along.T, *(np.cross(raw @ (np.eye(3) + affine.stretch), along).T / _ARM)]
+    if free_shape:
+        for a, b in _SHAPE_TERMS:
+            columns.append((along[:, a] * raw[:, b] + (along[:, b] * raw[:, a] if a != b else 0)) / _ARM)
+    else:
+        columns.append((along * raw).sum(1) / _ARM)
+    full = np.concatenate([basis, np.stack(columns, 1)], 1)
+    weighted = full * weight[:, None]
+    normal, right = full.T @ weighted, weighted.T @ residual
+    # Eliminate the gain: what is left is the step in position and shape.
+    solved = np.linalg.solve(normal[:n, :n] + ridge, np.column_stack([normal[:n, n:], right[:n]]))
+    matrix = normal[n:, n:] - normal[n:, :n] @ solved[:, :-1]
+    vector = right[n:] - normal[n:, :n] @ solved[:, -1]
+    noise = rest / max(weight.sum(), 1.0) * _CORRELATED_SAMPLES
+    for p, (a, b) in enumerate(_SHAPE_TERMS if free_shape else [(0, 0)]):
+        precision = noise / ((_STRETCH_SD if a == b else _SHEAR_SD) * _ARM) ** 2
+        matrix[6 + p, 6 + p] += precision
+        vector[6 + p] -= precision * affine.stretch[a, b] * _ARM
+    return fit, matrix + 1e-9 * np.eye(len(matrix)), vector
+
+
+def _moved(affine: Affine, step: np.ndarray, free_shape: bool) -> Affine:
+    """``affine`` after a Gauss-Newton ``step`` (shift mm, turn and shape in units of 1/50), of limited length."""
+    step = step / max(1.0, np.abs(step[:3]).max() / 12, np.abs(step[3:]).max() / 12)
+    rotation = affine.rotation @ Rotation.from_rotvec(step[3:6] / _ARM).as_matrix()
+    stretch = affine.stretch.copy()
+    if free_shape:
+        for value, (a, b) in zip(step[6:], _SHAPE_TERMS):
+            stretch[a, b] += value / _ARM
+            stretch[b, a] = stretch[a, b]
+    else:
+        stretch = stretch + np.eye(3) * step[6] / _ARM
+    return replace(affine, rotation=rotation, stretch=stretch, shift=affine.shift + affine.rotation @ step[:3])
+
+
+def tissue_levels(volume: Reduced, fit: Fit, samples: Samples) -> dict[str, float]:
+    """Median-like intensity of every tissue in this head (gain corrected, CSF = 1): a robust regression on fractions."""
+    values, _, inside = _sample(volume, fit.affine.apply(samples.points))
+    gain = _gain_terms(samples.points) @ fit.gain[1:]
+    corrected = values * gain / max(abs(float(gain.mean())), 1e-9)
+    base = weight = inside * samples.brain
+    for _ in range(4):
+        weighted = samples.tissue * weight[:, None]
+        levels = np.linalg.solve(samples.tissue.T @ weighted + 1e-6 * np.eye(len(TISSUES)), weighted.T @ corrected)
+        residual = corrected - samples.tissue @ levels
+        scale = 2 * np.sqrt((weight * residual**2).sum() / max(weight.sum(), 1e-9)) + 1e-9
+        weight = base / (1 + (residual / scale) ** 2) ** 2
+    return dict(zip(TISSUES, (levels / max(levels[0], 1e-9)).tolist()))
+
+
+@dataclass(frozen=True, eq=False)
+class Registration:
+    """The best fit, the tissue levels of this head and ``rival_mm``: how far away a start of equal worth ended."""
+
+    fit: Fit
+    levels: dict[str, float]
+    rival_mm: float
+
+
+def register(volume: Volume) -> Registration:
+    """The affine fit of the template to ``volume`` (any T2-like head, skull or none)."""
+    coarse, fine = reduced(volume, 4.0, 4.0), reduced(volume, 2.0, 2.0)
+    medium, dense = template_samples(7, 4.0), template_samples(4, 2.0)
+    starts = _search(coarse, _centres(coarse), template_samples(14, 4.0), 10)
+    rough = sorted((_refine(coarse, s, medium, TYPICAL, False, 15) for s in starts), key=lambda f: -f.correlation)
+    shaped = [_refine(coarse, f.affine, medium, TYPICAL, True, 12) for f in _distinct(rough)[:3]]
+    shaped.sort(key=lambda f: -f.correlation)
+    best = _refine(fine, shaped[0].affine, dense, TYPICAL, True, 10)
+    levels = tissue_levels(fine, best, dense)
+    best = _refine(fine, best.affine, dense, levels, True, 10)
+    rivals = [f for f in shaped[1:] if f.correlation > shaped[0].correlation - _RIVAL_MARGIN]
+    return Registration(best, levels, max((_apart(f.affine, shaped[0].affine) for f in rivals), default=0.0))
+
+
+def _distinct(fits: list[Fit]) -> list[Fit]:
+    """``fits`` without those that ended within 4 mm of a better one."""
+    kept: list[Fit] = []
+    for fit in fits:
+        if all(_apart(fit.affine, other.affine) > 4 for other in kept):
+            kept.append(fit)
+    return kept
+
+
+def _apart(one: Affine, other: Affine) -> float:
+    """Largest distance (mm) between two placements of the template's brain (of six points on its rim)."""
+    rim = _CENTRE + np.array([(60, 0, 0), (-60, 0, 0), (0, 80, 0), (0, -80, 0), (0, 0, 60), (0, 0, -50)])
+    return float(np.linalg.norm(one.apply(rim) - other.apply(rim), axis=1).max())
