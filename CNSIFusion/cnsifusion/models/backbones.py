@@ -77,11 +77,29 @@ def _keep_stride(features: nn.Module, stride: int) -> None:
                 module.kernel_size, module.stride, dilation = 1, 1, dilation * 2
 
 
-def random_backbone(settings: ModelSettings, seed: int) -> Backbone:
-    """A backbone with random weights (its results must be labelled so)."""
+def new_backbone(settings: ModelSettings, seed: int) -> Backbone:
+    """A backbone with random weights, to be trained or filled."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         return Backbone(settings).eval()
+
+
+def random_backbone(settings: ModelSettings, seed: int) -> Backbone:
+    """A backbone with random weights that still passes signal (its results must be labelled so).
+
+    Its normalisations take their statistics from smoothed noise, never from images: untouched, they would let the
+    signal fade to nothing over the layers.
+    """
+    backbone = new_backbone(settings, seed)
+    norms = [m for m in backbone.modules() if isinstance(m, nn.BatchNorm2d)]
+    for norm in norms:
+        norm.momentum = None  # cumulative average
+    generator = torch.Generator().manual_seed(seed)
+    noise = torch.randn(16, 2, 64, 64, generator=generator)
+    smooth = nn.functional.avg_pool2d(noise, 5, stride=1, padding=2) * 3
+    with torch.no_grad():
+        backbone.train()(smooth)
+    return backbone.eval()
 
 
 def imagenet_backbone(settings: ModelSettings, weights: Path, sha256: str) -> Backbone:
@@ -89,7 +107,7 @@ def imagenet_backbone(settings: ModelSettings, weights: Path, sha256: str) -> Ba
 
     Raises BadInput where the file's hash differs or its weights do not fit. The file is read without running code.
     """
-    backbone = random_backbone(settings, 0)
+    backbone = new_backbone(settings, 0)
     state = _load(weights, sha256)
     prefix = "features."
     features = {k[len(prefix) :]: v for k, v in state.items() if k.startswith(prefix)}
@@ -119,7 +137,7 @@ def save_backbone(backbone: Backbone, path: Path) -> str:
 
 def load_backbone(settings: ModelSettings, path: Path, sha256: str | None = None) -> Backbone:
     """A backbone written by ``save_backbone``; raises BadInput where hash or shapes differ."""
-    backbone = random_backbone(settings, 0)
+    backbone = new_backbone(settings, 0)
     _fill(backbone, _load(path, sha256), path)
     return backbone.eval()
 

@@ -16,7 +16,7 @@ from cnsifusion.imaging.grid import Grid, reorder
 from cnsifusion.imaging.volume import grid_of
 
 REQUIRED = ("patient_id", "image", "rois", "label")
-OPTIONAL = ("site", "age", "sex", "reader", "mask_origin", "edited", "mri_date", "lp_date", "simulated", "seed")
+OPTIONAL = ("site", "age", "sex", "reader", "mask_origin", "edited", "mri_date", "lp_date")
 MASK_ORIGINS = ("automatic", "semiautomatic", "manual", "imported", "truth")
 
 _MAX_BYTES, _MAX_PATIENTS, _MAX_LP_HOURS, _LINKED = 64 << 20, 100_000, 48.0, 0.9
@@ -35,7 +35,6 @@ class Patient:
     sex: str = ""
     reader: str = ""
     mask_origin: str = ""
-    simulated: bool = False
 
 
 @dataclass(frozen=True)
@@ -49,16 +48,15 @@ class Problem:
 
 @dataclass(frozen=True)
 class Manifest:
-    """A checked cohort. ``warnings`` are sentences that do not stop the work but stand in every output."""
+    """A checked cohort. ``warnings`` are sentences that do not stop the work but stand in every output.
+
+    ``simulated``: made by ``cnsifusion simulate``; then nothing learnt from it means anything for patients.
+    """
 
     path: Path
     patients: list[Patient]
+    simulated: bool
     warnings: list[str] = field(default_factory=list)
-
-    @property
-    def simulated(self) -> bool:
-        """Whether any patient is simulated: then nothing learnt from the cohort means anything for patients."""
-        return any(p.simulated for p in self.patients)
 
     @property
     def labels(self) -> list[int]:
@@ -94,7 +92,8 @@ def read_manifest(path: str | Path, folds: int = 5) -> Manifest:
     problems += _origin_problems(patients)
     if problems:
         raise BadInput(problem_table(problems))
-    return Manifest(path, patients, warnings + _link_warnings(patients))
+    simulated = (path.parent / "simulation.json").exists()
+    return Manifest(path, patients, simulated, warnings + _link_warnings(patients))
 
 
 def problem_table(problems: list[Problem]) -> str:
@@ -161,10 +160,8 @@ def _patient(folder: Path, line: int, row: dict[str, str]) -> tuple[Patient | No
     if rois is None:
         origin = "automatic"
     texts = {name: cell.get(name, "") for name in ("site", "sex", "reader")}
-    simulated = cell.get("simulated", "").lower() in ("1", "true", "yes")
     label = int(cell["label"])
-    return Patient(cell["patient_id"], image, rois, label, age=age, mask_origin=origin,
-                   simulated=simulated, **texts), []  # fmt: skip
+    return Patient(cell["patient_id"], image, rois, label, age=age, mask_origin=origin, **texts), []
 
 
 def _file(folder: Path, text: str) -> Path | None:

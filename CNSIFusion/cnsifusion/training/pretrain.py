@@ -16,7 +16,7 @@ from torch import nn
 from torch.nn import functional as F  # noqa: N812
 
 from cnsifusion.errors import BadInput
-from cnsifusion.models.backbones import random_backbone, save_backbone
+from cnsifusion.models.backbones import new_backbone, save_backbone
 from cnsifusion.models.settings import ModelSettings
 from cnsifusion.training.augment import augment
 from cnsifusion.training.cohort import Cohort
@@ -39,7 +39,7 @@ def pretrain(
     targets = np.stack([cell_targets(p[0], model.stride) for p in patches])
     center, spread = targets.mean(axis=(0, 2, 3)), targets.std(axis=(0, 2, 3))
     targets = (targets - center[:, None, None]) / np.maximum(spread, 1e-6)[:, None, None]
-    random, backbone = np.random.default_rng([seed, 2]), random_backbone(model, seed)
+    random, backbone = np.random.default_rng([seed, 2]), new_backbone(model, seed)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         reader = nn.Conv2d(model.map_channels, targets.shape[1], 1)

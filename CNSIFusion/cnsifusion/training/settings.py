@@ -43,7 +43,7 @@ class TrainingSettings:
     checkpoints: tuple[int, ...] = (5, 10, 15, 20)
     weight_decays: tuple[float, ...] = (0.01,)
     learning_rate: float = 3e-3
-    batch: int = 64
+    batch: int = 32
     dropout: float = 0.2
     augmentations: int = 1
     sensitivity: float = 0.95

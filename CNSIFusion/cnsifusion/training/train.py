@@ -151,8 +151,8 @@ def _describe(experiment: Experiment, heads: int) -> str:
     settings = experiment.settings
     whom = "SIMULATED patients" if experiment.manifest.simulated else "internal"
     return (
-        f"{settings.folds}x{settings.inner_folds} nested cross-validation ({whom}), per patient, each of the {heads} fold "
-        "models on patients it never saw. The bundle is the ensemble of these fold models; its calibration and "
+        f"{settings.folds}x{settings.inner_folds} nested cross-validation ({whom}), per patient, each of the {heads} "
+        "fold models on patients it never saw. The bundle is the ensemble of these fold models; its calibration and "
         "thresholds are fitted to the out-of-fold scores of all patients."
     )
 
