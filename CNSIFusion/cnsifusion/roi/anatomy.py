@@ -52,6 +52,10 @@ class Anatomy:
         """A map ``array`` on the template's grid, carried to the patient's grid (float32, linear, 0 outside)."""
         return ndimage.map_coordinates(array.astype(np.float32), self.template_index, order=1, mode="constant")
 
+    def sample_bounded(self, array: np.ndarray, outside: float) -> np.ndarray:
+        """Like ``sample``, with the value ``outside`` beyond the template."""
+        return ndimage.map_coordinates(array, self.template_index, order=1, mode="constant", cval=outside)
+
     def prior(self, label_name: str) -> np.ndarray:
         """How much (0-1, float32) of each voxel the template gives to ``label_name`` (see template.LABELS)."""
         return self.sample(load_template().mask(label_name))

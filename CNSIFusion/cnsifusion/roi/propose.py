@@ -1,0 +1,66 @@
+"""The automatic proposal: every region of the protocol that can be offered for one head, and why the others are not."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from cnsifusion.imaging.volume import Volume
+from cnsifusion.roi import names
+from cnsifusion.roi.anatomy import Anatomy
+from cnsifusion.roi.foci import find_foci
+from cnsifusion.roi.regions import Focus, RegionSet
+from cnsifusion.roi.sublentiform import find_sublentiform
+from cnsifusion.roi.ventricles import csf_levels, find_ventricles
+
+_SIDES = {
+    "left": (names.SUBLENTIFORM_LEFT, names.PVS_LEFT),
+    "right": (names.SUBLENTIFORM_RIGHT, names.PVS_RIGHT),
+}
+#: A region B smaller than this (ml) is no region a reader could work on.
+_LEAST_SUBLENTIFORM_ML = 0.3
+
+
+def propose(volume: Volume, anatomy: Anatomy, sensitivity: float = 0.5) -> RegionSet:
+    """Regions of ``volume`` in the head found by ``anatomy``; what is unsure is withheld with a sentence."""
+    regions = RegionSet(volume.grid, midplane=anatomy.midplane)
+    if not anatomy.trusted:
+        regions.withheld = dict.fromkeys(names.SEGMENTS, " ".join(anatomy.reasons))
+        return regions
+    fluid, tissue = csf_levels(volume, anatomy)
+    threshold = (fluid + tissue) / 2
+    _add_ventricles(regions, volume, anatomy, threshold)
+    sides = find_sublentiform(volume, anatomy, threshold)
+    for side, mask in sides.items():
+        _add_sublentiform(regions, volume, _SIDES[side][0], mask)
+    offered = {side: mask for side, mask in sides.items() if _SIDES[side][0] in regions.masks}
+    regions.foci = find_foci(volume, anatomy, offered, sensitivity)
+    for side in offered:
+        _add_foci(regions, side, [focus for focus in regions.foci if focus.side == side and not focus.large])
+    regions.origin = dict.fromkeys(regions.masks, "automatic")
+    return regions
+
+
+def _add_ventricles(regions: RegionSet, volume: Volume, anatomy: Anatomy, threshold: np.ndarray) -> None:
+    found = find_ventricles(volume, anatomy, threshold)
+    regions.notes += found.withheld.values()
+    if not (found.parts == 1).any():
+        regions.withheld[names.VENTRICLES] = "The lateral ventricles were not found; draw the ventricles by hand."
+        return
+    regions.parts = found.parts
+    regions.masks[names.VENTRICLES] = found.parts > 0
+
+
+def _add_sublentiform(regions: RegionSet, volume: Volume, name: str, mask: np.ndarray) -> None:
+    millilitres = mask.sum() * volume.grid.voxel_volume / 1000
+    if millilitres < _LEAST_SUBLENTIFORM_ML:
+        regions.withheld[name] = "Too little tissue was found under the lentiform nucleus; draw the region by hand."
+        return
+    regions.masks[name] = mask
+
+
+def _add_foci(regions: RegionSet, side: str, foci: list[Focus]) -> None:
+    mask = np.zeros(regions.grid.shape, bool)
+    for focus in foci:
+        mask[tuple(focus.voxels.T)] = True
+    if mask.any():
+        regions.masks[_SIDES[side][1]] = mask

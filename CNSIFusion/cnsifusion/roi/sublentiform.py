@@ -1,0 +1,87 @@
+"""Region B of one head: the tissue straight below its lentiform nucleus, by the protocol's rule."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy import ndimage
+
+from cnsifusion.imaging.grid import Grid
+from cnsifusion.imaging.volume import Volume
+from cnsifusion.roi.anatomy import Anatomy
+from cnsifusion.roi.template import DEPTH_MM, LABELS, below_columns, load_template, sublentiform_window
+
+_LENTIFORM = ("putamen_left", "putamen_right", "pallidum_left", "pallidum_right")
+#: Corners (mm) of the box, in the turned head's frame about the template's origin, in which columns are followed.
+_LOW, _HIGH = np.array([-40.0, -32.0, -34.0]), np.array([40.0, 32.0, 24.0])
+
+
+def find_sublentiform(volume: Volume, anatomy: Anatomy, threshold: np.ndarray) -> dict[str, np.ndarray]:
+    """Bool masks [k, j, i] by side (``left``, ``right``); ``threshold`` is the half-way level between CSF and tissue.
+
+    Columns run along the inferior axis of the AC-PC-aligned head in true millimetres, on a 1 mm grid; a voxel belongs
+    to the region if at least half of it does. CSF that reaches the cisterns is left out, small bright foci stay in.
+    """
+    frame = _frame(anatomy)
+    k, j, i = np.indices(frame.shape)
+    points = frame.to_lps(np.stack([i, j, k], -1))
+    place = anatomy.to_template(points)
+    template = load_template()
+    index = np.moveaxis(template.grid.to_ijk(place)[..., ::-1], -1, 0)
+    lentiform = np.isin(template.labels, [LABELS[n] for n in _LENTIFORM]).astype(np.float32)
+    nucleus = ndimage.map_coordinates(lentiform, index, order=1, mode="constant") > 0.5
+    x, y, z = place[..., 0], -place[..., 1], place[..., 2]
+    region = below_columns(nucleus, int(DEPTH_MM)) & sublentiform_window(np.abs(x), y, z)
+    brain = ndimage.map_coordinates(template.brain.astype(np.float32), index, order=1, mode="constant") > 0.5
+    region &= brain
+    tissue = _without_cisterns(volume, threshold)
+    left = anatomy.midplane.distance(points) > 0
+    return {
+        "left": _on_patient(volume, frame, region & left) & tissue,
+        "right": _on_patient(volume, frame, region & ~left) & tissue,
+    }
+
+
+def _frame(anatomy: Anatomy) -> Grid:
+    """A 1 mm grid along the head's own left, posterior and superior axes around the template's origin."""
+    linear = anatomy.template_to_patient[:3, :3]
+    u, _, vt = np.linalg.svd(linear)
+    rotation = u @ vt
+    origin = anatomy.template_to_patient[:3, 3] + rotation @ _LOW
+    size = (_HIGH - _LOW).astype(int) + 1
+    return Grid(tuple(size.tolist()), (1.0, 1.0, 1.0), tuple(origin.tolist()), tuple(rotation.ravel().tolist()))
+
+
+def _on_patient(volume: Volume, frame: Grid, mask: np.ndarray) -> np.ndarray:
+    """``mask`` of ``frame`` on the patient's grid: voxels of which at least half lies in it."""
+    result = np.zeros(volume.grid.shape, bool)
+    inside = np.argwhere(mask)
+    if not len(inside):
+        return result
+    corners = volume.grid.to_ijk(frame.to_lps(inside[:, ::-1]))
+    low = np.maximum(np.floor(corners.min(0)).astype(int) - 1, 0)
+    high = np.minimum(np.ceil(corners.max(0)).astype(int) + 2, volume.grid.size)
+    if np.any(high <= low):
+        return result
+    k, j, i = np.mgrid[low[2] : high[2], low[1] : high[1], low[0] : high[0]]
+    count = max(2, int(np.ceil(volume.spacing[2])))
+    share = np.zeros(k.shape, np.float32)
+    soft = mask.astype(np.float32)
+    for part in range(count):
+        depth = (part + 0.5) / count - 0.5
+        index = frame.to_ijk(volume.grid.to_lps(np.stack([i, j, k + depth], -1)))
+        share += ndimage.map_coordinates(soft, np.moveaxis(index[..., ::-1], -1, 0), order=1, mode="constant")
+    result[low[2] : high[2], low[1] : high[1], low[0] : high[0]] = share >= 0.5 * count
+    return result
+
+
+def _without_cisterns(volume: Volume, threshold: np.ndarray) -> np.ndarray:
+    """True where there is tissue, or CSF-like signal in a spot smaller than a cistern (28 mm2 in plane)."""
+    fluid = volume.array > threshold
+    pixel = volume.spacing[0] * volume.spacing[1]
+    tissue = np.ones(fluid.shape, bool)
+    for k in range(fluid.shape[0]):
+        labels, _ = ndimage.label(fluid[k])
+        large = np.bincount(labels.ravel()) * pixel > 28.0
+        large[0] = False
+        tissue[k] = ~large[labels]
+    return tissue

@@ -1,0 +1,117 @@
+"""The ventricles of one head: what is brighter than half-way between local CSF and tissue, near where they should be."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from scipy import ndimage
+
+from cnsifusion.imaging.volume import Volume
+from cnsifusion.roi.anatomy import Anatomy
+from cnsifusion.roi.names import PARTS
+from cnsifusion.roi.template import LABELS, load_template
+
+#: How far (mm, template space) a part may reach beyond its place in the bent template.
+_REACH = {"lateral": 6.0, "third": 3.0, "fourth": 3.5}
+_LABELS_OF_PART = {"lateral": ("lateral_left", "lateral_right"), "third": ("third",), "fourth": ("fourth",)}
+
+
+@dataclass(frozen=True, eq=False)
+class Ventricles:
+    """``parts`` labels the voxels by names.PARTS (0 = none, uint8 [k, j, i]); ``withheld`` says why a part is missing."""
+
+    parts: np.ndarray
+    withheld: dict[str, str]
+
+
+@lru_cache(maxsize=1)
+def _distances() -> dict[str, np.ndarray]:
+    """Distance (mm) of every template voxel from each part, and from the other CSF (``outer``)."""
+    template = load_template()
+    masks = {p: np.isin(template.labels, [LABELS[n] for n in names]) for p, names in _LABELS_OF_PART.items()}
+    ventricles = np.logical_or.reduce(list(masks.values()))
+    masks["outer"] = (template.csf > 0.5) & ~ndimage.binary_dilation(ventricles, iterations=2)
+    # Cut off far away: 16 mm is beyond every use.
+    return {p: np.minimum(ndimage.distance_transform_edt(~m), 16).astype(np.float32) for p, m in masks.items()}
+
+
+def find_ventricles(volume: Volume, anatomy: Anatomy, threshold: np.ndarray) -> Ventricles:
+    """Ventricles of ``volume``; ``threshold`` [k, j, i] is the half-way level between CSF and tissue (see csf_levels).
+
+    A voxel at the half-way level is half CSF: the mask is the 50 % partial-volume definition.
+    """
+    distance = {part: anatomy.sample_bounded(array, 16.0) for part, array in _distances().items()}
+    bright = volume.array > threshold
+    parts = np.zeros(volume.grid.shape, np.uint8)
+    withheld: dict[str, str] = {}
+    nearest = np.minimum(np.minimum(distance["lateral"], distance["third"]), distance["fourth"])
+    for value, part in PARTS.items():
+        own = distance[part]
+        zone = bright & (own <= _REACH[part]) & (own <= nearest) & (own <= distance["outer"])
+        grown = _connected(zone, zone & (own < 0.5))
+        grown = _fill(grown) & (own <= _REACH[part])
+        if grown.sum() * volume.grid.voxel_volume < 50:
+            withheld[part] = f"No {part} ventricle was found where the template expects it."
+            continue
+        parts[grown & (parts == 0)] = value
+    return Ventricles(parts, withheld)
+
+
+def _connected(zone: np.ndarray, seeds: np.ndarray) -> np.ndarray:
+    """The face-connected components of ``zone`` that hold a voxel of ``seeds``."""
+    labels, n = ndimage.label(zone)
+    keep = np.zeros(n + 1, bool)
+    keep[np.unique(labels[seeds])] = True
+    keep[0] = False
+    return keep[labels]
+
+
+def _fill(mask: np.ndarray) -> np.ndarray:
+    """``mask`` with the holes of each slice filled (choroid plexus, flow voids)."""
+    filled = mask.copy()
+    for k in np.flatnonzero(mask.any((1, 2))):
+        filled[k] = ndimage.binary_fill_holes(mask[k])
+    return filled
+
+
+def csf_levels(volume: Volume, anatomy: Anatomy) -> tuple[np.ndarray, np.ndarray]:
+    """Local intensity of pure CSF and of the tissue around the ventricles, as smooth fields [k, j, i]."""
+    template = load_template()
+    csf = anatomy.sample(_ventricular(template.labels))
+    tissue = anatomy.sample(template.gm + template.wm)
+    distance = anatomy.sample_bounded(np.minimum.reduce([_distances()[p] for p in PARTS.values()]), 16.0)
+    ring = (tissue > 0.9) & (distance > 2.5) & (distance < 14) & anatomy.brain
+    tissue_level = float(np.median(volume.array[ring])) if ring.any() else 0.0
+    core = (csf > 0.6) & (volume.array > 1.3 * tissue_level)
+    csf_level = float(np.percentile(volume.array[core], 75)) if core.any() else 2 * tissue_level
+    core &= volume.array > 0.5 * (csf_level + tissue_level)
+    fluid = _field(volume, core, csf_level, 30.0)
+    # The level of pure CSF is the upper part of what partial volume and noise leave.
+    ratio = csf_level / max(float(np.median(volume.array[core])) if core.any() else csf_level, 1e-9)
+    return fluid * ratio, _field(volume, ring, tissue_level, 12.0)
+
+
+def _ventricular(labels: np.ndarray) -> np.ndarray:
+    return (labels >= 1) & (labels <= LABELS["fourth"])
+
+
+def _field(volume: Volume, mask: np.ndarray, level: float, sigma_mm: float) -> np.ndarray:
+    """Smooth local mean of ``volume`` over ``mask`` (normalised convolution), drawn to ``level`` where it is empty."""
+    factors = [max(1, round(2.5 / s)) for s in volume.spacing[:2]]
+    fi, fj = factors
+    shape = volume.grid.shape
+    nj, ni = -(-shape[1] // fj), -(-shape[2] // fi)
+
+    def reduce(array: np.ndarray) -> np.ndarray:
+        padded = np.zeros((shape[0], nj * fj, ni * fi), np.float32)
+        padded[:, : shape[1], : shape[2]] = array
+        return padded.reshape(shape[0], nj, fj, ni, fi).sum((2, 4), dtype=np.float64)
+
+    widths = [sigma_mm / s for s in (volume.spacing[2], volume.spacing[1] * fj, volume.spacing[0] * fi)]
+    total = ndimage.gaussian_filter(reduce(np.where(mask, volume.array - level, 0)), widths, truncate=3)
+    weight = ndimage.gaussian_filter(reduce(mask), widths, truncate=3)
+    field = total / (weight + 0.01 * max(float(weight.max()), 1e-9))
+    full = np.repeat(np.repeat(field, fj, 1), fi, 2)[:, : shape[1], : shape[2]]
+    return full.astype(np.float32) + np.float32(level)
