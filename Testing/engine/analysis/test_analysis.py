@@ -185,16 +185,12 @@ def test_cancelled_run_leaves_nothing(simulated_image, tmp_path) -> None:
     assert not list(tmp_path.rglob("*.*"))
 
 
-REFUSED = {
-    "cstar_stroke/FLAIR_brain.nii.gz": "FLAIR|T2 weighting|too little",
-    "sri24/spgr.nii.gz": "T1",
-    "sri24/erly.nii.gz": "proton",
-}
+REFUSED = ("cstar_stroke/FLAIR_brain.nii.gz", "sri24/spgr.nii.gz", "sri24/erly.nii.gz")
 
 
 @pytest.mark.parametrize("name", REFUSED)
 def test_other_contrasts_are_refused(analyzer, real, name, tmp_path) -> None:
-    with pytest.raises(BadInput, match=REFUSED[name]):
+    with pytest.raises(BadInput, match="T2"):
         analyzer.analyze(real(name), tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
