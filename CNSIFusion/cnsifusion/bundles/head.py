@@ -83,8 +83,10 @@ def read_head(graph: Graph) -> HeadWeights:
     """The weights in a parsed ``head.onnx``; raises GraphError if one is missing or does not fit the others."""
     sizes: dict[str, int] = {"1": 1}
     arrays = {}
+    # The exporter stores equal weights once and hands them on by Identity.
+    same = {node.outputs[0]: node.inputs[0] for node in graph.nodes if node.op == "Identity"}
     for name, dimensions in WEIGHT_SHAPES.items():
-        array = graph.initializers.get(name)
+        array = graph.initializers.get(same.get(name, name))
         if array is None or array.ndim != len(dimensions) or array.dtype != np.dtype("<f4"):
             raise GraphError(f"lacks the weight {name} in the form this program writes")
         for letter, size in zip(dimensions, array.shape):
