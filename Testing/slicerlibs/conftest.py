@@ -18,3 +18,37 @@ def realData() -> Path:
     if not DATA.is_dir():
         pytest.skip("the real test volumes (../shared/data) are not here")
     return DATA
+
+
+@pytest.fixture
+def headless():
+    """A fresh headless Slicer."""
+    from harness import HeadlessSlicer
+
+    return HeadlessSlicer()
+
+
+@pytest.fixture
+def makeVolume(headless):
+    """Make a small volume node: random voxels on an oblique grid with its own axis order."""
+    import numpy as np
+    import vtk
+    from vtk.util.numpy_support import numpy_to_vtk
+
+    def make(size=(20, 24, 9), spacing=(0.6, 0.7, 4.0), axes=("L", "P", "S"), name="T2", tilt=0.15):
+        directions = {"L": (-1, 0, 0), "R": (1, 0, 0), "P": (0, -1, 0), "A": (0, 1, 0), "S": (0, 0, 1), "I": (0, 0, -1)}
+        c, s = np.cos(tilt), np.sin(tilt)
+        matrix = np.array([[1, 0, 0], [0, c, -s], [0, s, c]]) @ np.array([directions[a] for a in axes], float).T
+        image = vtk.vtkImageData()
+        image.SetDimensions(size)
+        voxels = np.random.default_rng(1).integers(0, 1000, int(np.prod(size))).astype(np.int16)
+        image.GetPointData().SetScalars(numpy_to_vtk(voxels, deep=True))
+        node = headless.scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", name)
+        node.SetAndObserveImageData(image)
+        node.SetIJKToRASDirections(matrix.tolist())
+        node.SetSpacing(spacing)
+        node.SetOrigin(5.0, -7.0, 11.0)
+        node.CreateDefaultDisplayNodes()
+        return node
+
+    return make

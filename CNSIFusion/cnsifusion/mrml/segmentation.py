@@ -155,8 +155,15 @@ def segmentIdOf(segmentationNode, name: str) -> str:
 
 
 def markEdited(segmentationNode, segmentId: str) -> None:
-    """Record that a reader changed this segment with one of our tools."""
+    """Record that a reader changed this segment with one of our tools; call it right after the change.
+
+    Slicer's editor changes the labelmap in place without telling its time stamp, by which the undo history decides
+    whether a segment changed since the last state: without the touch here, undo would bring back wrong voxels.
+    """
     segment = segmentationNode.GetSegmentation().GetSegment(segmentId)
+    labelmap = segment.GetRepresentation(_LABELMAP)
+    if labelmap is not None:
+        labelmap.Modified()
     segment.SetTag(EDITED_TAG, "1")
     if not tagValue(segment, ORIGIN_TAG):
         segment.SetTag(ORIGIN_TAG, "semiautomatic")

@@ -1,0 +1,136 @@
+"""The browser face for tests and screenshots: the real program in a child process, a real headless Chromium."""
+
+from __future__ import annotations
+
+import os
+import queue
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+CHROMIUM_FLAGS = (
+    "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
+    "--disable-component-update --disable-sync"
+).split()
+SIZE = {"width": 1366, "height": 768}
+
+
+class RunningApp:
+    """``cnsifusion app`` as a user starts it. ``address`` is the first URL, with the key."""
+
+    def __init__(self, *arguments: str) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-u", "-m", "cnsifusion.cli", "app", "--no-browser", *arguments],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+        )
+        self.lines: list[str] = []
+        self._addresses: queue.Queue[str] = queue.Queue()
+        threading.Thread(target=self._read, daemon=True).start()
+        try:
+            self.address = self._addresses.get(timeout=90)
+        except queue.Empty:
+            self.stop()
+            raise RuntimeError("cnsifusion app printed no address:\n" + "".join(self.lines[-30:])) from None
+        self.port = int(re.search(r":(\d+)/", self.address).group(1))
+        self.key = self.address.split("key=")[1]
+
+    def stop(self) -> None:
+        """Interrupt it as Ctrl+C does, and wait."""
+        if self.process.poll() is None:
+            os.killpg(self.process.pid, signal.SIGINT)
+            try:
+                self.process.wait(10)
+            except subprocess.TimeoutExpired:
+                os.killpg(self.process.pid, signal.SIGKILL)
+                self.process.wait()
+
+    def _read(self) -> None:
+        for line in self.process.stdout:
+            self.lines.append(line)
+            if found := re.search(r"http://\S+key=\S+", line):
+                self._addresses.put(found.group(0))
+
+
+def chromiumPath() -> str | None:
+    """A Chromium or Chrome on this machine, None where there is none."""
+    names = ("chromium", "chromium-browser", "google-chrome", "chrome")
+    return os.environ.get("CHROMIUM") or next((found for name in names if (found := shutil.which(name))), None)
+
+
+@contextmanager
+def openPage(address: str) -> Iterator:
+    """A Chromium page on the running app, once its five steps are there."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromiumPath(), args=CHROMIUM_FLAGS)
+        try:
+            page = browser.new_page(viewport=SIZE)
+            page.set_default_timeout(30_000)
+            page.goto(address)
+            page.wait_for_selector("#step-result")
+            yield page
+        finally:
+            browser.close()
+
+
+class Reader:
+    """A radiologist at the page: what they see and click."""
+
+    def __init__(self, page) -> None:
+        self.page = page
+
+    def text(self, selector: str) -> str:
+        """The words of one element."""
+        return self.page.locator(selector).inner_text()
+
+    def waitFor(self, expression: str, seconds: float = 60) -> None:
+        """Until a JavaScript expression on the page is true."""
+        self.page.wait_for_function(expression, timeout=seconds * 1000)
+
+    def openImage(self, path: Path) -> None:
+        """Type a path and press Open; until the check ended."""
+        if self.page.locator("#another-image").count():
+            self.page.click("#another-image")
+        self.page.fill("#path", str(path))
+        self.page.click("#button-open")
+        self.waitFor("document.querySelector('#slice-Red').innerText.includes('/')")
+
+    def milliliters(self, region: str) -> float:
+        """The volume that stands in a region's row."""
+        found = re.search(r"([\d.]+) ml", self.text("#region-" + region.replace(" ", "-")))
+        return float(found.group(1)) if found else 0.0
+
+    def waitForChange(self, read, before, seconds: float = 20):
+        """The new value of ``read()`` once it differs from ``before``."""
+        end = time.monotonic() + seconds
+        while (value := read()) == before:
+            if time.monotonic() > end:
+                raise TimeoutError(f"still {before!r}")
+            self.page.wait_for_timeout(50)
+        return value
+
+    def axialBox(self) -> dict:
+        """The axial view's box on the page: x, y, width, height."""
+        return self.page.locator("#slice-Red").locator("xpath=..").bounding_box()
+
+    def axialPixels(self):
+        """The axial view as an RGB array (rows, columns, 3)."""
+        import io
+
+        import numpy as np
+        from PIL import Image
+
+        picture = self.page.screenshot(clip=self.axialBox())
+        return np.asarray(Image.open(io.BytesIO(picture)).convert("RGB")).astype(int)

@@ -1,0 +1,119 @@
+"""Nobody but this computer's browser with the first address gets anything from the browser server."""
+
+import http.client
+
+import pytest
+from browser import RunningApp
+
+pytest.importorskip("trame_slicer", reason="needs the extra 'web'")
+
+
+@pytest.fixture(scope="module")
+def app():
+    app = RunningApp()
+    yield app
+    app.stop()
+
+
+def ask(app, path="/", host=None, cookie=None, origin=None, socket=False, method="GET"):
+    connection = http.client.HTTPConnection("127.0.0.1", app.port, timeout=10)
+    connection.putrequest(method, path, skip_host=True)
+    connection.putheader("Host", host or f"127.0.0.1:{app.port}")
+    if cookie:
+        connection.putheader("Cookie", cookie)
+    if origin:
+        connection.putheader("Origin", origin)
+    if socket:
+        connection.putheader("Connection", "Upgrade")
+        connection.putheader("Upgrade", "websocket")
+        connection.putheader("Sec-WebSocket-Version", "13")
+        connection.putheader("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ==")
+    connection.endheaders()
+    response = connection.getresponse()
+    headers = dict(response.getheaders())
+    connection.close()
+    return response.status, headers
+
+
+@pytest.fixture(scope="module")
+def cookie(app):
+    status, headers = ask(app, f"/?key={app.key}")
+    assert status == 302
+    assert "HttpOnly" in headers["Set-Cookie"]
+    assert "SameSite=Strict" in headers["Set-Cookie"]
+    return headers["Set-Cookie"].split(";")[0]
+
+
+def own(app):
+    return f"http://127.0.0.1:{app.port}"
+
+
+@pytest.mark.parametrize("path", ["/", "/index.html", "/report", "/vue.global.js", "/ws", "/?key=wrong", "/?key="])
+def test_nothing_without_the_cookie(app, path):
+    assert ask(app, path)[0] == 403
+
+
+def test_the_first_address_opens_the_page(app, cookie):
+    status, headers = ask(app, "/", cookie=cookie)
+    assert (status, headers["Location"].split("=")[0]) == (302, "/index.html?secret")
+    status, headers = ask(app, headers["Location"], cookie=cookie)
+    assert status == 200
+    assert headers["Content-Security-Policy"] == "frame-ancestors 'none'"
+    assert headers["Referrer-Policy"] == "no-referrer"
+
+
+def test_a_wrong_cookie_is_refused(app, cookie):
+    assert ask(app, "/", cookie=cookie[:-2] + "zz")[0] == 403
+
+
+@pytest.mark.parametrize("host", ["evil.example", "evil.example:{port}", "127.0.0.1", "127.0.0.1:1", "[::1]:{port}"])
+def test_a_foreign_host_name_is_refused(app, cookie, host):
+    """DNS rebinding: the name is the attacker's, the address is ours."""
+    assert ask(app, "/index.html?secret=x", host=host.format(port=app.port), cookie=cookie)[0] == 403
+
+
+def test_a_foreign_origin_is_refused(app, cookie):
+    assert ask(app, "/index.html?secret=x", cookie=cookie, origin="http://evil.example")[0] == 403
+    assert ask(app, "/index.html?secret=x", cookie=cookie, origin="null")[0] == 403
+
+
+def test_websocket(app, cookie):
+    assert ask(app, "/ws", cookie=cookie, origin=own(app), socket=True)[0] == 101
+    assert ask(app, "/ws", origin=own(app), socket=True)[0] == 403
+    assert ask(app, "/ws", cookie=cookie, socket=True)[0] == 403, "a browser always sends its Origin"
+    assert ask(app, "/ws", cookie=cookie, origin="http://evil.example", socket=True)[0] == 403
+    assert ask(app, "/ws", cookie=cookie, origin="https://127.0.0.1", socket=True)[0] == 403
+
+
+def test_only_this_computer_can_connect(app):
+    import socket
+
+    others = {info[4][0] for info in socket.getaddrinfo(socket.gethostname(), None, socket.AF_INET)} - {"127.0.0.1"}
+    others = {address for address in others if not address.startswith("127.")}
+    if not others:
+        pytest.skip("this computer has no other address")
+    for address in others:
+        with socket.socket() as probe, pytest.raises(OSError):
+            probe.settimeout(2)
+            probe.connect((address, app.port))
+
+
+def test_the_key_is_not_in_the_process_list(app):
+    from pathlib import Path
+
+    assert app.key not in Path(f"/proc/{app.process.pid}/cmdline").read_text()
+
+
+def test_a_taken_port_is_one_sentence(app):
+    import subprocess
+    import sys
+
+    said = subprocess.run(
+        [sys.executable, "-m", "cnsifusion.cli", "app", "--no-browser", "--port", str(app.port)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert said.returncode == 2
+    assert f"port {app.port} cannot be used" in said.stderr
