@@ -1,0 +1,90 @@
+"""Small pictures and texts of the panel: score scale, bars in tables, lines with their level."""
+
+from html import escape
+
+import qt
+
+#: From Okabe and Ito's palette; every level also has its sign, so colour is never the only carrier.
+_LEVELS = {"info": ("", ""), "warn": ("#9a5b00", "⚠ "), "error": ("#b0003a", "✖ ")}
+_DARK_LEVELS = {"info": ("", ""), "warn": ("#e69f00", "⚠ "), "error": ("#ff8fab", "✖ ")}
+_BAR, _BAR_ABOVE, _RANGE = qt.QColor("#0072b2"), qt.QColor("#d55e00"), qt.QColor("#56b4e9")
+
+
+def linesText(lines: list) -> str:
+    """Lines of the panel's view as rich text, each with its level's sign and colour."""
+    levels = _DARK_LEVELS if isDark() else _LEVELS
+    parts = []
+    for line in lines:
+        color, sign = levels[line.level]
+        style = f' style="color:{color}"' if color else ""
+        parts.append(f"<div{style}>{sign}{escape(line.text)}</div>")
+    return "".join(parts)
+
+
+def isDark() -> bool:
+    """Whether the application's style is a dark one."""
+    return qt.QApplication.palette().window().color().lightness() < 128
+
+
+def scale(result, width: int) -> qt.QPixmap:
+    """The probability with its range over fold models on a line from 0 to 100 %, the threshold marked."""
+    height, left, right, axis = 46, 14, 22, 18
+    pixmap, painter = _canvas(width, height)
+    ink = qt.QApplication.palette().windowText().color()
+
+    def x(value: float) -> int:
+        return round(left + value * (width - left - right))
+
+    painter.setPen(qt.QPen(ink, 1))
+    painter.drawLine(x(0), axis, x(1), axis)
+    for percent in (0, 25, 50, 75, 100):
+        painter.drawLine(x(percent / 100), axis - 3, x(percent / 100), axis + 3)
+        text = f"{percent} %"
+        painter.drawText(qt.QRect(x(percent / 100) - 30, axis + 8, 60, 18), qt.Qt.AlignHCenter, text)
+    painter.setPen(qt.Qt.NoPen)
+    painter.setBrush(qt.QBrush(_RANGE))
+    painter.drawRect(x(result.low), axis - 4, max(x(result.high) - x(result.low), 2), 9)
+    painter.setPen(qt.QPen(ink, 2, qt.Qt.DashLine))
+    painter.drawLine(x(result.threshold), axis - 14, x(result.threshold), axis + 10)
+    painter.setPen(qt.QPen(ink, 1))
+    painter.setBrush(qt.QBrush(_BAR_ABOVE if result.value >= result.threshold else _BAR))
+    painter.drawEllipse(qt.QPoint(x(result.value), axis), 7, 7)
+    painter.end()
+    return pixmap
+
+
+def probabilityBar(value: float, threshold: float, above: bool, width: int = 150, height: int = 18) -> qt.QPixmap:
+    """A bar from 0 to ``value`` (0-1) with a tick at the threshold."""
+    pixmap, painter = _canvas(width, height)
+    painter.fillRect(0, 4, round(value * width), height - 8, _BAR_ABOVE if above else _BAR)
+    painter.setPen(qt.QPen(qt.QApplication.palette().windowText().color(), 2))
+    painter.drawLine(round(threshold * width), 0, round(threshold * width), height)
+    painter.end()
+    return pixmap
+
+
+def signedBar(value: float, largest: float, width: int = 120, height: int = 16) -> qt.QPixmap:
+    """A bar to the right (towards infection) or to the left of the middle, as long as ``value`` of ``largest``."""
+    pixmap, painter = _canvas(width, height)
+    middle, length = width // 2, round(value / largest * (width // 2 - 1)) if largest > 0 else 0
+    start, color = (middle, _BAR_ABOVE) if length > 0 else (middle + length, _BAR)
+    painter.fillRect(start, 3, abs(length), height - 6, color)
+    painter.setPen(qt.QPen(qt.QApplication.palette().windowText().color(), 1))
+    painter.drawLine(middle, 0, middle, height)
+    painter.end()
+    return pixmap
+
+
+def swatch(color: tuple) -> qt.QPixmap:
+    """A square of a segment's colour (RGB 0-1)."""
+    pixmap = qt.QPixmap(14, 14)
+    pixmap.fill(qt.QColor.fromRgbF(*color))
+    return pixmap
+
+
+def _canvas(width: int, height: int) -> tuple:
+    pixmap = qt.QPixmap(width, height)
+    pixmap.fill(qt.Qt.transparent)
+    painter = qt.QPainter(pixmap)
+    painter.setRenderHint(qt.QPainter.Antialiasing)
+    return pixmap, painter

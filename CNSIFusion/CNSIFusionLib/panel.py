@@ -1,0 +1,229 @@
+"""The panel: one session, five sections, one timer. Without the engine's packages it only offers to install them."""
+
+import logging
+
+import qt
+import slicer
+from slicer.i18n import tr as _
+
+from CNSIFusionLib import compat
+
+_POLL_MILLISECONDS = 50
+#: Redrawing reads the segments; while the reader paints, now and then is enough.
+_SEGMENTS_REDRAW_MILLISECONDS = 300
+_STATES = {"done": "  ✓", "next": "  ◀", "running": "  …", "problem": "  ✖", "todo": ""}
+
+
+class Panel:
+    """Everything the module's widget shows; ``cleanup()`` may be called twice."""
+
+    def __init__(self, layout, uiPath: str):
+        self._widget = slicer.util.loadUI(uiPath)
+        layout.addWidget(self._widget)
+        self.ui = slicer.util.childWidgetVariables(self._widget)
+        self._widget.setMRMLScene(slicer.mrmlScene)
+        self.session = None
+        self._sections = {}
+        self._states = {}
+        self._dirty, self._entered = True, False
+        self._notice = ""
+        self._watched = None
+        self._timer = qt.QTimer()
+        self._timer.setInterval(_POLL_MILLISECONDS)
+        self._timer.connect("timeout()", self._poll)
+        self._segmentsTimer = qt.QTimer()
+        self._segmentsTimer.setSingleShot(True)
+        self._segmentsTimer.setInterval(_SEGMENTS_REDRAW_MILLISECONDS)
+        self._segmentsTimer.connect("timeout()", self.markDirty)
+        self.ui.installButton.connect("clicked()", self._install)
+        self.ui.installFolderButton.connect("clicked()", self._installFromFolder)
+        self.ui.removePackagesButton.connect("clicked()", self._remove)
+        self.start()
+
+    def start(self) -> None:
+        """Begin with the engine, or say what is missing."""
+        problem, wanted = compat.engineProblem(), compat.missing()
+        if wanted and not problem:
+            names = ", ".join(str(requirement) for requirement in wanted)
+            problem = _("The engine needs more Python packages: {names}.").format(names=names)
+        self.ui.installFrame.visible = bool(problem)
+        self.ui.installLabel.text = f"{self._notice} {problem}".strip()
+        self.ui.installButton.visible = self.ui.installFolderButton.visible = bool(wanted)
+        if problem:
+            self._showIdle(problem)
+        elif self.session is None:
+            self._begin()
+        self._drawPackages()
+
+    def enter(self) -> None:
+        """The reader opened the module."""
+        self._entered = True
+        self._chooseOnlyVolume()
+        self.markDirty()
+
+    def exit(self) -> None:
+        """The reader left the module; a running analysis goes on."""
+        self._entered = False
+        self.closeTools()
+
+    def cleanup(self) -> None:
+        """Stop what runs and let go of the scene."""
+        self._timer.stop()
+        self._segmentsTimer.stop()
+        self._watch(None)
+        for section in self._sections.values():
+            section.cleanup()
+        self._sections = {}
+        if self.session is not None:
+            self.session.close()
+            self.session = None
+
+    def closeTools(self) -> None:
+        """Put the correcting tools away."""
+        if self._sections:
+            self._sections["regions"].closeCorrector()
+
+    def volume(self):
+        """The volume of the case in front, None where there is none."""
+        case = self.session.case if self.session else None
+        return case.volume if case is not None and case.scene is not None else None
+
+    def guarded(self, action) -> None:
+        """Do what a button says; an expected error becomes the panel's message, another one a dialog."""
+        from cnsifusion.errors import CNSIFusionError
+
+        self._notice = ""
+        with slicer.util.tryWithErrorDisplay(_("CNSIFusion met an unexpected error."), waitCursor=False):
+            try:
+                action()
+            except CNSIFusionError as error:
+                self._notice = str(error)
+        self.markDirty()
+
+    def markDirty(self, *_arguments) -> None:
+        """Draw anew with the next tick."""
+        self._dirty = True
+
+    @staticmethod
+    def drawButton(button, action) -> None:
+        """A button as the view says: its word, whether it can be pressed, and what it does or why it cannot."""
+        button.text, button.toolTip, button.enabled = _(action.label), _(action.tooltip), action.enabled
+
+    def _begin(self) -> None:
+        from cnsifusion.mrml.panel import RESEARCH_USE
+        from cnsifusion.mrml.session import Session
+        from CNSIFusionLib.result import ResultSection
+        from CNSIFusionLib.sections import AnalyzeSection, ImageSection, ModelSection, RegionsSection
+
+        self.ui.researchLabel.text = _(RESEARCH_USE)
+        for name in self._sectionWidgets():
+            self._sectionWidgets()[name].enabled = True
+        self.session = Session(slicer.mrmlScene, onChange=self.markDirty)
+        self._sections = {
+            "image": ImageSection(self),
+            "regions": RegionsSection(self),
+            "model": ModelSection(self),
+            "analyze": AnalyzeSection(self),
+            "result": ResultSection(self),
+        }
+        self._timer.start()
+
+    def _sectionWidgets(self) -> dict:
+        names = ("image", "regions", "model", "analyze", "result")
+        return {name: getattr(self.ui, f"{name}Section") for name in names}
+
+    def _showIdle(self, problem: str) -> None:
+        self.ui.researchLabel.text = self.ui.messageLabel.text = ""
+        for widget in self._sectionWidgets().values():
+            widget.enabled = False
+            widget.toolTip = problem
+
+    def _poll(self) -> None:
+        self.session.poll()
+        if self._dirty and self._entered:
+            self._dirty = False
+            self._draw()
+
+    def _draw(self) -> None:
+        from cnsifusion.mrml.panel import Line, panelView
+        from CNSIFusionLib.drawing import linesText
+
+        self._watch(self.session.case.segmentation if self.volume() else None)
+        view = panelView(self.session)
+        for section in self._sections.values():
+            section.draw(view)
+        self._drawStates(view.steps)
+        lines = [Line(self._notice, "error")] if self._notice else [view.message] if view.message else []
+        self.ui.messageLabel.text = linesText(lines)
+        self.ui.messageLabel.visible = bool(lines)
+
+    def _drawStates(self, steps: dict) -> None:
+        """Mark each step; when a step becomes the next one (or runs), open it and fold what is done."""
+        states = {name: step.state for name, step in steps.items()}
+        for name, widget in self._sectionWidgets().items():
+            widget.text = _(steps[name].title) + _STATES[states[name]]
+            widget.toolTip = ""
+        opened = [name for name, state in states.items() if state in ("next", "running", "problem")]
+        if states["analyze"] == "done":
+            opened = ["result"]
+        if states != self._states and opened:
+            for name, widget in self._sectionWidgets().items():
+                widget.collapsed = name not in opened and not (name == "analyze" and "result" not in opened)
+        self._states = states
+
+    def _watch(self, segmentationNode) -> None:
+        """Notice edits of the case's regions, by whatever tool."""
+        current = self._watched[0] if self._watched else None
+        if current is segmentationNode:
+            return
+        if self._watched:
+            for target, tag in self._watched[1]:
+                target.RemoveObserver(tag)
+        self._watched = None
+        if segmentationNode is not None:
+            events = (slicer.vtkSegmentation.SourceRepresentationModified, slicer.vtkSegmentation.SegmentModified,
+                      slicer.vtkSegmentation.SegmentAdded, slicer.vtkSegmentation.SegmentRemoved)
+            segmentation = segmentationNode.GetSegmentation()
+            tags = [(segmentation, segmentation.AddObserver(event, self._onSegments)) for event in events]
+            self._watched = (segmentationNode, tags)
+
+    def _onSegments(self, *_arguments) -> None:
+        if not self._segmentsTimer.active:
+            self._segmentsTimer.start()
+
+    def _chooseOnlyVolume(self) -> None:
+        """Save a click where the scene holds exactly one image and no case yet."""
+        if self.session is None or self.volume() is not None:
+            return
+        volumes = [node for node in slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")
+                   if not node.IsA("vtkMRMLLabelMapVolumeNode") and node.GetImageData()]
+        if len(volumes) == 1:
+            self.guarded(lambda: self.session.chooseVolume(volumes[0]))
+
+    def _install(self) -> None:
+        self._notice = compat.install()
+        self.start()
+
+    def _installFromFolder(self) -> None:
+        folder = qt.QFileDialog.getExistingDirectory(slicer.util.mainWindow(), _("Folder of wheels"))
+        if folder:
+            self._notice = compat.install(folder)
+            self.start()
+
+    def _remove(self) -> None:
+        names = ", ".join(compat.installedByUs())
+        question = _("Remove {names} from this Slicer? CNSIFusion cannot analyze without them.").format(names=names)
+        if slicer.util.confirmOkCancelDisplay(question, _("Remove packages")):
+            self._notice = compat.removeInstalled()
+            logging.info("CNSIFusion: removed %s", names)
+            self.ui.packagesLabel.text = self._notice or _("Removed; restart Slicer to finish.")
+            self.ui.removePackagesButton.enabled = False
+
+    def _drawPackages(self) -> None:
+        ours = compat.installedByUs()
+        installed = _("Installed by this panel: {names}.").format(names=", ".join(ours))
+        self.ui.packagesLabel.text = installed if ours else _("This panel installed nothing.")
+        self.ui.removePackagesButton.enabled = bool(ours)
+        self.ui.removePackagesButton.toolTip = (
+            _("Take away what this panel installed.") if ours else _("There is nothing to remove.")
+        )

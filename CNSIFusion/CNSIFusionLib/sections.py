@@ -1,0 +1,276 @@
+"""Steps 1 to 4 of the panel. Each draws its part of the panel's view and hands the reader's clicks to the session."""
+
+from html import escape
+from pathlib import Path
+
+import qt
+import slicer
+from slicer.i18n import tr as _
+
+from cnsifusion.bundles import bundle_card
+from cnsifusion.mrml.panel import ANALYZE_STEP, IMAGE, MODEL, REGIONS_STEP
+from cnsifusion.roi.names import SEGMENTS
+from CNSIFusionLib import views
+from CNSIFusionLib.correcting import Corrector
+from CNSIFusionLib.drawing import linesText, swatch
+
+_IMAGE_FILES = "(*.nii *.nii.gz *.nrrd *.nhdr *.mha *.mhd)"
+_REGION_FILES = "(*.seg.nrrd *.nrrd *.nii *.nii.gz *.dcm)"
+
+
+class Section:
+    """One step: ``panel.ui`` has its widgets, ``panel.guarded`` runs what a button says."""
+
+    def __init__(self, panel):
+        self.panel, self.ui, self.session = panel, panel.ui, panel.session
+
+    def bind(self, button, action) -> None:
+        """Run ``action`` when the button is clicked; an expected error becomes the panel's message."""
+        button.connect("clicked()", lambda: self.panel.guarded(action))
+
+    def cleanup(self) -> None:
+        """Release what the widgets themselves do not own."""
+
+
+class ImageSection(Section):
+    """1 Image: which volume, and whether it is what the model may look at."""
+
+    def __init__(self, panel):
+        super().__init__(panel)
+        self._formerLayout = slicer.vtkMRMLLayoutNode.SlicerLayoutFourUpView
+        self._shown = ""
+        self.ui.volumeSelector.connect("currentNodeChanged(vtkMRMLNode*)", self._onVolume)
+        self.bind(self.ui.openButton, self._open)
+        self.bind(self.ui.dicomButton, self._openDicom)
+        self.bind(self.ui.alignButton, lambda: views.alignWith(self.session.case.volume))
+        self.ui.largeViewCheck.connect("toggled(bool)", self._onLarge)
+
+    def draw(self, view) -> None:
+        """Show the view's image step."""
+        volume = self.panel.volume()
+        blocked = self.ui.volumeSelector.blockSignals(True)
+        self.ui.volumeSelector.setCurrentNode(volume)
+        self.ui.volumeSelector.blockSignals(blocked)
+        self.panel.drawButton(self.ui.openButton, view.actions["open"])
+        self.ui.dicomButton.enabled = view.actions["open"].enabled
+        self.ui.dicomButton.toolTip = (
+            _("Open the DICOM database, or a folder where this Slicer has none.")
+            if view.actions["open"].enabled
+            else view.actions["open"].tooltip
+        )
+        self.ui.imageLines.text = linesText(view.steps[IMAGE].lines)
+        self.ui.alignButton.enabled = volume is not None
+        self.ui.alignButton.toolTip = (
+            _("Turn the slice views along the image's own slices.") if volume else _("Choose the axial T2 image first.")
+        )
+        shown = volume.GetID() if volume else ""
+        if shown and shown != self._shown:
+            views.showVolume(volume)
+        self._shown = shown
+
+    def cleanup(self) -> None:
+        """Give the reader's layout back."""
+        views.setLargeAxial(False, self._formerLayout)
+
+    def _onVolume(self, node) -> None:
+        self.panel.guarded(lambda: self.session.chooseVolume(node))
+
+    def _open(self) -> None:
+        path = qt.QFileDialog.getOpenFileName(
+            slicer.util.mainWindow(), _("Open the axial T2"), "", _("Images") + f" {_IMAGE_FILES}"
+        )
+        if path:
+            self.session.openImage(Path(path))
+
+    def _openDicom(self) -> None:
+        if hasattr(slicer.modules, "dicom"):
+            slicer.util.selectModule("DICOM")
+            return
+        folder = qt.QFileDialog.getExistingDirectory(slicer.util.mainWindow(), _("Folder of one DICOM series"))
+        if folder:
+            self.session.openImage(Path(folder))
+
+    def _onLarge(self, large: bool) -> None:
+        self._formerLayout = views.setLargeAxial(large, self._formerLayout)
+
+
+class RegionsSection(Section):
+    """2 Regions: propose, correct, bring in, and what is still missing."""
+
+    def __init__(self, panel):
+        super().__init__(panel)
+        self.corrector = Corrector(self.ui.editorFrame, self.session)
+        self._rows = []
+        self._segmentIds = []
+        table = self.ui.regionTable
+        table.setColumnCount(3)
+        table.setHorizontalHeaderLabels([_("Region"), _("Volume"), _("Origin")])
+        table.horizontalHeader().setSectionResizeMode(0, qt.QHeaderView.Stretch)
+        table.verticalHeader().hide()
+        table.verticalHeader().setDefaultSectionSize(22)
+        table.toolTip = _("Click a region to bring the slice views there.")
+        table.connect("cellClicked(int,int)", self._onRow)
+        self.ui.nameCombo.addItems(list(SEGMENTS))
+        self.bind(self.ui.proposeButton, self._propose)
+        self.bind(self.ui.editButton, self._edit)
+        self.bind(self.ui.importButton, self._import)
+        self.bind(self.ui.assignButton, self._assign)
+        self.ui.segmentationSelector.connect("currentNodeChanged(vtkMRMLNode*)", self._listSegments)
+        self._listSegments(None)
+
+    def draw(self, view) -> None:
+        """Show the view's region step."""
+        self.panel.drawButton(self.ui.proposeButton, view.actions["propose"])
+        self.panel.drawButton(self.ui.editButton, view.actions["edit"])
+        self.panel.drawButton(self.ui.importButton, view.actions["import"])
+        self.ui.regionLines.text = linesText(view.steps[REGIONS_STEP].lines)
+        self.ui.regionLines.visible = bool(view.steps[REGIONS_STEP].lines)
+        if view.regions != self._rows:
+            self._fill(view.regions)
+        volume = self.panel.volume()
+        if self.corrector.isOpen and (volume is None or self.session.case.segmentation is None):
+            self.closeCorrector()
+        elif self.corrector.isOpen:
+            self.corrector.follow(self.session.case)
+        views.showOnly(self.session.case.segmentation if volume else None)
+        self._drawAssign(volume)
+
+    def closeCorrector(self) -> None:
+        """Put the tools away."""
+        self.corrector.close()
+        self.ui.editButton.checked = False
+
+    def cleanup(self) -> None:
+        """Release the embedded editor."""
+        self.corrector.cleanup()
+
+    def _fill(self, rows: list) -> None:
+        self._rows = rows
+        table = self.ui.regionTable
+        table.setRowCount(len(rows))
+        for number, row in enumerate(rows):
+            name = qt.QTableWidgetItem(row.name)
+            name.setData(qt.Qt.DecorationRole, swatch(row.color))
+            amount = qt.QTableWidgetItem(f"{row.milliliters:.2f} ml" if row.milliliters else "")
+            for column, item in enumerate((name, amount, qt.QTableWidgetItem(_(row.state)))):
+                table.setItem(number, column, item)
+
+    def _onRow(self, number: int, _column: int) -> None:
+        row = self._rows[number]
+        if row.milliliters > 0:
+            x, y, z = self.session.case.segmentation.GetSegmentCenterRAS(row.segmentId)
+            views.jumpTo((-x, -y, z))
+
+    def _propose(self) -> None:
+        self.closeCorrector()
+        self.session.propose()
+
+    def _edit(self) -> None:
+        if self.corrector.isOpen:
+            self.closeCorrector()
+        else:
+            self.session.segmentation()
+            self.corrector.open(self.session.case)
+            self.ui.editButton.checked = True
+
+    def _import(self) -> None:
+        path = qt.QFileDialog.getOpenFileName(
+            slicer.util.mainWindow(), _("Bring in regions"), "", _("Regions") + f" {_REGION_FILES}"
+        )
+        if path:
+            self.session.importRegions(Path(path))
+
+    def _listSegments(self, node) -> None:
+        self.ui.segmentCombo.clear()
+        segmentation = node.GetSegmentation() if node else None
+        self._segmentIds = list(segmentation.GetSegmentIDs()) if segmentation else []
+        self.ui.segmentCombo.addItems([segmentation.GetSegment(i).GetName() for i in self._segmentIds])
+        self._drawAssign(self.panel.volume())
+
+    def _drawAssign(self, volume) -> None:
+        reason = "" if volume else _("Choose the axial T2 image first.")
+        if not reason and not self._segmentIds:
+            reason = _("Choose a segmentation that has segments.")
+        self.ui.assignButton.enabled = not reason
+        self.ui.assignButton.toolTip = reason or _("Give this segment the protocol's name and use it for the case.")
+
+    def _assign(self) -> None:
+        node, index = self.ui.segmentationSelector.currentNode(), self.ui.segmentCombo.currentIndex
+        self.session.case.segmentation = node
+        self.session.assignSegment(self._segmentIds[index], self.ui.nameCombo.currentText)
+        self._listSegments(node)
+
+
+class ModelSection(Section):
+    """3 Model: which bundle, and what it says of itself."""
+
+    def __init__(self, panel):
+        super().__init__(panel)
+        self.bind(self.ui.bundleButton, self._choose)
+        self.bind(self.ui.demonstrationButton, lambda: self.session.chooseBundle(None))
+        self.bind(self.ui.cardButton, self._card)
+
+    def draw(self, view) -> None:
+        """Show the view's model step."""
+        self.ui.modelLines.text = linesText(view.steps[MODEL].lines)
+        self.panel.drawButton(self.ui.bundleButton, view.actions["bundle"])
+        chosen = bool(self.panel.volume() and self.session.case.bundle)
+        self.ui.demonstrationButton.enabled = chosen and view.actions["bundle"].enabled
+        self.ui.demonstrationButton.toolTip = (
+            _("Go back to the model that ships, trained on simulated patients.")
+            if chosen
+            else _("The demonstration model is the one in use.")
+        )
+        usable = view.steps[MODEL].state not in ("problem",)
+        self.ui.cardButton.enabled = usable
+        self.ui.cardButton.toolTip = (
+            _("What the model was trained on, its figures, its limits, its checksum.")
+            if usable
+            else _("The model cannot be used; choose another one.")
+        )
+
+    def _choose(self) -> None:
+        folder = qt.QFileDialog.getExistingDirectory(slicer.util.mainWindow(), _("Folder of a model bundle"))
+        if folder:
+            self.session.chooseBundle(folder)
+
+    def _card(self) -> None:
+        dialog = qt.QDialog(slicer.util.mainWindow())
+        dialog.windowTitle = _("Model card")
+        text = qt.QTextBrowser(dialog)
+        text.setMarkdown(bundle_card(self.session.bundleFolder()))
+        qt.QVBoxLayout(dialog).addWidget(text)
+        dialog.resize(640, 560)
+        dialog.setAttribute(qt.Qt.WA_DeleteOnClose)
+        dialog.show()
+
+
+class AnalyzeSection(Section):
+    """4 Analyze: start, progress, cancel."""
+
+    def __init__(self, panel):
+        super().__init__(panel)
+        self.bind(self.ui.analyzeButton, self._analyze)
+        self.bind(self.ui.cancelButton, self.session.cancel)
+
+    def draw(self, view) -> None:
+        """Show the view's analysis step and the running job's progress."""
+        self.panel.drawButton(self.ui.analyzeButton, view.actions["analyze"])
+        self.panel.drawButton(self.ui.cancelButton, view.actions["cancel"])
+        self.ui.analyzeButton.default = view.steps[ANALYZE_STEP].state == "next"
+        running = self.session.busy
+        self.ui.progressBar.value = round(1000 * view.progress.get("fraction", 0.0)) if running else 0
+        self.ui.progressLabel.text = escape(_progressText(view.progress)) if running else ""
+
+    def _analyze(self) -> None:
+        self.panel.closeTools()
+        self.session.analyze()
+
+
+def _progressText(progress: dict) -> str:
+    text = progress.get("name", "")
+    if "steps" in progress:
+        text = _("Step {step} of {steps}: {name}").format(**{**progress, "name": text})
+    if progress.get("seconds_left"):
+        text += _(", about {seconds:.0f} s left").format(seconds=max(progress["seconds_left"], 1))
+    return text
