@@ -9,10 +9,12 @@ import numpy as np
 from scipy.ndimage import binary_erosion
 
 from cnsifusion.errors import BadInput
+from cnsifusion.imaging import Grid
 from cnsifusion.roi.anatomy import Anatomy
 from cnsifusion.roi.case import Case
 from cnsifusion.roi.names import PARTS, PVS_LEFT, PVS_RIGHT, REGIONS, SUBLENTIFORM_LEFT, SUBLENTIFORM_RIGHT, VENTRICLES
-from cnsifusion.roi.region_io import assign_parts
+from cnsifusion.roi.regions import Plane, RegionSet
+from cnsifusion.roi.tools.parts import assign_parts
 
 #: Smallest instance, in resampled pixels (protocol).
 MIN_PIXELS = 64
@@ -78,14 +80,14 @@ def make_instances(case: Case, region: str, submask: str = "whole") -> tuple[lis
     return instances, left_out
 
 
-def ventricle_parts(regions, anatomy: Anatomy) -> np.ndarray:
+def ventricle_parts(regions: RegionSet, anatomy: Anatomy) -> np.ndarray:
     """Part label (names.PARTS) of every voxel of the CSF mask, uint8 [k, j, i]; drawn voxels join the nearest part."""
     mask = regions.masks[VENTRICLES]
     parts = regions.parts
     if parts is None or not parts.any():
         priors = np.stack([_part_prior(anatomy, name) for name in PARTS.values()])
         parts = np.where(priors.max(axis=0) > 0.5, priors.argmax(axis=0) + 1, 0).astype(np.uint8)
-    return assign_parts(mask, parts)
+    return assign_parts(mask, parts, regions.grid.spacing)
 
 
 def _part_prior(anatomy: Anatomy, part: str) -> np.ndarray:
@@ -127,7 +129,7 @@ def _ventricles(case: Case) -> Iterator[tuple[str, str, np.ndarray]]:
             yield part, side, _pure_csf(case.prepared.resample_mask(piece), image)
 
 
-def on_left(grid, plane) -> np.ndarray:
+def on_left(grid: Grid, plane: Plane) -> np.ndarray:
     """Bool array [k, j, i]: voxels on the patient's left of the mid-sagittal plane."""
     steps = grid.matrix * grid.spacing  # columns: LPS step of one voxel along i, j, k
     normal = np.asarray(plane.normal)
