@@ -1,0 +1,309 @@
+"""Region files: written as Slicer's .seg.nrrd, read from that, from NIfTI/NRRD labelmaps and from DICOM SEG.
+
+The .seg.nrrd follows what 3D Slicer 5 writes (SegmentN_* header fields, overlapping segments on layers of a 4-D
+"list" array). What a RegionSet knows besides its masks is kept in segment tags, which survive a save in Slicer, and
+in one JSON header field, which only our own files have.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from urllib.parse import quote, unquote
+
+import numpy as np
+
+from cnsifusion.errors import BadInput
+from cnsifusion.imaging import Grid, Volume, atomic_path
+from cnsifusion.roi.names import PART_CODES, PARTS, SEGMENTS, VENTRICLES, Code
+from cnsifusion.roi.region_files import StoredSegment, read_segments
+from cnsifusion.roi.region_fit import fit_to_grid
+from cnsifusion.roi.regions import Focus, Plane, RegionSet
+from cnsifusion.roi.tools.parts import assign_parts
+
+#: Names of the segments that hold the ventricular parts, by part value.
+PART_SEGMENTS = {1: "Lateral ventricles", 2: "Third ventricle", 3: "Fourth ventricle"}
+_DETAILS = "CNSIFusion_Regions"
+_ORIGIN_TAG, _EDITED_TAG = "CNSIFusion.Origin", "CNSIFusion.Edited"
+_PART_COLORS = {1: (0.0, 0.447, 0.698), 2: (0.0, 0.62, 0.451), 3: (0.4, 0.4, 0.4)}
+_CATEGORY = SEGMENTS[VENTRICLES].category
+_PRINTABLE = "".join(chr(c) for c in range(32, 127) if chr(c) not in "%\\")
+_ORIGINS = ("automatic", "semiautomatic", "manual", "imported")
+
+
+def write_regions(regions: RegionSet, path: str | Path) -> None:
+    """Write ``regions`` to ``path`` (.seg.nrrd), atomically; read_regions gives back the same bits.
+
+    Raises BadInput when the path does not end in .seg.nrrd or cannot be written, ValueError for a mask that is no
+    protocol name or lies on another grid (a mistake of the caller).
+    """
+    if not str(path).lower().endswith(".seg.nrrd"):
+        raise BadInput("Regions are written as .seg.nrrd files; give the output a name that ends in .seg.nrrd.")
+    entries = _entries(regions)
+    placed = _place([mask for _, mask in entries])
+    layers = 1 + max((layer for layer, _ in placed), default=0)
+    voxels = np.zeros((*regions.grid.shape, layers), np.uint8)  # the list axis runs fastest, as Slicer writes it
+    for (_, mask), (layer, value) in zip(entries, placed):
+        voxels[..., layer][mask] = value
+    lines = _header(regions.grid, layers)
+    for index, ((fields, mask), (layer, value)) in enumerate(zip(entries, placed)):
+        values = {**fields, "Layer": str(layer), "LabelValue": str(value), "Extent": _extent(mask)}
+        lines += [f"Segment{index}_{key}:={text}" for key, text in sorted(values.items())]
+    lines.append(f"{_DETAILS}:={quote(json.dumps(_details(regions), ensure_ascii=False), safe=_PRINTABLE)}")
+    with atomic_path(path) as temporary, temporary.open("wb") as stream:
+        stream.write(("\n".join(lines) + "\n\n").encode("ascii"))
+        stream.write(gzip.compress(voxels.tobytes(), compresslevel=3, mtime=0))
+
+
+def read_regions(
+    path: str | Path, volume: Volume, names: Mapping[str, str] | Mapping[int, str] | None = None
+) -> RegionSet:
+    """The regions in the file at ``path`` on the grid of ``volume``.
+
+    ``path``: .seg.nrrd (ours or Slicer's), a NIfTI/NRRD/MetaImage labelmap, or a DICOM SEG file or its folder.
+    ``names`` maps the file's segment names, or the labelmap's values, to the protocol's names (or to
+    ``Lateral ventricles`` | ``Third ventricle`` | ``Fourth ventricle``); what it leaves out is matched by name without
+    regard to case, spaces and punctuation, by code in a DICOM SEG, and in a plain labelmap by the order of
+    names.SEGMENTS (1 to 5) unless a mapping is given. Several segments may map to one name; they are joined.
+
+    Segments on another grid are cropped, padded or resampled (nearest voxel), and ``notes`` says so. Raises BadInput
+    for a file that is unreadable, empty, of another head's geometry, or without any of the protocol's regions.
+    """
+    segments, header = read_segments(Path(path), volume.grid)
+    wanted = _match(segments, names)
+    regions, details = RegionSet(volume.grid), _load_details(header.get(_DETAILS))
+    parts: np.ndarray | None = None
+    if details and details.get("parts"):
+        parts = np.zeros(volume.grid.shape, np.uint8)
+    for segment, name in zip(segments, wanted):
+        if name is None:
+            continue
+        mask, remark = fit_to_grid(segment.mask, segment.grid, volume.grid)
+        if remark and remark not in regions.notes:
+            regions.notes.append(remark)
+        if name in SEGMENTS:
+            _add_mask(regions, name, mask, segment)
+        else:
+            parts = np.zeros(volume.grid.shape, np.uint8) if parts is None else parts
+            parts[mask] = next(value for value, part in PART_SEGMENTS.items() if part == name)
+    regions.masks = {name: regions.masks[name] for name in SEGMENTS if name in regions.masks}
+    if parts is not None and VENTRICLES not in regions.masks and parts.any():
+        regions.masks[VENTRICLES] = parts > 0
+        regions.masks = {name: regions.masks[name] for name in SEGMENTS if name in regions.masks}
+        regions.origin[VENTRICLES] = "imported"
+    if parts is not None and details is None and VENTRICLES in regions.masks:
+        parts = assign_parts(regions.masks[VENTRICLES], parts, volume.spacing)
+    regions.parts = parts
+    if details is None and not any(mask.any() for mask in regions.masks.values()):
+        raise BadInput("The region file holds no voxel of any of the protocol's regions; draw or export them again.")
+    return _with_details(regions, details, same_grid=all(s.grid.is_close(volume.grid) for s in segments))
+
+
+def stored_segments(path: str | Path, volume: Volume) -> list[tuple[str, int, str | None]]:
+    """What a region file holds, for a list to choose from: (name in the file, voxels, the protocol name it gets).
+
+    Raises BadInput for an unreadable file; a segment without a match has None.
+    """
+    segments, _ = read_segments(Path(path), volume.grid)
+    found = [match_name(s.name) or s.code_name or _by_value(s) for s in segments]
+    return [(s.name, int(s.mask.sum()), name) for s, name in zip(segments, found)]
+
+
+def match_name(text: str) -> str | None:
+    """The protocol's segment or part name that ``text`` stands for, ignoring case, spaces and punctuation."""
+    return _KNOWN.get(_plain(text))
+
+
+def _plain(text: str) -> str:
+    return "".join(c for c in text.lower() if c.isalnum())
+
+
+_KNOWN = {_plain(name): name for name in (*SEGMENTS, *PART_SEGMENTS.values())}
+_KNOWN |= {_plain(code.meaning): PART_SEGMENTS[value] for value, part in PARTS.items() for code in [PART_CODES[part]]}
+_KNOWN |= {_plain(f"{VENTRICLES} {part}"): PART_SEGMENTS[value] for value, part in PARTS.items()}
+
+
+def _by_value(segment: StoredSegment) -> str | None:
+    """Protocol name of a plain labelmap's value: 1 to 5 in the order of names.SEGMENTS."""
+    value, ordered = segment.value, list(SEGMENTS)
+    return ordered[value - 1] if value is not None and 1 <= value <= len(ordered) else None
+
+
+def _match(segments: list[StoredSegment], names: Mapping | None) -> list[str | None]:
+    """The protocol name of each segment, None for those that are left out."""
+    given = {str(key): name for key, name in (names or {}).items()}
+    unknown = [name for name in given.values() if match_name(name) is None]
+    if unknown:
+        raise BadInput(f"“{unknown[0]}” is not one of the protocol's regions ({', '.join(SEGMENTS)}).")
+    present = {s.name for s in segments} | {str(s.value) for s in segments if s.value is not None}
+    absent = [key for key in given if key not in present]
+    if absent:
+        raise BadInput(f"The region file has no segment or value “{absent[0]}”; it holds {_listed(segments)}.")
+    matched: list[str | None] = []
+    for s in segments:
+        chosen = given.get(s.name) or given.get(str(s.value))
+        automatic = match_name(s.name) or s.code_name or (None if given else _by_value(s))
+        matched.append(match_name(chosen) if chosen else automatic)
+    if segments and not any(matched):
+        raise BadInput(
+            f"None of the file's segments ({_listed(segments)}) has a name of the protocol; "
+            f"say which is which of {', '.join(SEGMENTS)}."
+        )
+    return matched
+
+
+def _listed(segments: list[StoredSegment]) -> str:
+    return ", ".join(f"“{s.name}”" for s in segments[:8]) + (" ..." if len(segments) > 8 else "") or "nothing"
+
+
+def _add_mask(regions: RegionSet, name: str, mask: np.ndarray, segment: StoredSegment) -> None:
+    regions.masks[name] = regions.masks[name] | mask if name in regions.masks else mask
+    stored = segment.tags.get(_ORIGIN_TAG, "")
+    regions.origin[name] = stored if stored in _ORIGINS else segment.origin
+    if segment.tags.get(_EDITED_TAG):
+        regions.edited.add(name)
+
+
+# --- writing ---------------------------------------------------------------------------------------------------------
+
+
+def _entries(regions: RegionSet) -> list[tuple[dict[str, str], np.ndarray]]:
+    """(header fields, mask) of every segment to write, masks first and parts last."""
+    entries = []
+    for name in [*SEGMENTS, *(n for n in regions.masks if n not in SEGMENTS)]:
+        if name in regions.masks:
+            segment, mask = SEGMENTS.get(name), regions.masks[name]
+            if segment is None or mask.shape != regions.grid.shape:
+                raise ValueError(f"{name!r} is no protocol segment or its mask is not on the regions' grid")
+            tags = {_ORIGIN_TAG: regions.origin.get(name, ""), _EDITED_TAG: "1" if name in regions.edited else ""}
+            fields = _fields(name, segment.category, segment.type, segment.side_code, segment.color, tags)
+            entries.append((fields, mask.astype(bool, copy=False)))
+    if regions.parts is not None:
+        for value, name in PART_SEGMENTS.items():
+            code = PART_CODES[PARTS[value]]
+            fields = _fields(name, _CATEGORY, code, None, _PART_COLORS[value], {"CNSIFusion.Part": PARTS[value]})
+            entries.append((fields, regions.parts == value))
+    return entries
+
+
+def _fields(name: str, category: Code, kind: Code, side: Code | None, color: tuple, tags: dict[str, str]) -> dict:
+    """Slicer's header fields of one segment; the terminology has the seven parts of Slicer's TerminologyEntry."""
+
+    def triple(code: Code | None) -> str:
+        return f"{code.scheme}^{code.value}^{code.meaning}" if code else "^^"
+
+    context = "Segmentation category and type - DICOM master list"
+    terminology = "~".join((context, triple(category), triple(kind), triple(side), "", "^^", "^^"))
+    every = {"TerminologyEntry": terminology, **{key: value for key, value in tags.items() if value}}
+    return {
+        "ID": name.replace(" ", "_"),
+        "Name": name,
+        "NameAutoGenerated": "0",
+        "Color": " ".join(f"{c:.6g}" for c in color),
+        "ColorAutoGenerated": "0",
+        "Tags": "".join(f"{key}:{value}|" for key, value in every.items()),
+    }
+
+
+def _place(masks: list[np.ndarray]) -> list[tuple[int, int]]:
+    """Layer and label value of each mask: the first layer on which it overlaps nothing."""
+    layers: list[np.ndarray] = []
+    values: list[int] = []
+    placed = []
+    for mask in masks:
+        layer = next((n for n, taken in enumerate(layers) if not (taken & mask).any()), len(layers))
+        if layer == len(layers):
+            layers.append(np.zeros(mask.shape, bool))
+            values.append(0)
+        layers[layer] |= mask
+        values[layer] += 1
+        placed.append((layer, values[layer]))
+    return placed
+
+
+def _extent(mask: np.ndarray) -> str:
+    """Slicer's extent "i0 i1 j0 j1 k0 k1" of the voxels in ``mask``; an empty one is "0 -1 0 -1 0 -1"."""
+    if not mask.any():
+        return "0 -1 0 -1 0 -1"
+    spans = []
+    for axis in (2, 1, 0):
+        along = np.flatnonzero(mask.any(axis=tuple(a for a in range(3) if a != axis)))
+        spans += [along[0], along[-1]]
+    return " ".join(str(int(s)) for s in spans)
+
+
+def _header(grid: Grid, layers: int) -> list[str]:
+    def vector(values: np.ndarray | tuple) -> str:
+        return "(" + ",".join(repr(float(v)) for v in values) + ")"
+
+    axes = [vector(grid.matrix[:, axis] * grid.spacing[axis]) for axis in range(3)]
+    sizes = [str(n) for n in grid.size]
+    kinds = ["domain"] * 3
+    if layers > 1:
+        axes, sizes, kinds = ["none", *axes], [str(layers), *sizes], ["list", *kinds]
+    return [
+        "NRRD0004",
+        "type: unsigned char",
+        f"dimension: {len(sizes)}",
+        "space: left-posterior-superior",
+        f"sizes: {' '.join(sizes)}",
+        f"space directions: {' '.join(axes)}",
+        f"kinds: {' '.join(kinds)}",
+        "encoding: gzip",
+        f"space origin: {vector(grid.origin)}",
+        "Segmentation_ContainedRepresentationNames:=Binary labelmap|",
+        "Segmentation_ConversionParameters:=",
+        "Segmentation_MasterRepresentation:=Binary labelmap",
+        "Segmentation_ReferenceImageExtentOffset:=0 0 0",
+    ]
+
+
+# --- what a RegionSet knows besides its masks ------------------------------------------------------------------------
+
+
+def _details(regions: RegionSet) -> dict:
+    return {
+        "version": 1,
+        "parts": regions.parts is not None,
+        "midplane": asdict(regions.midplane) if regions.midplane else None,
+        "foci": [{**vars(f), "voxels": np.asarray(f.voxels).tolist()} for f in regions.foci],
+        "origin": regions.origin,
+        "edited": sorted(regions.edited),
+        "withheld": regions.withheld,
+        "notes": regions.notes,
+    }
+
+
+def _load_details(text: str | None) -> dict | None:
+    if not text:
+        return None
+    try:
+        details = json.loads(unquote(text))
+        return details if details["version"] == 1 else None
+    except (ValueError, KeyError, TypeError) as error:
+        raise BadInput("The region file's own header field is damaged; write the regions again.") from error
+
+
+def _with_details(regions: RegionSet, details: dict | None, same_grid: bool) -> RegionSet:
+    """``regions`` with what the JSON field says. Foci are voxels of the file's grid: kept only on that same grid."""
+    if details is None:
+        return regions
+    try:
+        if details["midplane"]:
+            plane = details["midplane"]
+            regions.midplane = Plane(tuple(plane["point"]), tuple(plane["normal"]))
+        if same_grid:
+            regions.foci = [_focus(f) for f in details["foci"]]
+        regions.origin, regions.edited = dict(details["origin"]), set(details["edited"])
+        regions.withheld, regions.notes = dict(details["withheld"]), list(details["notes"]) + regions.notes
+    except (KeyError, TypeError, ValueError) as error:
+        raise BadInput("The region file's own header field is damaged; write the regions again.") from error
+    return regions
+
+
+def _focus(stored: dict) -> Focus:
+    voxels = np.array(stored["voxels"], np.int64).reshape(-1, 3)
+    return Focus(**{**stored, "ijk": tuple(stored["ijk"]), "lps": tuple(stored["lps"]), "voxels": voxels})

@@ -1,0 +1,100 @@
+"""DICOM SEG objects written by highdicom, read by our plain pydicom reader."""
+
+import datetime
+
+import numpy as np
+import pytest
+
+from cnsifusion.errors import BadInput
+from cnsifusion.imaging import Volume
+from cnsifusion.roi.names import PVS_LEFT, SEGMENTS, SUBLENTIFORM_LEFT, VENTRICLES
+from cnsifusion.roi.region_io import read_regions, stored_segments
+
+from .test_region_io import oblique_grid, regions_of
+
+highdicom = pytest.importorskip("highdicom")
+pydicom = pytest.importorskip("pydicom")
+
+
+def series(grid):
+    """Source headers, one per slice, of an MR series on ``grid``."""
+    headers = []
+    for k in range(grid.size[2]):
+        header = pydicom.Dataset()
+        header.SOPClassUID, header.SOPInstanceUID = "1.2.840.10008.5.1.4.1.1.4", f"1.2.3.{k + 1}"
+        header.StudyInstanceUID, header.SeriesInstanceUID, header.FrameOfReferenceUID = "1.2.4", "1.2.5", "1.2.6"
+        header.PatientID, header.PatientName, header.PatientBirthDate, header.PatientSex = "x", "x", "", "O"
+        header.StudyID, header.AccessionNumber, header.StudyDate, header.StudyTime = "1", "", "20260101", "000000"
+        header.ReferringPhysicianName, header.Modality, header.SeriesNumber, header.InstanceNumber = "", "MR", 1, k + 1
+        header.Rows, header.Columns, header.PixelSpacing = grid.size[1], grid.size[0], [grid.spacing[1], grid.spacing[0]]
+        header.SliceThickness = header.SpacingBetweenSlices = grid.spacing[2]
+        header.ImageOrientationPatient = [*grid.matrix[:, 0], *grid.matrix[:, 1]]
+        header.ImagePositionPatient = list(grid.to_lps(np.array([0, 0, k])))
+        header.file_meta = pydicom.dataset.FileMetaDataset()
+        header.file_meta.TransferSyntaxUID = "1.2.840.10008.1.2.1"
+        headers.append(header)
+    return headers
+
+
+def segmentation(volume, masks, labels, kind, omit_empty=True):
+    descriptions = []
+    for number, (name, label) in enumerate(zip(masks, labels), 1):
+        code = SEGMENTS[name]
+        description = highdicom.seg.SegmentDescription(
+            number, label, highdicom.sr.CodedConcept(*vars(code.category).values()),
+            highdicom.sr.CodedConcept(*vars(code.type).values()), "SEMIAUTOMATIC",
+            algorithm_identification=highdicom.AlgorithmIdentificationSequence(
+                "t", highdicom.sr.CodedConcept("123109", "DCM", "Manual Processing"), "1"),
+        )  # fmt: skip
+        if code.side_code:
+            side = highdicom.sr.CodedConcept(*vars(code.side_code).values())
+            description.SegmentedPropertyTypeCodeSequence[0].SegmentedPropertyTypeModifierCodeSequence = [side]
+        descriptions.append(description)
+    stack = np.stack(list(masks.values()), axis=-1)
+    pixels = stack.astype(np.uint8) if kind == "BINARY" else np.where(stack, 0.8, 0.3).astype(np.float32)
+    return highdicom.seg.Segmentation(
+        series(volume.grid), pixels, kind, descriptions, "1.2.7", 2, "1.2.8", 1, "m", "m", "1", "1",
+        omit_empty_frames=omit_empty, content_date=datetime.date(2026, 1, 1),
+    )  # fmt: skip
+
+
+@pytest.fixture
+def volume():
+    grid = oblique_grid()
+    return Volume(np.zeros(grid.shape, np.float32), grid)
+
+
+@pytest.mark.parametrize("kind", ["BINARY", "FRACTIONAL"])
+def test_masks_come_back_bit_equal_by_code(tmp_path, volume, kind):
+    masks = {n: m for n, m in regions_of(volume).masks.items() if n in (VENTRICLES, SUBLENTIFORM_LEFT, PVS_LEFT)}
+    segmentation(volume, masks, ["a", "b", "c"], kind).save_as(tmp_path / "seg.dcm")
+    for path in (tmp_path / "seg.dcm", tmp_path):
+        regions = read_regions(path, volume)
+        assert set(regions.masks) == set(masks)
+        for name, mask in masks.items():
+            np.testing.assert_array_equal(regions.masks[name], mask)
+    assert regions.origin == dict.fromkeys(masks, "semiautomatic")
+    assert stored_segments(tmp_path / "seg.dcm", volume)[0] == ("a", int(masks[VENTRICLES].sum()), VENTRICLES)
+    assert set(read_regions(tmp_path / "seg.dcm", volume, {"c": VENTRICLES, "a": PVS_LEFT}).masks) == {
+        VENTRICLES, PVS_LEFT, SUBLENTIFORM_LEFT}  # fmt: skip
+
+
+def test_sparse_frames_without_stated_spacing_use_the_images(tmp_path, volume):
+    masks = {PVS_LEFT: regions_of(volume).masks[PVS_LEFT]}  # on slices 4 and 6 only
+    dataset = segmentation(volume, masks, ["a"], "BINARY")
+    measures = dataset.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0]
+    if "SpacingBetweenSlices" in measures:
+        del measures.SpacingBetweenSlices
+    dataset.save_as(tmp_path / "seg.dcm")
+    np.testing.assert_array_equal(read_regions(tmp_path / "seg.dcm", volume).masks[PVS_LEFT], masks[PVS_LEFT])
+
+
+def test_not_a_segmentation_or_damaged(tmp_path, volume):
+    (tmp_path / "a.dcm").write_bytes(b"no dicom")
+    with pytest.raises(BadInput, match="no DICOM segmentation"):
+        read_regions(tmp_path / "a.dcm", volume)
+    dataset = segmentation(volume, {VENTRICLES: regions_of(volume).masks[VENTRICLES]}, ["a"], "BINARY")
+    del dataset.PerFrameFunctionalGroupsSequence
+    dataset.save_as(tmp_path / "b.dcm")
+    with pytest.raises(BadInput, match="damaged or of a kind"):
+        read_regions(tmp_path / "b.dcm", volume)

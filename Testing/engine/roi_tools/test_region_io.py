@@ -1,0 +1,200 @@
+"""Region files: round trips, foreign files, geometry, and every way a file can be wrong."""
+
+import gzip
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+
+from cnsifusion.errors import BadInput
+from cnsifusion.imaging import Grid, Volume
+from cnsifusion.imaging.grid import snap
+from cnsifusion.roi.names import PVS_LEFT, SEGMENTS, SUBLENTIFORM_LEFT, SUBLENTIFORM_RIGHT, VENTRICLES
+from cnsifusion.roi.region_io import read_regions, stored_segments, write_regions
+from cnsifusion.roi.regions import Focus, Plane, RegionSet
+from cnsifusion.roi.tools.parts import assign_parts
+
+
+def oblique_grid(size=(40, 36, 12), angle=0.15):
+    c, s = np.cos(angle), np.sin(angle)
+    matrix = np.array([[c, -s, 0], [s, c, 0], [0, 0, 1]]) @ np.array([[1, 0, 0], [0, c, -s], [0, s, c]])
+    return snap(Grid(size, (0.6, 0.7, 4.4), (-12.34, -20.5, 33.21), tuple(matrix.ravel())))
+
+
+def head(size=(40, 36, 12)):
+    grid = oblique_grid(size)
+    return Volume(np.random.default_rng(1).normal(100, 10, grid.shape).astype(np.float32), grid)
+
+
+def regions_of(volume):
+    regions = RegionSet(volume.grid)
+    blank = np.zeros(volume.grid.shape, bool)
+    ventricles, left, right, pvs = (blank.copy() for _ in range(4))
+    ventricles[3:8, 10:20, 14:26] = True
+    left[4:6, 22:30, 26:36] = True
+    right[4:6, 22:30, 4:14] = True
+    pvs[4, 25:27, 30:32] = True
+    pvs[6, 25:27, 30:32] = True
+    regions.masks = {VENTRICLES: ventricles, SUBLENTIFORM_LEFT: left, SUBLENTIFORM_RIGHT: right, PVS_LEFT: pvs}
+    regions.parts = np.where(ventricles, 1, 0).astype(np.uint8)
+    regions.parts[3:5][ventricles[3:5]] = 2
+    regions.midplane = Plane((0.1 + 0.2, 1 / 3, -1e-7), (0.9999, -0.01, 0.001))
+    voxels = np.array([[4, 25, 30], [4, 26, 31]])
+    regions.foci = [Focus("left", (30, 25, 4), (1.1, 2.2, 3.3), 1.7, 5.25, 0.8, False, voxels)]
+    regions.origin = {VENTRICLES: "automatic", SUBLENTIFORM_LEFT: "semiautomatic"}
+    regions.edited = {SUBLENTIFORM_LEFT}
+    regions.withheld = {"PVS right": "Too noisy; “quotes”, 50 % | pipe\nand\\backslash"}
+    regions.notes = ["Größe geprüft.", "a | b: c"]
+    return regions
+
+
+def assert_same(a, b):
+    assert a.grid == b.grid
+    assert list(a.masks) == list(b.masks)
+    for name in a.masks:
+        assert b.masks[name].dtype == bool
+        np.testing.assert_array_equal(a.masks[name], b.masks[name])
+    assert (a.parts is None) == (b.parts is None)
+    if a.parts is not None:
+        np.testing.assert_array_equal(a.parts, b.parts)
+    assert (a.midplane, a.origin, a.edited, a.withheld, a.notes) == (
+        b.midplane, b.origin, b.edited, b.withheld, b.notes)  # fmt: skip
+    assert len(a.foci) == len(b.foci)
+    for f, g in zip(a.foci, b.foci):
+        np.testing.assert_array_equal(f.voxels, g.voxels)
+        assert {**vars(f), "voxels": 0} == {**vars(g), "voxels": 0}
+
+
+def test_round_trip_is_bit_equal(tmp_path):
+    volume = head()
+    regions = regions_of(volume)
+    write_regions(regions, tmp_path / "r.seg.nrrd")
+    assert_same(regions, read_regions(tmp_path / "r.seg.nrrd", volume))
+    assert [p.name for p in tmp_path.iterdir()] == ["r.seg.nrrd"]
+
+
+def test_nothing_offered_and_drawn_but_empty_survive(tmp_path):
+    volume = head()
+    regions = RegionSet(volume.grid, withheld={VENTRICLES: "Not sure."})
+    write_regions(regions, tmp_path / "none.seg.nrrd")
+    assert_same(regions, read_regions(tmp_path / "none.seg.nrrd", volume))
+    regions.masks[PVS_LEFT] = np.zeros(volume.grid.shape, bool)
+    regions.parts = np.zeros(volume.grid.shape, np.uint8)
+    write_regions(regions, tmp_path / "empty.seg.nrrd")
+    assert_same(regions, read_regions(tmp_path / "empty.seg.nrrd", volume))
+
+
+@pytest.mark.parametrize("axes", [(True, False, False), (False, True, True), (True, True, True)])
+def test_foreign_axis_order_names_and_mapping(tmp_path, axes):
+    volume = head()
+    mask = regions_of(volume).masks[VENTRICLES]
+    image = sitk.PermuteAxes(sitk.Flip(Volume(mask.astype(np.uint8), volume.grid).to_sitk(), axes), [1, 2, 0])
+    image.SetMetaData("Segment0_Name", "csf_VENTRICLES")
+    image.SetMetaData("Segment0_LabelValue", "1")
+    image.SetMetaData("Segment0_Layer", "0")
+    sitk.WriteImage(image, str(tmp_path / "f.seg.nrrd"), True)
+    np.testing.assert_array_equal(read_regions(tmp_path / "f.seg.nrrd", volume).masks[VENTRICLES], mask)
+    mapped = read_regions(tmp_path / "f.seg.nrrd", volume, {"csf_VENTRICLES": PVS_LEFT})
+    np.testing.assert_array_equal(mapped.masks[PVS_LEFT], mask)
+    assert VENTRICLES not in mapped.masks and mapped.origin == {PVS_LEFT: "imported"}
+    with pytest.raises(BadInput, match="no segment or value “x”"):
+        read_regions(tmp_path / "f.seg.nrrd", volume, {"x": PVS_LEFT})
+    with pytest.raises(BadInput, match="“Amygdala” is not one"):
+        read_regions(tmp_path / "f.seg.nrrd", volume, {"csf_VENTRICLES": "Amygdala"})
+
+
+def test_labelmap_values_default_and_mapped(tmp_path):
+    volume = head()
+    labels = np.zeros(volume.grid.shape, np.uint8)
+    for value, (name, mask) in enumerate(regions_of(volume).masks.items(), 1):
+        labels[mask] = list(SEGMENTS).index(name) + 1
+    sitk.WriteImage(Volume(labels, volume.grid).to_sitk(), str(tmp_path / "l.nii.gz"))
+    read = read_regions(tmp_path / "l.nii.gz", volume)
+    for value, name in enumerate(SEGMENTS, 1):
+        np.testing.assert_array_equal(read.masks.get(name, np.zeros(labels.shape, bool)), labels == value)
+    swapped = read_regions(tmp_path / "l.nii.gz", volume, {2: SUBLENTIFORM_RIGHT, "3": "sub-lentiform LEFT"})
+    np.testing.assert_array_equal(swapped.masks[SUBLENTIFORM_LEFT], labels == 3)
+    assert set(swapped.masks) == {SUBLENTIFORM_LEFT, SUBLENTIFORM_RIGHT}
+    parts = read_regions(tmp_path / "l.nii.gz", volume, {1: "Third ventricle", 4: "Lateral ventricles"})
+    np.testing.assert_array_equal(parts.parts == 2, labels == 1)
+    np.testing.assert_array_equal(parts.masks[VENTRICLES], (labels == 1) | (labels == 4))
+    assert stored_segments(tmp_path / "l.nii.gz", volume)[0] == ("1", int((labels == 1).sum()), VENTRICLES)
+
+
+def test_cropped_shifted_and_resampled_grids(tmp_path):
+    volume = head()
+    mask = regions_of(volume).masks[VENTRICLES]
+    whole = Volume(mask.astype(np.uint8), volume.grid).to_sitk()
+    sitk.WriteImage(whole[12:30, 8:24, 2:10], str(tmp_path / "crop.nii.gz"))
+    read = read_regions(tmp_path / "crop.nii.gz", volume)
+    np.testing.assert_array_equal(read.masks[VENTRICLES], mask)
+    padded = sitk.ConstantPad(whole, [3, 4, 5], [2, 0, 1])
+    sitk.WriteImage(padded, str(tmp_path / "pad.nii.gz"))
+    np.testing.assert_array_equal(read_regions(tmp_path / "pad.nii.gz", volume).masks[VENTRICLES], mask)
+    fine = volume.grid.resized((80, 72, 12), (0.3, 0.35, 4.4))
+    doubled = np.repeat(np.repeat(mask, 2, 1), 2, 2).astype(np.uint8)
+    sitk.WriteImage(Volume(doubled, fine).to_sitk(), str(tmp_path / "fine.nii.gz"))
+    read = read_regions(tmp_path / "fine.nii.gz", volume)
+    # a coarse centre lies between fine voxels of the same coarse one or on its edge: at most one pixel of difference
+    assert abs(int(read.masks[VENTRICLES].sum()) - int(mask.sum())) < 0.1 * mask.sum()
+    assert any("spacing 0.3 x 0.35 x 4.4 instead of 0.6 x 0.7 x 4.4 mm" in note for note in read.notes)
+
+
+def test_other_head_is_refused_with_what_differs(tmp_path):
+    volume = head()
+    image = Volume(regions_of(volume).masks[VENTRICLES].astype(np.uint8), volume.grid).to_sitk()
+    image.SetOrigin(np.add(volume.grid.origin, (300, 0, 0)))
+    sitk.WriteImage(image, str(tmp_path / "o.nii.gz"))
+    with pytest.raises(BadInput, match=r"do not belong to this image.*origin 300\.0 mm away"):
+        read_regions(tmp_path / "o.nii.gz", volume)
+
+
+@pytest.mark.parametrize("kind", ["absent", "zero", "blank", "image", "text", "cut", "unnamed", "blank-named"])
+def test_bad_files_are_refused_in_a_sentence(tmp_path, kind):
+    volume, path = head(), tmp_path / "x.seg.nrrd"
+    mask = regions_of(volume).masks[VENTRICLES].astype(np.uint8)
+    if kind == "zero":
+        path.write_bytes(b"")
+    elif kind == "blank":
+        sitk.WriteImage(Volume(mask * 0, volume.grid).to_sitk(), str(path))
+    elif kind == "image":
+        sitk.WriteImage(volume.to_sitk(), str(path))
+    elif kind == "text":
+        path.write_text("hello")
+    elif kind == "cut":
+        write_regions(regions_of(volume), path)
+        path.write_bytes(path.read_bytes()[:-200])
+    elif kind in ("unnamed", "blank-named"):
+        image = Volume(mask * (kind == "unnamed"), volume.grid).to_sitk()
+        image.SetMetaData("Segment0_Name", "Liver" if kind == "unnamed" else VENTRICLES)
+        sitk.WriteImage(image, str(path))
+    with pytest.raises(BadInput) as caught:
+        read_regions(path, volume)
+    assert str(caught.value).endswith(".") and "\n" not in str(caught.value)
+
+
+def test_damaged_details_and_bad_target(tmp_path):
+    volume = head()
+    write_regions(regions_of(volume), tmp_path / "r.seg.nrrd")
+    head_bytes, data = (tmp_path / "r.seg.nrrd").read_bytes().split(b"\n\n", 1)
+    assert gzip.decompress(data)
+    for old, new in ((b'"version": 1', b'"version" 1'), (b'"normal"', b'"abnormal"')):
+        (tmp_path / "d.seg.nrrd").write_bytes(head_bytes.replace(old, new) + b"\n\n" + data)
+        with pytest.raises(BadInput, match="header field is damaged"):
+            read_regions(tmp_path / "d.seg.nrrd", volume)
+    with pytest.raises(BadInput, match=r"ends in \.seg\.nrrd"):
+        write_regions(regions_of(volume), tmp_path / "r.nii.gz")
+    with pytest.raises(ValueError, match="no protocol segment"):
+        write_regions(RegionSet(volume.grid, {"Liver": np.zeros(volume.grid.shape, bool)}), tmp_path / "r.seg.nrrd")
+
+
+def test_assign_parts_by_nearest_in_millimetres():
+    parts = np.zeros((3, 5, 9), np.uint8)
+    parts[1, 2, 0], parts[2, 2, 4] = 1, 2
+    mask = np.zeros(parts.shape, bool)
+    mask[1, 2, :6] = True
+    labels = assign_parts(mask, parts, (1.0, 1.0, 10.0))
+    assert labels[1, 2].tolist() == [1, 1, 1, 1, 1, 1, 0, 0, 0]  # the other part lies nearer in voxels, not in mm
+    assert assign_parts(mask, parts, (1.0, 1.0, 1.0))[1, 2].tolist() == [1, 1, 1, 2, 2, 2, 0, 0, 0]
+    assert not assign_parts(mask, parts * 0, (1, 1, 1)).any()
+    assert labels[2, 2, 4] == 0
