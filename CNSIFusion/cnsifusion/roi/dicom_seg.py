@@ -13,12 +13,11 @@ from cnsifusion.errors import BadInput
 from cnsifusion.imaging import Grid
 from cnsifusion.imaging.grid import reorder
 from cnsifusion.roi.names import PART_CODES, PARTS, SEGMENTS
-from cnsifusion.roi.region_files import StoredSegment
+from cnsifusion.roi.region_files import PART_SEGMENTS, StoredSegment
 
 _SEGMENTATION, _LABELMAP = "1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7"
-_PART_NAMES = {1: "Lateral ventricles", 2: "Third ventricle", 3: "Fourth ventricle"}
 _BY_CODE = {(s.type.value, s.side_code.value if s.side_code else ""): s.name for s in SEGMENTS.values()}
-_BY_CODE |= {(PART_CODES[part].value, ""): _PART_NAMES[value] for value, part in PARTS.items()}
+_BY_CODE |= {(PART_CODES[part].value, ""): PART_SEGMENTS[value] for value, part in PARTS.items()}
 _ORIGINS = {"AUTOMATIC": "automatic", "SEMIAUTOMATIC": "semiautomatic", "MANUAL": "manual"}
 _DAMAGED = "The DICOM SEG is damaged or of a kind that cannot be read ({}); export it again."
 
@@ -109,9 +108,7 @@ def _group(dataset: Dataset, frame: Dataset, name: str) -> Dataset:
     return holder[name].value[0]
 
 
-def _segment(
-    dataset: Dataset, item: Dataset, frames: np.ndarray, grid: Grid, slots: np.ndarray
-) -> StoredSegment:
+def _segment(dataset: Dataset, item: Dataset, frames: np.ndarray, grid: Grid, slots: np.ndarray) -> StoredSegment:
     number = int(item.SegmentNumber)
     array = np.zeros(grid.shape, bool)
     for pixels, slot, frame in zip(frames, slots, _groups(dataset)):
@@ -130,6 +127,6 @@ def _name_of_codes(item: Dataset) -> str | None:
     kinds = item.get("SegmentedPropertyTypeCodeSequence") or []
     if not kinds:
         return None
-    sides = kinds[0].get("SegmentedPropertyTypeModifierCodeSequence") or item.get("AnatomicRegionModifierSequence") or []
+    sides = kinds[0].get("SegmentedPropertyTypeModifierCodeSequence") or item.get("AnatomicRegionModifierSequence")
     side = str(sides[0].CodeValue) if sides else ""
     return _BY_CODE.get((str(kinds[0].CodeValue), side))

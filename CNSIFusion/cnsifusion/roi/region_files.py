@@ -14,6 +14,8 @@ from cnsifusion.imaging import Grid, read_labels
 from cnsifusion.imaging.grid import reorder
 from cnsifusion.imaging.volume import grid_of
 
+#: Names of the segments that hold the ventricular parts, by part value.
+PART_SEGMENTS = {1: "Lateral ventricles", 2: "Third ventricle", 3: "Fourth ventricle"}
 _NRRD, _OTHER = (".nrrd", ".nhdr"), (".nii", ".nii.gz", ".mha", ".mhd")
 _MAX_VOXELS = 2_000_000_000  # over all layers
 _MAX_LABELS = 1000

@@ -16,7 +16,7 @@ _MAX_OUTSIDE = 0.05
 
 
 def fit_to_grid(mask: np.ndarray, grid: Grid, target: Grid) -> tuple[np.ndarray, str]:
-    """``mask`` (bool [k, j, i] on ``grid``, both canonical) on ``target``, and a sentence on what was done ("" = nothing).
+    """``mask`` (bool [k, j, i] on ``grid``, both canonical) on ``target``, and a sentence on what was done, if any.
 
     A grid that differs only by its extent is cropped or padded, any other is resampled to the nearest voxel. Raises
     BadInput, naming what differs, when more than 5 % of the mask lies outside ``target``.

@@ -19,13 +19,11 @@ import numpy as np
 from cnsifusion.errors import BadInput
 from cnsifusion.imaging import Grid, Volume, atomic_path
 from cnsifusion.roi.names import PART_CODES, PARTS, SEGMENTS, VENTRICLES, Code
-from cnsifusion.roi.region_files import StoredSegment, read_segments
+from cnsifusion.roi.region_files import PART_SEGMENTS, StoredSegment, read_segments
 from cnsifusion.roi.region_fit import fit_to_grid
 from cnsifusion.roi.regions import Focus, Plane, RegionSet
 from cnsifusion.roi.tools.parts import assign_parts
 
-#: Names of the segments that hold the ventricular parts, by part value.
-PART_SEGMENTS = {1: "Lateral ventricles", 2: "Third ventricle", 3: "Fourth ventricle"}
 _DETAILS = "CNSIFusion_Regions"
 _ORIGIN_TAG, _EDITED_TAG = "CNSIFusion.Origin", "CNSIFusion.Edited"
 _PART_COLORS = {1: (0.0, 0.447, 0.698), 2: (0.0, 0.62, 0.451), 3: (0.4, 0.4, 0.4)}

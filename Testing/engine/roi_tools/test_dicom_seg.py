@@ -26,7 +26,7 @@ def series(grid):
         header.PatientID, header.PatientName, header.PatientBirthDate, header.PatientSex = "x", "x", "", "O"
         header.StudyID, header.AccessionNumber, header.StudyDate, header.StudyTime = "1", "", "20260101", "000000"
         header.ReferringPhysicianName, header.Modality, header.SeriesNumber, header.InstanceNumber = "", "MR", 1, k + 1
-        header.Rows, header.Columns, header.PixelSpacing = grid.size[1], grid.size[0], [grid.spacing[1], grid.spacing[0]]
+        header.Rows, header.Columns, header.PixelSpacing = grid.size[1], grid.size[0], list(grid.spacing[1::-1])
         header.SliceThickness = header.SpacingBetweenSlices = grid.spacing[2]
         header.ImageOrientationPatient = [*grid.matrix[:, 0], *grid.matrix[:, 1]]
         header.ImagePositionPatient = list(grid.to_lps(np.array([0, 0, k])))

@@ -106,7 +106,7 @@ def test_foreign_axis_order_names_and_mapping(tmp_path, axes):
 def test_labelmap_values_default_and_mapped(tmp_path):
     volume = head()
     labels = np.zeros(volume.grid.shape, np.uint8)
-    for value, (name, mask) in enumerate(regions_of(volume).masks.items(), 1):
+    for name, mask in regions_of(volume).masks.items():
         labels[mask] = list(SEGMENTS).index(name) + 1
     sitk.WriteImage(Volume(labels, volume.grid).to_sitk(), str(tmp_path / "l.nii.gz"))
     read = read_regions(tmp_path / "l.nii.gz", volume)
