@@ -89,7 +89,7 @@ def test_segments_carry_codes_colours_and_provenance(scene):
 
 def test_parts_are_there_but_hidden(scene):
     _, _, node, _ = scene
-    partId = segmentIdOf(node, f"{VENTRICLES}: fourth")
+    partId = segmentIdOf(node, "Fourth ventricle")
     assert partId
     assert not node.GetDisplayNode().GetSegmentVisibility(partId)
     assert node.GetDisplayNode().GetSegmentVisibility(segmentIdOf(node, VENTRICLES))

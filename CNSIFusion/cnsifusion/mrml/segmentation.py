@@ -23,15 +23,15 @@ from cnsifusion import __version__
 from cnsifusion.errors import BadInput
 from cnsifusion.mrml.volumes import NodeGeometry, volumeFromNode, worldMatrix
 from cnsifusion.roi.names import PART_CODES, PARTS, SEGMENTS, VENTRICLES, Code, SegmentName
-from cnsifusion.roi.region_io import read_regions
+from cnsifusion.roi.region_io import PART_SEGMENTS, read_regions
 from cnsifusion.roi.regions import Focus, Plane, RegionSet
+from cnsifusion.roi.tools.parts import assign_parts
 
 ORIGIN_TAG, EDITED_TAG = "CNSIFusion.Origin", "CNSIFusion.Edited"
 ALGORITHM_TYPE_TAG, ALGORITHM_NAME_TAG = "DICOM.SegmentAlgorithmType", "DICOM.SegmentAlgorithmName"
 #: Attribute of the segmentation node: what a RegionSet knows beside its masks, as JSON.
 _DETAILS_ATTRIBUTE = "CNSIFusion.RegionDetails"
 _ALGORITHM_TYPES = {"automatic": "AUTOMATIC", "semiautomatic": "SEMIAUTOMATIC", "manual": "MANUAL"}
-_PART_PREFIX = f"{VENTRICLES}: "
 _LABELMAP = vtkSegmentationConverter.GetSegmentationBinaryLabelmapRepresentationName()
 
 
@@ -91,7 +91,7 @@ def regionsFromNode(segmentationNode, volumeNode) -> RegionSet:
         if tagValue(segment, EDITED_TAG):
             regions.edited.add(name)
     if VENTRICLES in regions.masks and parts.any():
-        regions.parts = _fittedParts(parts, regions.masks[VENTRICLES])
+        regions.parts = assign_parts(regions.masks[VENTRICLES], parts, geometry.grid.spacing)
     regions.withheld = {name: why for name, why in regions.withheld.items() if name not in regions.masks}
     return regions
 
@@ -237,7 +237,7 @@ def _showParts(regions: RegionSet, segmentationNode, volumeNode, geometry) -> No
     for value, part in PARTS.items():
         segment = vtkSegment()
         code = PART_CODES[part]
-        _dress(segment, SegmentName(_PART_PREFIX + part, "none", ventricles.category, code, ventricles.color))
+        _dress(segment, SegmentName(PART_SEGMENTS[value], "none", ventricles.category, code, ventricles.color))
         segmentId = _addSegment(segmentationNode, segment, regions.parts == value, volumeNode, geometry)
         segmentationNode.GetDisplayNode().SetSegmentVisibility(segmentId, False)
 
@@ -274,17 +274,7 @@ def _codeText(code: Code) -> str:
 
 
 def _partOf(name: str) -> int | None:
-    return {_PART_PREFIX + part: value for value, part in PARTS.items()}.get(name)
-
-
-def _fittedParts(parts: np.ndarray, ventricles: np.ndarray) -> np.ndarray:
-    """Part labels cut to the (perhaps edited) ventricles; voxels added since take the nearest part."""
-    fitted = np.zeros_like(parts)
-    box = ndimage.find_objects(((parts > 0) | ventricles).astype(np.uint8))[0]
-    window = parts[box]
-    nearest = ndimage.distance_transform_edt(window == 0, return_distances=False, return_indices=True)
-    fitted[box] = np.where(ventricles[box], window[tuple(nearest)], 0)
-    return fitted
+    return {segmentName: value for value, segmentName in PART_SEGMENTS.items()}.get(name)
 
 
 def _onVolumeGrid(image, segmentationNode, volumeNode):

@@ -1,0 +1,105 @@
+"""The case's state: typed, one per patient, and still there after the scene was saved and loaded."""
+
+import json
+
+import pytest
+from test_segmentation import someRegions
+
+from cnsifusion.errors import BadInput
+from cnsifusion.mrml.case import CaseState
+from cnsifusion.mrml.segmentation import addSegmentationNode, fingerprint, regionsFromNode, showRegions
+from cnsifusion.mrml.volumes import NodeGeometry, volumeFromNode
+
+
+def test_defaults_and_round_trip(headless, makeVolume):
+    case = CaseState.forVolume(headless.scene, makeVolume())
+    assert case.pretest is None
+    assert case.heatMapOpacity == 0.5
+    case.pretest, case.bundle, case.erase, case.check = 0.2, "/some/folder", True, {"verdict": "ok", "findings": []}
+    again = CaseState.forVolume(headless.scene, case.volume)
+    assert again.node is case.node
+    assert (again.pretest, again.bundle, again.erase, again.check["verdict"]) == (0.2, "/some/folder", True, "ok")
+
+
+def test_a_default_cannot_be_changed_by_its_reader(headless, makeVolume):
+    case = CaseState.forVolume(headless.scene, makeVolume())
+    case.check["verdict"] = "refuse"
+    assert case.check == {}
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("pretest", "0.2"), ("bundle", 3), ("erase", 1), ("neighbours", True), ("check", [])]
+)
+def test_wrong_kinds_are_refused(headless, makeVolume, name, value):
+    case = CaseState.forVolume(headless.scene, makeVolume())
+    with pytest.raises(BadInput, match=name):
+        setattr(case, name, value)
+
+
+def test_a_damaged_scene_is_one_sentence(headless, makeVolume):
+    case = CaseState.forVolume(headless.scene, makeVolume())
+    case.node.SetParameter("pretest", '"often"')
+    with pytest.raises(BadInput, match="pretest"):
+        _ = case.pretest
+    case.node.SetParameter("schemaVersion", "99")
+    with pytest.raises(BadInput, match="newer"):
+        CaseState(case.node)
+
+
+def test_two_patients_do_not_mix(headless, makeVolume):
+    first, second = (CaseState.forVolume(headless.scene, makeVolume(name=name)) for name in ("A", "B"))
+    first.pretest, first.segmentation = 0.1, addSegmentationNode(headless.scene, first.volume)
+    assert second.pretest is None
+    assert second.segmentation is None
+    first.activate()
+    second.activate()
+    assert CaseState.active(headless.scene).node is second.node
+    headless.scene.RemoveNode(second.volume)
+    assert CaseState.active(headless.scene).volume is None
+    assert first.volume.GetName() == "A"
+
+
+def test_a_removed_volume_is_never_another_cases(headless, makeVolume):
+    case = CaseState.forVolume(headless.scene, makeVolume())
+    headless.scene.RemoveNode(case.volume)
+    fresh = CaseState.forVolume(headless.scene, makeVolume())
+    assert fresh.node is not case.node
+
+
+def test_unchanged_values_cause_no_event(headless, makeVolume):
+    case = CaseState.forVolume(headless.scene, makeVolume())
+    case.pretest = 0.3
+    events = []
+    case.node.AddObserver("ModifiedEvent", lambda *_: events.append(1))
+    case.pretest = 0.3
+    assert not events
+    case.pretest = 0.4
+    assert events
+
+
+def test_everything_survives_the_scene_file(headless, makeVolume, tmp_path):
+    volume = makeVolume(axes=("R", "A", "S"))
+    case = CaseState.forVolume(headless.scene, volume)
+    case.activate()
+    case.segmentation = addSegmentationNode(headless.scene, volume)
+    regions = someRegions(NodeGeometry(volume).grid)
+    showRegions(regions, case.segmentation, volume)
+    case.pretest, case.analyzedRegions = 0.15, fingerprint(case.segmentation)
+    case.message = {"level": "warn", "text": "“Ärger” & <sorrow>; a: b"}
+    text = headless.scene.AddNewNodeByClass("vtkMRMLTextNode", "result")
+    text.SetText(json.dumps({"note": "line one\nline “two”"}))
+    case.resultText = text
+    voxels = volumeFromNode(volume).array
+    headless.saveScene(tmp_path / "case.mrb")
+    headless.openScene(tmp_path / "case.mrb")
+    again = CaseState.active(headless.scene)
+    assert again.volume.GetName() == "T2"
+    assert (volumeFromNode(again.volume).array == voxels).all()
+    assert again.pretest == 0.15
+    assert again.message["text"].startswith("“Ärger”")
+    assert json.loads(again.resultText.GetText())["note"] == "line one\nline “two”"
+    assert fingerprint(again.segmentation) == again.analyzedRegions
+    back = regionsFromNode(again.segmentation, again.volume)
+    assert (back.origin, back.edited, back.notes) == (regions.origin, regions.edited, regions.notes)
+    assert (back.parts == regions.parts).all()
+    assert back.midplane == regions.midplane
