@@ -10,7 +10,7 @@ import numpy as np
 
 from cnsifusion.errors import BadInput
 from cnsifusion.imaging.volume import Volume
-from cnsifusion.radiomics import emphasis, firstorder, glcm, log, matrices, ngtdm, shape
+from cnsifusion.radiomics import emphasis, firstorder, glcm, log, matrices, mesh, ngtdm, shape
 from cnsifusion.radiomics.counts import Sparse, mean_over
 from cnsifusion.radiomics.discretise import grey_levels
 from cnsifusion.radiomics.settings import ENGINE, ENGINE_VERSION, TEXTURE_CLASSES, RadiomicsSettings
@@ -53,6 +53,8 @@ class _Job:
 def feature_names(settings: RadiomicsSettings) -> tuple[str, ...]:
     """All columns of a table made with ``settings``, in order: shape first, then image by image, class by class."""
     names = []
+    if "shape" in settings.feature_classes:
+        names += [f"original_shape_{n}" for n in mesh.NAMES]
     if "shape2D" in settings.feature_classes:
         names += [f"original_shape2D_{n}" for n in shape.NAMES_2D]
     first = [n for n in firstorder.NAMES if n != "StandardDeviation" or settings.standard_deviation]
@@ -97,9 +99,8 @@ def extract(
             some = images[at : at + batch]
             for name, found in _features(job, some, _intensities(array, job, some)).items():
                 values[:, column[name]] = found
-    if "shape2D" in settings.feature_classes:
-        for name, found in _shapes(job).items():
-            values[:, column[name]] = found
+    for name, found in _shapes(job).items():
+        values[:, column[name]] = found
     values[list(whole_row)] = np.nan
 
     reasons = {}
@@ -277,11 +278,19 @@ def _tones(table: Sparse, difference: np.ndarray, count: int) -> dict[str, np.nd
 
 
 def _shapes(job: _Job) -> dict[str, np.ndarray]:
-    """shape2D of every region that lies in one slice, (regions,) each; NaN for the others."""
-    out = {f"original_shape2D_{n}": np.full(job.regions, np.nan) for n in shape.NAMES_2D}
+    """Shape features by full name, (regions,) each; NaN for an empty region and, in 2-D, for one of several slices."""
+    classes, axes = job.settings.feature_classes, slice_axis_first(job.settings)
+    out: dict[str, np.ndarray] = {}
     for r, extent in enumerate(job.voxels.extents):
-        if extent[0] == 1:
-            found = shape.features_2d(job.voxels.of(r)[:, 1:], job.spacing[1:])
-            for name, value in found.items():
-                out[f"original_shape2D_{name}"][r] = value
+        coords = job.voxels.of(r)
+        found: dict[str, float] = {}
+        if "shape2D" in classes and extent[0] == 1:
+            plane = shape.features_2d(coords[:, 1:], job.spacing[1:])
+            found |= {f"original_shape2D_{n}": value for n, value in plane.items()}
+        if "shape" in classes and len(coords):
+            back = np.argsort(axes)
+            solid = mesh.features(coords[:, back], np.array(job.spacing)[back])
+            found |= {f"original_shape_{n}": value for n, value in solid.items()}
+        for name, value in found.items():
+            out.setdefault(name, np.full(job.regions, np.nan))[r] = value
     return out

@@ -15,7 +15,7 @@ from cnsifusion.errors import BadInput
 ENGINE, ENGINE_VERSION = "cnsifusion", "1.0"
 
 TEXTURE_CLASSES = ("glcm", "glrlm", "glszm", "gldm", "ngtdm")
-FEATURE_CLASSES = ("shape2D", "firstorder", *TEXTURE_CLASSES)
+FEATURE_CLASSES = ("shape", "shape2D", "firstorder", *TEXTURE_CLASSES)
 
 #: Grey-level widths for images whose deep white matter has median 0 and robust SD 100 (Resources/Docs/radiomics.md).
 DEFAULT_BIN_WIDTH = MappingProxyType({"original": 50.0, "log": 25.0})

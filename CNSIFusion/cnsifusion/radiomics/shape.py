@@ -50,13 +50,15 @@ def features_2d(ji: np.ndarray, spacing: tuple[float, float]) -> dict[str, float
 
 def _diameter_2d(mask: np.ndarray, spacing: tuple[float, float]) -> float:
     """Largest distance between mesh vertices: midpoints of neighbouring pixels one of which is in the region."""
-    j, i = np.nonzero(mask[1:] != mask[:-1])
-    vertical = np.stack([j + 0.5, i], axis=1)
-    j, i = np.nonzero(mask[:, 1:] != mask[:, :-1])
-    points = np.concatenate([vertical, np.stack([j, i + 0.5], axis=1)])
-    order = np.lexsort(points.T[::-1])
-    points = points[order]
-    line = points[:, 0]
-    ends = np.concatenate([[True], line[1:] != line[:-1]])
-    outer = points[ends | np.append(ends[1:], True)]  # only the outermost points of each row can be the farthest
-    return float(pdist(outer * spacing).max())
+    down, right = np.stack(np.nonzero(np.diff(mask, axis=0)), axis=1), np.stack(np.nonzero(np.diff(mask)), axis=1)
+    points = np.concatenate([2 * down + (1, 0), 2 * right + (0, 1)])
+    return float(pdist(outermost(points) * (np.array(spacing) / 2)).max())
+
+
+def outermost(points: np.ndarray) -> np.ndarray:
+    """Of whole-numbered ``points`` (n, d) the first and last on every line along the last axis: the farthest two are
+    among them.
+    """
+    ordered = points[np.lexsort(points.T[::-1])]
+    changes = np.any(ordered[1:, :-1] != ordered[:-1, :-1], axis=1)
+    return ordered[np.append(True, changes) | np.append(changes, True)]
