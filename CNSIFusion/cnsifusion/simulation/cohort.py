@@ -19,6 +19,7 @@ import numpy as np
 from cnsifusion import __version__
 from cnsifusion.errors import BadInput
 from cnsifusion.imaging.write import write_text, write_volume
+from cnsifusion.roi.region_io import write_regions
 from cnsifusion.simulation.head import load_head
 from cnsifusion.simulation.latents import draw_latents
 from cnsifusion.simulation.oracle import oracle_auc
@@ -148,8 +149,6 @@ def _warm() -> None:
 
 
 def _simulate(out: Path, member: Member, settings: SimulationSettings) -> Member:
-    from cnsifusion.roi.region_io import write_regions
-
     patient = simulate_patient(member.seed, member.infected, settings)
     write_volume(patient.volume.with_array(patient.volume.array.astype(np.uint16)), _image_path(out, member))
     write_regions(patient.truth, _rois_path(out, member))

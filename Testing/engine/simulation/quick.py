@@ -2,7 +2,7 @@
 
 from cnsifusion.simulation import SimulationSettings, SiteProtocol
 
-COARSE = SiteProtocol("T", pixel=0.9, acquired_pixel=1.0, slice_thickness=6.0, slice_gap=0.0)
+COARSE = SiteProtocol("T", pixel=1.0, acquired_pixel=1.0, slice_thickness=6.0, slice_gap=0.0)
 
 
 def quick(**changes) -> SimulationSettings:

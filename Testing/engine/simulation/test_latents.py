@@ -4,10 +4,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy.stats import ks_2samp
+
 from cnsifusion.errors import BadInput
 from cnsifusion.simulation import SimulationSettings, draw_cohort, draw_latents, log_likelihood_ratio, oracle_auc
 from cnsifusion.simulation.physics import csf_effect, tissue_signal
-from scipy.stats import ks_2samp
 
 
 def rows(settings, each=1200, seed=3):
