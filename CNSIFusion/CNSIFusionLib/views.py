@@ -25,11 +25,6 @@ def alignWith(volumeNode) -> None:
         node.RotateToVolumePlane(volumeNode)
 
 
-def aligned(volumeNode) -> bool:
-    """Whether every slice view runs along the volume's slices."""
-    return all(_isAligned(node, volumeNode) for node in sliceNodes())
-
-
 def showHeat(heatNode, shown: bool, opacity: float) -> None:
     """Lay a heat map over the image or take it away; another foreground of the reader's stays."""
     if heatNode is None:
@@ -74,14 +69,3 @@ def setLargeAxial(large: bool, former: int) -> int:
 
 def _composites() -> list:
     return slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode")
-
-
-def _isAligned(sliceNode, volumeNode) -> bool:
-    import numpy as np
-
-    from cnsifusion.mrml.volumes import ijkToRas, matrixToArray, worldMatrix
-
-    axes = (worldMatrix(volumeNode) @ ijkToRas(volumeNode))[:3, :3]
-    axes = axes / np.linalg.norm(axes, axis=0)
-    normal = matrixToArray(sliceNode.GetSliceToRAS())[:3, 2]
-    return bool(np.abs(normal @ axes).max() > 0.9999)

@@ -1,0 +1,305 @@
+"""The CNSI effect of Slicer's Segment Editor: glue between its events and the tools that the browser uses as well."""
+
+from pathlib import Path
+
+import qt
+import slicer
+import vtk
+from SegmentEditorEffects import AbstractScriptedSegmentEditorLabelEffect
+from slicer.i18n import tr as _
+
+from CNSISegmentEditorLib.options import Options
+from CNSISegmentEditorLib.outline import OutlinePipeline
+
+_PRESS, _RELEASE = vtk.vtkCommand.LeftButtonPressEvent, vtk.vtkCommand.LeftButtonReleaseEvent
+_DOUBLE = vtk.vtkCommand.LeftButtonDoubleClickEvent
+_MOVE, _LEAVE, _KEY = vtk.vtkCommand.MouseMoveEvent, vtk.vtkCommand.LeaveEvent, vtk.vtkCommand.KeyPressEvent
+_WHEEL = {vtk.vtkCommand.MouseWheelForwardEvent: 1, vtk.vtkCommand.MouseWheelBackwardEvent: -1}
+
+
+class SegmentEditorEffect(AbstractScriptedSegmentEditorLabelEffect):
+    """Hover shows what a click would change; click or drag changes it, as one undo step."""
+
+    def __init__(self, scriptedEffect):
+        scriptedEffect.name = "CNSI"  # an identifier: never translated
+        scriptedEffect.title = _("CNSI regions")
+        AbstractScriptedSegmentEditorLabelEffect.__init__(self, scriptedEffect)
+        self.controller = None
+        self._options = None
+        self._outlines = {}
+        self._hovered = None
+        self._pressedIn = None
+
+    def clone(self):
+        """A new effect of the same kind, for another editor."""
+        import qSlicerSegmentationsEditorEffectsPythonQt as effects
+
+        copy = effects.qSlicerSegmentEditorScriptedLabelEffect(None)
+        copy.setPythonSource(Path(__file__).as_posix())
+        return copy
+
+    def icon(self):
+        """The picture on the editor's button."""
+        return qt.QIcon(str(Path(__file__).with_name("SegmentEditorEffect.png")))
+
+    def helpText(self):
+        """What the mouse and the keys do."""
+        return "<html>" + _(
+            "<p>Draws the regions of the CNSI protocol on axial T2 slices.</p><ul style='margin: 0'>"
+            "<li><b>Move:</b> the outline of what a click would add or erase.</li>"
+            "<li><b>Click or drag:</b> add or erase it: one undo step.</li>"
+            "<li><b>Shift + wheel:</b> the tool's tolerance.</li>"
+            "<li><b>E:</b> switch between adding and erasing.</li>"
+            "<li><b>Return, Backspace:</b> close a polygon, take its last point back.</li></ul>"
+        )
+
+    # The editor's life cycle
+
+    def setupOptionsFrame(self):
+        """Build the controls; nothing of the scene is touched."""
+        self._options = Options(self)
+
+    def setMRMLDefaults(self):
+        """The effect keeps its choices in the controller's case, none in the editor node."""
+
+    def updateGUIFromMRML(self):
+        """The editor node changed: perhaps another segment is selected."""
+        if self.controller is None:
+            return
+        node = self.scriptedEffect.parameterSetNode()
+        shown = (node.GetSegmentationNode(), node.GetSourceVolumeNode()) if node else (None, None)
+        if shown != (self.controller.segmentationNode, self.controller.volumeNode):
+            self._begin()
+        segment = self._selectedSegment()
+        if segment is not None and segment.GetName() != self.controller.segmentName:
+            self.controller.chooseSegment(segment.GetName())
+            self.clearOutlines()
+        self._options.draw()
+
+    def updateMRMLFromGUI(self):
+        """Nothing is kept in the editor node."""
+
+    def activate(self):
+        """The reader chose the effect."""
+        self._begin()
+
+    def deactivate(self):
+        """Another effect was chosen, or none: leave nothing behind."""
+        self._end()
+
+    def cleanup(self):
+        """The editor goes away; may come after deactivate() or instead of it."""
+        self._end()
+        if self._options is not None:
+            self._options.cleanup()
+
+    def sourceVolumeNodeChanged(self):
+        """Another image."""
+        if self.controller is not None:
+            self._begin()
+
+    def referenceGeometryChanged(self):
+        """Another grid."""
+        self.sourceVolumeNodeChanged()
+
+    def layoutChanged(self):
+        """Other views: the outlines of the old ones are gone with them."""
+        self._removeOutlines()
+
+    # Events
+
+    def processInteractionEvents(self, callerInteractor, eventId, viewWidget):
+        """True where the event is used up; what comes with a modifier and a button belongs to the view."""
+        if self.controller is None or viewWidget.className() != "qMRMLSliceWidget":
+            return False
+        shift = callerInteractor.GetShiftKey()
+        others = callerInteractor.GetControlKey() or callerInteractor.GetAltKey()
+        if eventId in _WHEEL:
+            return bool(shift and not others) and self._turn(_WHEEL[eventId], viewWidget)
+        if eventId == _KEY:
+            return not (shift or others) and self._key(callerInteractor.GetKeySym(), viewWidget)
+        if eventId == _LEAVE:
+            self._leave()
+            return False
+        if eventId == _RELEASE:
+            return self._release(viewWidget)
+        if eventId in (_PRESS, _DOUBLE):
+            return not (shift or others) and self._press(callerInteractor.GetEventPosition(), viewWidget, eventId)
+        if eventId == _MOVE:
+            return self._move(callerInteractor.GetEventPosition(), viewWidget)
+        return False
+
+    def processViewNodeEvents(self, callerViewNode, eventId, viewWidget):
+        """The view shows another slice: what was previewed no longer holds."""
+        if self.controller is None or not callerViewNode or not callerViewNode.IsA("vtkMRMLSliceNode"):
+            return
+        if self._hovered and self._hovered[0] is viewWidget and self._pressedIn is None:
+            self._preview(viewWidget, self._hovered[1])
+
+    def _move(self, xy, viewWidget) -> bool:
+        if self._pressedIn is not None and self._pressedIn is not viewWidget:
+            return True
+        self._hovered = (viewWidget, tuple(xy))
+        if self._pressedIn is not None:
+            self._draw(viewWidget, self.controller.drag(self._lps(xy, viewWidget)))
+            return True
+        self._preview(viewWidget, xy)
+        return False  # the view's own hover (data probe, crosshair) goes on
+
+    def _press(self, xy, viewWidget, eventId) -> bool:
+        if not self._usable(viewWidget):
+            return True
+        if not self.scriptedEffect.confirmCurrentSegmentVisible():
+            self.clearOutlines()
+            return True
+        if eventId == _DOUBLE:
+            self.run(lambda: self.controller.finish())
+            return True
+        self._pressedIn = viewWidget
+        self.run(lambda: self._draw(viewWidget, self.controller.press(self._lps(xy, viewWidget))))
+        return True
+
+    def _release(self, viewWidget) -> bool:
+        if self._pressedIn is None:
+            return False
+        pressedIn, self._pressedIn = self._pressedIn, None
+        self.run(self.controller.release)
+        if self._hovered and self._hovered[0] is pressedIn:
+            self._preview(*self._hovered)
+        return True
+
+    def _turn(self, steps: int, viewWidget) -> bool:
+        self.controller.turn(steps)
+        if self._hovered and self._hovered[0] is viewWidget:
+            self._preview(*self._hovered)
+        self._options.draw()
+        return True
+
+    def _key(self, key: str, viewWidget) -> bool:
+        if key in ("e", "E"):
+            self.controller.erase = not self.controller.erase
+        elif key in ("Return", "KP_Enter"):
+            self.run(self.controller.finish)
+        elif key == "BackSpace":
+            self.controller.back()
+        else:
+            return False
+        if self._hovered and self._hovered[0] is viewWidget:
+            self._preview(*self._hovered)
+        self._options.draw()
+        return True
+
+    def _leave(self) -> None:
+        if self._pressedIn is None:
+            self._hovered = None
+            self.controller.leave()
+            self.clearOutlines()
+
+    # What the controller asks for, and what is shown of it
+
+    def apply(self, name, mask, origin, erase) -> None:
+        """One undo step: the mask into the protocol's segment (masking and overwrite mode are the editor's)."""
+        from cnsifusion.mrml.editing import modifier
+        from cnsifusion.mrml.segmentation import ensureSegment, markEdited
+
+        self.scriptedEffect.saveStateForUndo()
+        segmentation = self.controller.segmentationNode
+        segmentId = ensureSegment(segmentation, name)
+        self.scriptedEffect.parameterSetNode().SetSelectedSegmentID(segmentId)
+        labelmap, extent = modifier(mask, origin, self.controller.volumeNode)
+        modes = slicer.qSlicerSegmentEditorAbstractEffect
+        mode = modes.ModificationModeRemove if erase else modes.ModificationModeAdd
+        self.scriptedEffect.modifySelectedSegmentByLabelmap(labelmap, mode, list(extent))
+        markEdited(segmentation, segmentId)
+
+    def selectSegment(self, name: str) -> None:
+        """Make the protocol's segment the selected one, empty if it is new."""
+        from cnsifusion.mrml.segmentation import ensureSegment
+
+        segmentId = ensureSegment(self.controller.segmentationNode, name)
+        self.scriptedEffect.parameterSetNode().SetSelectedSegmentID(segmentId)
+
+    def alignViews(self) -> None:
+        """Turn the slice views along the image's own slices."""
+        manager = slicer.app.layoutManager()
+        for name in manager.sliceViewNames() if manager else []:
+            manager.sliceWidget(name).mrmlSliceNode().RotateToVolumePlane(self.controller.volumeNode)
+
+    def clearOutlines(self) -> None:
+        """Take what is previewed away."""
+        for outline in self._outlines.values():
+            outline.draw(None, None)
+
+    def _begin(self) -> None:
+        from cnsifusion.mrml.tools import ToolController
+
+        from cnsifusion.errors import CNSIFusionError
+
+        self._end()
+        node = self.scriptedEffect.parameterSetNode()
+        if node is None or node.GetSegmentationNode() is None or node.GetSourceVolumeNode() is None:
+            self._options.explain(_("Choose a segmentation and its source volume first."))
+            return
+        try:
+            self.controller = ToolController(node.GetSegmentationNode(), node.GetSourceVolumeNode(), self.apply)
+        except CNSIFusionError as error:
+            self._options.explain(str(error))
+            return
+        segment = self._selectedSegment()
+        if segment is not None:
+            self.controller.chooseSegment(segment.GetName())
+        self._options.draw()
+
+    def _end(self) -> None:
+        self._removeOutlines()
+        self._hovered = self._pressedIn = self.controller = None
+
+    def _removeOutlines(self) -> None:
+        for outline in self._outlines.values():
+            outline.remove()
+        self._outlines = {}
+
+    def _selectedSegment(self):
+        node = self.scriptedEffect.parameterSetNode()
+        segmentation = node.GetSegmentationNode() if node else None
+        segmentId = node.GetSelectedSegmentID() if node else None
+        return segmentation.GetSegmentation().GetSegment(segmentId) if segmentation and segmentId else None
+
+    def _usable(self, viewWidget) -> bool:
+        from cnsifusion.mrml.alignment import AXIAL, OBLIQUE, viewPlane
+
+        plane = viewPlane(self.scriptedEffect.viewNode(viewWidget), self.controller.grid)
+        reason = ""
+        if plane == OBLIQUE:
+            reason = _("This view is not aligned with the image's slices.")
+        elif plane != AXIAL:
+            reason = _("The tools work on axial slices: use the axial view.")
+        self._options.showAlignment(reason, offer=plane == OBLIQUE)
+        return not reason
+
+    def _preview(self, viewWidget, xy) -> None:
+        edges = None
+        if self._usable(viewWidget):
+            edges = self.controller.hover(self._lps(xy, viewWidget))
+            self._options.showMessage()
+        self._draw(viewWidget, edges)
+
+    def _draw(self, viewWidget, edges) -> None:
+        if viewWidget not in self._outlines:
+            self._outlines[viewWidget] = OutlinePipeline(self.scriptedEffect, viewWidget)
+        self._outlines[viewWidget].draw(edges, self.controller.color())
+
+    def _lps(self, xy, viewWidget) -> tuple:
+        x, y, z = self.xyToRas(xy, viewWidget)
+        return (-x, -y, z)
+
+    def run(self, action) -> None:
+        """Do what changes the segment; an expected error becomes the effect's message."""
+        from cnsifusion.errors import CNSIFusionError
+
+        try:
+            action()
+        except CNSIFusionError as error:
+            self._options.explain(str(error))
+            return
+        self._options.draw()
