@@ -79,10 +79,9 @@ def _progress(options: argparse.Namespace) -> Callable[[dict], None]:
 
 
 def _check(options: argparse.Namespace, emit: Callable[[dict], None]) -> None:
-    from cnsifusion.imaging import read_image
-    from cnsifusion.roi.case import examine
+    from cnsifusion.analysis import Analyzer
 
-    report, _ = examine(read_image(options.image))
+    report = Analyzer().check(options.image)
     if options.json:
         print(json.dumps(report.to_dict(), indent=1, ensure_ascii=False))
     else:

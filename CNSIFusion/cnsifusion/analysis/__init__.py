@@ -8,10 +8,11 @@ from cnsifusion.analysis.result import (
     InstanceResult,
     PatientResult,
     PatientScore,
+    parse_result,
     read_result,
 )
 
 __all__ = [
     "Analyzer", "Contribution", "HeatMap", "InstanceResult", "PatientResult", "PatientScore", "extract_features",
-    "read_result",
+    "parse_result", "read_result",
 ]  # fmt: skip

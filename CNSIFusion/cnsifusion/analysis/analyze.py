@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import platform
 import shutil
 import tempfile
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import fields, replace
 from pathlib import Path
 
@@ -18,14 +19,25 @@ import SimpleITK as sitk  # noqa: N813
 from cnsifusion import __version__
 from cnsifusion.analysis.features import extract_features
 from cnsifusion.analysis.heatmap import CAPTION, heat_volume
-from cnsifusion.analysis.progress import ANALYSIS_STEPS, EXPLAIN, FEATURES, NETWORK, READ, REPORT, StepProgress
+from cnsifusion.analysis.progress import (
+    ANALYSIS_STEPS,
+    EXPLAIN,
+    FEATURES,
+    LOCATE,
+    NETWORK,
+    PROPOSAL_STEPS,
+    READ,
+    REPORT,
+    StepProgress,
+)
 from cnsifusion.analysis.result import Contribution, HeatMap, InstanceResult, PatientResult, PatientScore
 from cnsifusion.bundles import Bundle, Prediction, default_bundle_dir, load_bundle
 from cnsifusion.errors import BadInput
-from cnsifusion.imaging import PreparationSettings, Volume, read_image, write_volume
+from cnsifusion.imaging import CheckReport, PreparationSettings, Volume, read_image, write_volume
 from cnsifusion.imaging.read import file_sha256
 from cnsifusion.radiomics import FeatureTable, RadiomicsSettings
-from cnsifusion.roi.case import Case, prepare_head, with_regions
+from cnsifusion.roi.anatomy import Anatomy
+from cnsifusion.roi.case import Case, Progress, examine, prepare_head, with_regions
 from cnsifusion.roi.instances import Instance, NotClassified, make_instances
 from cnsifusion.roi.patches import PatchPlace, PatchSettings, cut_patches
 from cnsifusion.roi.region_io import read_regions, write_regions
@@ -44,6 +56,7 @@ class Analyzer:
     def __init__(self, reporter: Reporter | None = None) -> None:
         self._reporter = reporter
         self._bundles: dict[tuple[Path, int], Bundle] = {}
+        self._examined: OrderedDict[str, tuple[CheckReport, Anatomy | None]] = OrderedDict()
         self._heads: OrderedDict[tuple[str, PreparationSettings], Case] = OrderedDict()
 
     def analyze(
@@ -84,13 +97,17 @@ class Analyzer:
 
     def propose(self, image: str | Path, out: str | Path, emit: Callable[[dict], None] = lambda event: None) -> Case:
         """Propose regions for ``image`` and write them to the region file ``out`` (.seg.nrrd)."""
-        progress = StepProgress(ANALYSIS_STEPS[:4], emit)
+        progress = StepProgress(PROPOSAL_STEPS, emit)
         progress(READ[0])
         volume = read_image(image)
         case = with_regions(self._prepared(volume, PreparationSettings(), progress), None, progress)
         write_regions(case.regions, out)
         progress.done()
         return case
+
+    def check(self, image: str | Path) -> CheckReport:
+        """The whole input check of ``image``."""
+        return self._examine(read_image(image), lambda name: None)[0]
 
     def _bundle(self, folder: Path) -> Bundle:
         manifest = folder / "bundle.json"
@@ -103,13 +120,18 @@ class Analyzer:
         return self._prepared(volume, PreparationSettings(**model.settings.preparation), progress)
 
     def _prepared(self, volume: Volume, preparation: PreparationSettings, progress: StepProgress) -> Case:
-        key = (volume.sha256, preparation)
+        examined = self._examine(volume, progress)
+        key = (_content(volume), preparation)
         if key not in self._heads:
-            self._heads[key] = prepare_head(volume, preparation, progress)
-            while len(self._heads) > _CACHED_HEADS:
-                self._heads.popitem(last=False)
-        self._heads.move_to_end(key)
+            _keep(self._heads, key, prepare_head(volume, preparation, progress, examined))
         return self._heads[key]
+
+    def _examine(self, volume: Volume, progress: Progress) -> tuple[CheckReport, Anatomy | None]:
+        key = _content(volume)
+        if key not in self._examined:
+            progress(LOCATE[0])
+            _keep(self._examined, key, examine(volume))
+        return self._examined[key]
 
     def _write(
         self, result: PatientResult, case: Case, heat: Volume | None, out: Path, rois, progress: StepProgress
@@ -140,6 +162,18 @@ class Analyzer:
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
         return result
+
+
+def _content(volume: Volume) -> str:
+    """Hash of voxels and grid: the same image is known again whatever file it came in."""
+    return hashlib.sha256(repr(volume.grid).encode() + volume.array.tobytes()).hexdigest()
+
+
+def _keep(cache: OrderedDict, key: Hashable, value: object) -> None:
+    """Add to a cache of at most _CACHED_HEADS entries; the oldest goes."""
+    cache[key] = value
+    while len(cache) > _CACHED_HEADS:
+        cache.popitem(last=False)
 
 
 def _patches(case: Case, instances: list[Instance], model: Bundle) -> tuple[np.ndarray, list[PatchPlace]]:

@@ -11,6 +11,7 @@ READ, LOCATE, PREPARE, PROPOSE = ("Read the image", 0.3), ("Check and locate the
 FEATURES, NETWORK, EXPLAIN, REPORT = ("Compute radiomics", 0.3), ("Run the network", 0.5), (
     "Explain the result", 0.3), ("Write the report", 1.5)  # fmt: skip
 ANALYSIS_STEPS = (READ, LOCATE, PREPARE, PROPOSE, FEATURES, NETWORK, EXPLAIN, REPORT)
+PROPOSAL_STEPS = (READ, LOCATE, PREPARE, PROPOSE)
 
 
 class StepProgress:

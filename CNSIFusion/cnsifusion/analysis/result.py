@@ -118,11 +118,19 @@ class PatientResult:
 
 
 def read_result(path: str | Path) -> PatientResult:
-    """The PatientResult in ``path``. Raises BadInput when it is not one, or of another schema version."""
+    """The PatientResult in the file ``path``. Raises BadInput when it is not one, or of another schema version."""
     try:
-        data = json.loads(Path(path).read_text("utf-8"))
-    except (OSError, ValueError) as error:
+        return parse_result(Path(path).read_text("utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
         raise BadInput("The result file cannot be read; run the analysis again.") from error
+
+
+def parse_result(text: str) -> PatientResult:
+    """The PatientResult in a JSON text. Raises BadInput as read_result does."""
+    try:
+        data = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise BadInput("The result is not valid JSON; run the analysis again.") from error
     if not isinstance(data, dict) or data.pop("schema", None) != SCHEMA:
         raise BadInput("The file is not a CNSIFusion result (result.json).")
     version = data.pop("schema_version", None)
@@ -136,7 +144,7 @@ def read_result(path: str | Path) -> PatientResult:
             "contributions": [Contribution(**item) for item in data["contributions"]],
             "heatmap": HeatMap(**data["heatmap"]) if data["heatmap"] else None,
         })
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, ValueError) as error:
         names = ", ".join(f.name for f in fields(PatientResult))
         raise BadInput(f"The result file is incomplete or damaged; it needs: {names}.") from error
 

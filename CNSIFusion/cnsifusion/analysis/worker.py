@@ -15,8 +15,6 @@ from typing import Any
 from cnsifusion.analysis.analyze import Analyzer
 from cnsifusion.analysis.result import PatientResult
 from cnsifusion.errors import BadInput, CNSIFusionError
-from cnsifusion.imaging import read_image
-from cnsifusion.roi.case import examine
 
 #: The longest request line read; paths are far shorter.
 MAX_LINE = 1 << 20
@@ -96,8 +94,7 @@ def _propose(request: dict, emit: Emit, analyzer: Analyzer) -> dict:
 
 
 def _check(request: dict, emit: Emit, analyzer: Analyzer) -> dict:
-    report, _ = examine(read_image(request["image"]))
-    return {"event": "done", "check": report.to_dict()}
+    return {"event": "done", "check": analyzer.check(request["image"]).to_dict()}
 
 
 _COMMANDS: dict[str, Callable[[dict, Emit, Analyzer], dict]] = {

@@ -37,14 +37,19 @@ def examine(volume: Volume) -> tuple[CheckReport, Anatomy | None]:
 
 
 def prepare_head(
-    volume: Volume, preparation: PreparationSettings | None = None, progress: Progress = lambda name: None
+    volume: Volume,
+    preparation: PreparationSettings | None = None,
+    progress: Progress = lambda name: None,
+    examined: tuple[CheckReport, Anatomy | None] | None = None,
 ) -> Case:
-    """Check, locate and prepare ``volume``; the case has no regions yet.
+    """Check, locate and prepare ``volume``; the case has no regions yet. ``examined`` is examine's answer, if known.
 
     Raises BadInput with the check's reasons when its verdict is "refuse".
     """
-    progress("Check and locate the anatomy")
-    report, anatomy = examine(volume)
+    if examined is None:
+        progress("Check and locate the anatomy")
+        examined = examine(volume)
+    report, anatomy = examined
     if report.verdict == "refuse" or anatomy is None:
         raise BadInput(" ".join(report.reasons))
     progress("Prepare the image")
