@@ -114,12 +114,12 @@ def _features(options: argparse.Namespace, emit: Callable[[dict], None]) -> None
     print(f"{len(table)} instances, {len(table.names)} features ({table.metadata['engine']}): {options.output}")
 
 
-def _assignments(words: Sequence[str]) -> dict[int | str, str] | None:
+def _assignments(words: Sequence[str]) -> dict[str, str] | None:
     """``--assign "1=CSF ventricles"`` words as a mapping from label values or segment names to protocol names."""
     pairs = [word.partition("=") for word in words]
     if any(not (source and name) for source, _, name in pairs):
         raise BadInput('Write assignments as LABEL=NAME, for example --assign "1=CSF ventricles".')
-    return {int(source) if source.isdigit() else source: name for source, _, name in pairs} or None
+    return {source: name for source, _, name in pairs} or None
 
 
 def _analyze(options: argparse.Namespace, emit: Callable[[dict], None]) -> None:

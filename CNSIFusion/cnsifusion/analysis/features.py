@@ -36,7 +36,7 @@ def default_settings(slice_mm: float) -> RadiomicsSettings:
 
 
 def features_of_file(
-    image: Path, rois: Path, region: str, engine: str, settings: Path | None, names: Mapping[int | str, str] | None
+    image: Path, rois: Path, region: str, engine: str, settings: Path | None, names: Mapping[str, str] | None
 ) -> FeatureTable:
     """Features of every instance in a region file of an image.
 

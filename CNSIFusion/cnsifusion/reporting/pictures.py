@@ -78,12 +78,13 @@ def _contours(axes: Axes, regions: RegionSet, k: int, volume: Volume) -> None:
 
 def _window(volume: Volume, regions: RegionSet, slices: list[int]) -> tuple[float, float, float, float]:
     """Square field (mm: x0, x1, y0, y1) around the regions on the key slices, with room to recognise the anatomy."""
-    together = np.zeros(volume.array.shape[1:], bool)
+    _, height, width = volume.grid.shape
+    together = np.zeros((height, width), bool)
     for mask in regions.masks.values():
         together |= mask[slices].any(axis=0)
     rows, columns = np.nonzero(together)
     if not rows.size:
-        rows, columns = np.array([0, together.shape[0]]), np.array([0, together.shape[1]])
+        rows, columns = np.array([0, height]), np.array([0, width])
     x, y = (columns.min() + columns.max()) / 2 * volume.spacing[0], (rows.min() + rows.max()) / 2 * volume.spacing[1]
     half = max(50.0, np.ptp(columns) * volume.spacing[0] / 2 + 10, np.ptp(rows) * volume.spacing[1] / 2 + 10)
     return (x - half, x + half, y - half, y + half)
