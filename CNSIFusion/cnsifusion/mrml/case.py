@@ -92,10 +92,11 @@ class CaseState:
     selectedInstance = Parameter[str]("")
     heatMapOpacity = Parameter[float](0.5)
     heatMapShown = Parameter[bool](True)
-    #: The tools: which one, in which segment, its tolerance, add or erase, slices beside the clicked one.
+    #: The tools: which one, in which segment, its sliders, add or erase, slices beside the clicked one.
     tool = Parameter[str]("none")
     segmentName = Parameter[str]("CSF ventricles")
-    tolerance = Parameter[float](1.0)
+    tolerance = Parameter[float](0.5)
+    sensitivity = Parameter[float](0.5)
     erase = Parameter[bool](False)
     neighbours = Parameter[int](0)
 

@@ -138,7 +138,7 @@ def panelView(session: Session) -> PanelView:
         steps={key: Step(key, TITLES[key], states[key], lines[key]) for key in TITLES},
         actions=_actions(session, case, rows, bundle, result),
         regions=rows,
-        progress=dict(session.job.progress) if session.job else {},
+        progress=dict(session.job.progress) if session.busy else {},
         result=_resultView(case, result, stale) if result else None,
         message=Line(case.message["text"], case.message["level"]) if case and case.message else None,
     )

@@ -72,7 +72,7 @@ def regionsFromNode(segmentationNode, volumeNode) -> RegionSet:
     segments count as not drawn. Raises BadInput for a non-linear transform.
     """
     geometry = NodeGeometry(volumeNode)
-    regions = _regionsFromDetails(segmentationNode, geometry)
+    regions = proposalDetails(segmentationNode, geometry)
     segmentation = segmentationNode.GetSegmentation()
     parts = np.zeros(geometry.grid.shape, np.uint8)
     for segmentId in segmentation.GetSegmentIDs():
@@ -192,6 +192,18 @@ def regionsInfo(segmentationNode) -> tuple[dict[str, str], list[str]]:
     """Why regions were withheld (sentences by name) and the proposal's notes."""
     details = json.loads(segmentationNode.GetAttribute(_DETAILS_ATTRIBUTE) or "{}")
     return details.get("withheld", {}), details.get("notes", [])
+
+
+def proposalDetails(segmentationNode, geometry: NodeGeometry) -> RegionSet:
+    """A RegionSet without masks: mid-plane, foci, what was withheld and the notes, as the node keeps them."""
+    details = json.loads(segmentationNode.GetAttribute(_DETAILS_ATTRIBUTE) or "{}")
+    regions = RegionSet(geometry.grid, withheld=details.get("withheld", {}), notes=details.get("notes", []))
+    if details.get("midplane"):
+        regions.midplane = Plane(tuple(details["midplane"]["point"]), tuple(details["midplane"]["normal"]))
+    for item in details.get("foci", []):
+        item = {**item, "ijk": tuple(item["ijk"]), "lps": tuple(item["lps"])}
+        regions.foci.append(Focus(**{**item, "voxels": np.array(item["voxels"], int).reshape(-1, 3)}))
+    return regions
 
 
 def tagValue(segment, tag: str) -> str:
@@ -314,14 +326,3 @@ def _details(regions: RegionSet) -> dict:
     foci = [{**asdict(focus), "voxels": focus.voxels.tolist()} for focus in regions.foci]
     midplane = asdict(regions.midplane) if regions.midplane else None
     return {"midplane": midplane, "foci": foci, "withheld": regions.withheld, "notes": regions.notes}
-
-
-def _regionsFromDetails(segmentationNode, geometry: NodeGeometry) -> RegionSet:
-    details = json.loads(segmentationNode.GetAttribute(_DETAILS_ATTRIBUTE) or "{}")
-    regions = RegionSet(geometry.grid, withheld=details.get("withheld", {}), notes=details.get("notes", []))
-    if details.get("midplane"):
-        regions.midplane = Plane(tuple(details["midplane"]["point"]), tuple(details["midplane"]["normal"]))
-    for item in details.get("foci", []):
-        item = {**item, "ijk": tuple(item["ijk"]), "lps": tuple(item["lps"])}
-        regions.foci.append(Focus(**{**item, "voxels": np.array(item["voxels"], int).reshape(-1, 3)}))
-    return regions

@@ -13,7 +13,6 @@ from pathlib import Path
 
 from aiohttp import web as aiohttp_web
 from trame.app import asynchronous, get_server
-from undo_stack import UndoStack
 from vtkmodules.vtkCommonCore import vtkCommand
 
 from cnsifusion.errors import BadInput, CNSIFusionError
@@ -25,7 +24,6 @@ from cnsifusion.web.tools import Tools
 from cnsifusion.web.viewer import AXIAL, Viewer
 
 _POLL_SECONDS = 0.05
-_UNDO_STEPS = 30
 #: State the page and the case share: the page's name of it and the case's parameter.
 _SHARED = {
     "heat_shown": "heatMapShown",
@@ -75,8 +73,7 @@ class BrowserApp:
         self.server, self.state = server, server.state
         self.viewer = Viewer(server, fillView)
         self.session = Session(self.viewer.scene, onChange=self._markDirty)
-        self.undoStack = UndoStack(undo_limit=_UNDO_STEPS)
-        self.tools = Tools(self.viewer, self.session, self.undoStack, self._markDirty, self._say)
+        self.tools = Tools(self.viewer, self.session, self._markDirty)
         self._uploads = tempfile.TemporaryDirectory(prefix="cnsifusion-")
         self._dirty = True
         self._shown: tuple = ()
@@ -219,7 +216,7 @@ class BrowserApp:
             self.state[f"edges_{tag}"] = self.viewer.edgeLetters(tag)
             self.state[f"slice_{tag}"] = f"{index + 1}/{count}"
         if tag == AXIAL:
-            self.tools.onSlice(index)
+            self.tools.onSlice()
 
 
 def _writeUpload(files: list[dict], folder: Path) -> list[Path]:

@@ -1,12 +1,12 @@
 """Our effect in trame-slicer's segment editor: hover shows what a click would change, click or drag changes it.
 
-Glue alone: what a point means is computed by the tool controller that the page hands over; the events and the outline
-are handled here. Buttons pressed with Shift, Ctrl or Alt, and the plain wheel, are left to the view.
+Glue alone: what a point means is computed by mrml's tool controller; the events and the outline are handled here.
+Buttons pressed with Shift, Ctrl or Alt, and the plain wheel, are left to the view.
 """
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Callable
 
 import vtk
 from slicer import vtkMRMLInteractionEventData, vtkMRMLNode, vtkMRMLSliceNode
@@ -14,6 +14,7 @@ from trame_slicer.segmentation import SegmentationEffect, SegmentationEffectPipe
 from vtkmodules.vtkCommonCore import vtkCommand
 
 from cnsifusion.mrml.contour import viewLines
+from cnsifusion.mrml.tools import ToolController
 from cnsifusion.web.viewer import AXIAL
 
 _MOVE, _LEAVE = int(vtkCommand.MouseMoveEvent), int(vtkCommand.LeaveEvent)
@@ -22,24 +23,13 @@ _WHEEL = {int(vtkCommand.MouseWheelForwardEvent): 1, int(vtkCommand.MouseWheelBa
 _MODIFIERS = vtk.vtkEvent.ShiftModifier | vtk.vtkEvent.ControlModifier | vtk.vtkEvent.AltModifier
 
 
-class Controller(Protocol):
-    """What the effect asks of the page's tools. Positions are LPS mm; outlines are edges (n, 2, 3) in LPS mm."""
-
-    def hover(self, lps: tuple[float, float, float]): ...
-    def press(self, lps: tuple[float, float, float]): ...
-    def drag(self, lps: tuple[float, float, float]): ...
-    def release(self) -> None: ...
-    def leave(self) -> None: ...
-    def turn(self, steps: int) -> None: ...
-    def color(self) -> tuple[float, float, float]: ...
-
-
 class RegionEffect(SegmentationEffect):
-    """Active while a tool is chosen. ``controller`` is set by the page before that."""
+    """Active while a tool is chosen. ``controller`` is set before that; ``afterEvent`` is called after each event."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.controller: Controller | None = None
+        self.controller: ToolController | None = None
+        self.afterEvent: Callable[[], None] = lambda: None
 
     def _create_pipeline(self, view_node: vtkMRMLNode, _parameter) -> SegmentationEffectPipeline | None:
         isAxial = isinstance(view_node, vtkMRMLSliceNode) and view_node.GetSingletonTag() == AXIAL
@@ -112,6 +102,7 @@ class RegionPipeline(SegmentationEffectPipeline):
             self.LoseFocus(eventData)
         else:
             self.draw(controller.drag(lps) if self._pressed else controller.hover(lps))
+        self._effect.afterEvent()
         return True
 
     def LoseFocus(self, eventData) -> None:
@@ -124,5 +115,5 @@ class RegionPipeline(SegmentationEffectPipeline):
             self._controller.leave()
 
     @property
-    def _controller(self) -> Controller | None:
+    def _controller(self) -> ToolController | None:
         return self._effect.controller if self._effect else None

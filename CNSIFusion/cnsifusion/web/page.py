@@ -148,6 +148,14 @@ def _regionsStep(app) -> None:
                 app.session.propose,
                 color=("panel.steps.regions.state == 'next' ? 'primary' : undefined",),
             )
+            html.Span(
+                "Cancel",
+                v_if="panel.steps.regions.state == 'running'",
+                click=app.session.cancel,
+                classes="link ml-2",
+                id="cancel-propose",
+            )
+        _progress("regions")
         with html.Div(
             v_for="row in panel.regions",
             key="row.name",
@@ -210,19 +218,20 @@ def _tools(app) -> None:
                 title=name.capitalize(),
             )
     with html.Div(v_show="tools.tool != 'none'"):
-        with html.Div(classes="d-flex align-center", style="gap: 8px;"):
-            html.Span("{{ tools.sliderLabel }}", classes="text-caption")
+        with html.Div(v_show="tools.slider", classes="d-flex align-center", style="gap: 8px;"):
+            html.Span("{{ tools.slider }}", classes="text-caption")
             VSlider(
-                model_value=("tools.tolerance",),
-                update_modelValue=(app.tools.setTolerance, "[$event]"),
-                min=("tools.sliderMin",),
-                max=("tools.sliderMax",),
-                step=("tools.sliderStep",),
+                model_value=("tools.value",),
+                update_modelValue=(app.tools.setSlider, "[$event]"),
+                min=0.05,
+                max=0.95,
+                step=0.05,
                 hide_details=True,
                 density="compact",
-                id="tolerance",
+                id="slider",
+                title="Also with Shift or Ctrl and the wheel over the slice",
             )
-            html.Span("{{ tools.tolerance.toFixed(2) }}", classes="text-caption", id="tolerance-value")
+            html.Span("{{ tools.value.toFixed(2) }}", classes="text-caption", id="slider-value")
         with html.Div(classes="d-flex align-center", style="gap: 12px;"):
             VCheckbox(
                 model_value=("tools.erase",),
@@ -260,13 +269,7 @@ def _analyzeStep(app) -> None:
             color=("panel.steps.analyze.state == 'next' ? 'primary' : undefined",),
         )
         _button(app, "cancel", app.session.cancel)
-        with html.Div(v_if="panel.progress.name", classes="mt-1", id="progress"):
-            VProgressLinear(model_value=("100 * (panel.progress.fraction || 0)",), height=6, color="primary")
-            html.Div(
-                "{{ panel.progress.name }}{{ panel.progress.seconds_left ? ', about ' + "
-                "Math.ceil(panel.progress.seconds_left) + ' s left' : '' }}",
-                classes="line",
-            )
+        _progress("analyze")
         VAlert(
             "{{ panel.message?.text }}",
             v_if="panel.message",
@@ -275,6 +278,18 @@ def _analyzeStep(app) -> None:
             variant="tonal",
             classes="mt-2 text-body-2",
             id="message",
+        )
+
+
+def _progress(key: str) -> None:
+    with html.Div(
+        v_if=f"panel.steps.{key}.state == 'running' && panel.progress.name", classes="mt-1", id=f"progress-{key}"
+    ):
+        VProgressLinear(model_value=("100 * (panel.progress.fraction || 0)",), height=6, color="primary")
+        html.Div(
+            "{{ panel.progress.name }}{{ panel.progress.seconds_left ? ', about ' + "
+            "Math.ceil(panel.progress.seconds_left) + ' s left' : '' }}",
+            classes="line",
         )
 
 

@@ -4,31 +4,168 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
+from trame_slicer.segmentation import ModificationMode
 from undo_stack import UndoStack
 
 from cnsifusion.mrml.case import CaseState
+from cnsifusion.mrml.editing import modifier
+from cnsifusion.mrml.segmentation import ensureSegment, markEdited
 from cnsifusion.mrml.session import Session
+from cnsifusion.mrml.tools import CSF, NONE, PVS, TOOLS, ToolController
+from cnsifusion.web.effect import RegionEffect
 from cnsifusion.web.viewer import Viewer
+
+_UNDO_STEPS = 30
+#: The case's parameter behind each tool's slider.
+_SLIDERS = {CSF: "tolerance", PVS: "sensitivity"}
 
 
 class Tools:
     """Connects the page's tool controls, the effect in the axial view and the case's segmentation."""
 
-    def __init__(self, viewer: Viewer, session: Session, undoStack: UndoStack, onChange, say):
-        self._viewer, self._session, self._undoStack = viewer, session, undoStack
-        self._onChange, self._say = onChange, say
-        self._case = None
-        viewer.slicer.segmentation_editor.set_undo_stack(undoStack)
+    def __init__(self, viewer: Viewer, session: Session, onChange: Callable[[], None]):
+        self._viewer, self._session, self._onChange = viewer, session, onChange
+        self._editor = viewer.slicer.segmentation_editor
+        self._undoStack = UndoStack(undo_limit=_UNDO_STEPS)
+        self._editor.set_undo_stack(self._undoStack)
+        self._controller: ToolController | None = None
+        self._case: CaseState | None = None
+        self._said = ""
 
-    def setCase(self, case): self._case = case
-    def onSlice(self, index): pass
-    def chooseSegment(self, name): pass
-    def chooseTool(self, key): pass
-    def setTolerance(self, v): pass
-    def setErase(self, v): pass
-    def setNeighbours(self, v): pass
-    def undo(self): pass
-    def redo(self): pass
+    def setCase(self, case: CaseState | None) -> None:
+        """Work on another case (or on none), or on the same one's new segmentation."""
+        self._editor.deactivate_effect()
+        self._undoStack.clear()
+        self._case, self._controller = case, None
+        if case is None:
+            return
+        if case.segmentation is not None:
+            self._bind()
+        if case.tool != NONE:
+            self._activate()
 
     def stateForPage(self) -> dict:
-        return dict(tool="none", available=[dict(key="none",label="View",tooltip="x")], segmentName="CSF ventricles", canUndo=False, canRedo=False, tolerance=1.0, erase=False, neighbours="0", hint="", sliderLabel="Tolerance", sliderMin=0, sliderMax=3, sliderStep=.1)
+        """What the page shows of the tools."""
+        case = self._case
+        tool = TOOLS[case.tool if case else NONE]
+        controller = self._controller
+        available = controller.available if controller else [NONE, *TOOLS]
+        return {
+            "tool": tool.key,
+            "available": [vars(TOOLS[key]) for key in dict.fromkeys(available)],
+            "segmentName": case.segmentName if case else "",
+            "slider": tool.slider,
+            "value": self._sliderValue(),
+            "erase": bool(case and case.erase),
+            "neighbours": str(case.neighbours if case else 0),
+            "canUndo": self._undoStack.can_undo(),
+            "canRedo": self._undoStack.can_redo(),
+            "hint": controller.message if controller and tool.key != NONE else "",
+        }
+
+    # What the page's controls call
+
+    def chooseTool(self, key: str) -> None:
+        """Take a tool in hand, or put it away."""
+        if self._case is None or key not in TOOLS:
+            return
+        self._case.tool = key
+        if key == NONE:
+            self._editor.deactivate_effect()
+        else:
+            self._activate()
+        self._onChange()
+
+    def chooseSegment(self, name: str) -> None:
+        """Work in another of the protocol's segments."""
+        if self._case is not None:
+            self._case.segmentName = name
+            self._settingsChanged()
+
+    def setSlider(self, value: float) -> None:
+        """The tool's slider: tolerance or sensitivity."""
+        if self._case is not None:
+            setattr(self._case, _SLIDERS.get(self._case.tool, "tolerance"), float(value))
+            self._settingsChanged()
+
+    def setErase(self, value: bool) -> None:
+        """Take away instead of adding."""
+        if self._case is not None:
+            self._case.erase = bool(value)
+            self._settingsChanged()
+
+    def setNeighbours(self, value: str) -> None:
+        """How many slices on each side a click works on too."""
+        if self._case is not None and value is not None:
+            self._case.neighbours = int(value)
+            self._settingsChanged()
+
+    def undo(self) -> None:
+        """Take back the last action."""
+        self._undoStack.undo()
+        self._settingsChanged()
+
+    def redo(self) -> None:
+        """Do the last undone action again."""
+        self._undoStack.redo()
+        self._settingsChanged()
+
+    def onSlice(self) -> None:
+        """The axial view moved: what the outline showed is no longer true."""
+        if self._case is not None and self._case.tool != NONE:
+            self._effect.clearOutline()
+
+    # Inside
+
+    @property
+    def _effect(self) -> RegionEffect:
+        return self._editor.get_effect(RegionEffect)
+
+    def _bind(self) -> None:
+        """Let trame-slicer's editor work on the case's segmentation."""
+        case = self._case
+        self._editor.set_active_segmentation(case.segmentation, case.volume)
+        self._editor.editor_node.SetOverwriteMode(self._editor.editor_node.OverwriteNone)  # PVS lie in region B
+        self._controller = ToolController(case.segmentation, case.volume, self._apply)
+
+    def _activate(self) -> None:
+        self._session.segmentation()
+        if self._editor.active_segmentation_node is not self._case.segmentation or self._controller is None:
+            self._bind()
+        self._controller.useSettings(self._case)
+        self._effect.controller, self._effect.afterEvent = self._controller, self._afterEvent
+        self._editor.set_active_effect_type(RegionEffect)
+
+    def _apply(self, name: str, mask: np.ndarray, origin: tuple[int, int, int], erase: bool) -> None:
+        """One undoable action of the reader."""
+        case, segmentModifier = self._case, self._editor.active_segment_modifier
+        with self._undoStack.group_undo_commands("CNSIFusion"):
+            segmentId = ensureSegment(case.segmentation, name)
+            self._editor.set_active_segment_id(segmentId)
+            labelmap, extent = modifier(mask, origin, case.volume, self._controller.geometry)
+            mode = ModificationMode.Remove if erase else ModificationMode.Add
+            segmentModifier.apply_labelmap(
+                labelmap, segment_id=segmentId, modification_mode=mode, modifier_extent=extent
+            )
+        markEdited(case.segmentation, segmentId)
+        self._onChange()
+
+    def _afterEvent(self) -> None:
+        """The wheel may have moved the slider, and the hover may have something to say."""
+        controller, name = self._controller, _SLIDERS.get(self._case.tool)
+        if name and getattr(controller, name) != getattr(self._case, name):
+            setattr(self._case, name, getattr(controller, name))
+            self._onChange()
+        if controller.message != self._said:
+            self._said = controller.message
+            self._onChange()
+
+    def _settingsChanged(self) -> None:
+        if self._controller is not None:
+            self._controller.useSettings(self._case)
+            self._effect.clearOutline()
+        self._onChange()
+
+    def _sliderValue(self) -> float:
+        return getattr(self._case, _SLIDERS.get(self._case.tool, "tolerance")) if self._case else 0.5

@@ -34,7 +34,8 @@ class Viewer:
         )
         self.layout.set_layout(_LAYOUT)
         for view in self.views.values():  # the page gives a view its size only after it was filled
-            view.interactor().AddObserver(vtkCommand.WindowResizeEvent, lambda *_, view=view: view.fit_view_to_content())
+            fit = view.fit_view_to_content
+            view.interactor().AddObserver(vtkCommand.WindowResizeEvent, lambda *_, fit=fit: fit())
 
     @property
     def views(self) -> dict[str, SliceView]:
