@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from functools import cached_property
 
 import numpy as np
 from scipy import ndimage
 
 from cnsifusion.imaging.grid import Grid
 from cnsifusion.imaging.volume import Volume
+from cnsifusion.roi.lattice import Lattice, make_lattice
+from cnsifusion.roi.maps import coarse_grid, tissue_maps
 from cnsifusion.roi.midplane import find_midplane
 from cnsifusion.roi.regions import Plane
 from cnsifusion.roi.registration import Registration, register
@@ -28,7 +29,8 @@ LANDMARKS = {
 class Anatomy:
     """The template in a patient's head.
 
-    ``template_to_patient`` is the 4x4 affine (LPS mm), ``warp`` the local displacement on top of it. ``brain`` and
+    ``template_to_patient`` is the 4x4 affine (LPS mm), ``warp`` the local displacement on top of it,
+    ``lattice`` both, worked out on the patient's grid. ``brain`` and
     ``white_matter`` (deep, away from lesions and edges) are bool arrays [k, j, i] on ``grid``. ``quality`` holds the
     measured figures, ``trusted`` is False when regions should not be offered, and ``reasons`` says why in sentences.
     """
@@ -36,6 +38,7 @@ class Anatomy:
     grid: Grid
     template_to_patient: np.ndarray
     warp: Warp
+    lattice: Lattice
     brain: np.ndarray
     white_matter: np.ndarray
     midplane: Plane
@@ -43,18 +46,12 @@ class Anatomy:
     trusted: bool
     reasons: list[str] = field(default_factory=list)
 
-    @cached_property
-    def template_index(self) -> np.ndarray:
-        """Continuous template voxel index (3, k, j, i; ordered k, j, i) of every voxel of ``grid`` (float32)."""
-        return _template_index(self.grid, self.template_to_patient, self.warp)
+    def sample(self, array: np.ndarray, grid: Grid | None = None, outside: float = 0.0) -> np.ndarray:
+        """A map ``array`` of template space (on ``grid``, by default the template's) on the patient's grid (float32).
 
-    def sample(self, array: np.ndarray) -> np.ndarray:
-        """A map ``array`` on the template's grid, carried to the patient's grid (float32, linear, 0 outside)."""
-        return ndimage.map_coordinates(array.astype(np.float32), self.template_index, order=1, mode="constant")
-
-    def sample_bounded(self, array: np.ndarray, outside: float) -> np.ndarray:
-        """Like ``sample``, with the value ``outside`` beyond the template."""
-        return ndimage.map_coordinates(array, self.template_index, order=1, mode="constant", cval=outside)
+        Linear; beyond the map it is ``outside``. Maps are smooth, so they are read on ``lattice`` and interpolated.
+        """
+        return self.lattice.spread(self.lattice.read(array, grid or load_template().grid, outside))
 
     def prior(self, label_name: str) -> np.ndarray:
         """How much (0-1, float32) of each voxel the template gives to ``label_name`` (see template.LABELS)."""
@@ -80,10 +77,9 @@ def locate(volume: Volume) -> Anatomy:
     registration = register(volume)
     warp = bend(volume, registration)
     affine = registration.fit.affine.matrix
-    index = _template_index(volume.grid, affine, warp)
-    template = load_template()
-    brain = _brain(volume, index)
-    white = _white_matter(volume, index, brain)
+    lattice = make_lattice(volume.grid, affine, warp)
+    brain = _brain(volume, lattice)
+    white = _white_matter(volume, lattice, brain)
     reasons = _doubts(registration, brain, white)
     quality = {
         "correlation": registration.fit.correlation,
@@ -91,39 +87,23 @@ def locate(volume: Volume) -> Anatomy:
         "rival_mm": registration.rival_mm,
         **{f"level_{name}": float(level) for name, level in registration.levels.items()},
     }
-    plane = find_midplane(volume, affine, template.grid)
-    anatomy = Anatomy(volume.grid, affine, warp, brain, white, plane, quality, not reasons, reasons)
-    anatomy.__dict__["template_index"] = index  # already worked out
-    return anatomy
+    plane = find_midplane(volume, affine)
+    return Anatomy(volume.grid, affine, warp, lattice, brain, white, plane, quality, not reasons, reasons)
 
 
-def _template_index(grid: Grid, affine: np.ndarray, warp: Warp) -> np.ndarray:
-    inverse = np.linalg.inv(affine)
-    to_template = load_template().grid
-    index = np.empty((3, *grid.shape), np.float32)
-    j, i = np.indices(grid.shape[1:])
-    for k in range(grid.shape[0]):
-        points = grid.to_lps(np.stack([i, j, np.full_like(i, k)], -1)) @ inverse[:3, :3].T + inverse[:3, 3]
-        index[:, k] = np.moveaxis(to_template.to_ijk(warp(points)), -1, 0)[::-1]
-    return index
-
-
-def _brain(volume: Volume, index: np.ndarray) -> np.ndarray:
+def _brain(volume: Volume, lattice: Lattice) -> np.ndarray:
     """The template's brain in the patient, without empty voxels."""
-    template = load_template().brain.astype(np.float32)
-    inside = ndimage.map_coordinates(template, index, order=1, mode="constant") > 0.5
+    template = load_template()
+    inside = lattice.spread(lattice.read(template.brain, template.grid, 0.0)) > 0.5
     if not inside.any():
         return inside
     return inside & (volume.array > 0.1 * np.median(volume.array[inside]))
 
 
-def _white_matter(volume: Volume, index: np.ndarray, brain: np.ndarray) -> np.ndarray:
+def _white_matter(volume: Volume, lattice: Lattice, brain: np.ndarray) -> np.ndarray:
     """Voxels that the template calls white matter, eroded in plane, within the main mode of their intensities."""
-    template = load_template()
-    certain = ndimage.gaussian_filter(template.wm, 1.5)
-    white = (ndimage.map_coordinates(certain, index, order=1, mode="constant") > 0.85) & brain
-    plane = np.zeros((3, 3, 3), bool)
-    plane[1] = ndimage.generate_binary_structure(2, 1)
+    certain = tissue_maps(2.0)["wm"]
+    white = (lattice.spread(lattice.read(certain, coarse_grid(), 0.0)) > 0.8) & brain
     for _ in range(3):
         values = volume.array[white]
         if values.size < 50:
@@ -131,8 +111,9 @@ def _white_matter(volume: Volume, index: np.ndarray, brain: np.ndarray) -> np.nd
         median = np.median(values)
         spread = 1.4826 * np.median(np.abs(values - median)) + 1e-6 * abs(median)
         white &= np.abs(volume.array - median) <= 2.5 * spread
-    eroded = ndimage.binary_erosion(ndimage.binary_closing(white, plane), plane)
-    return eroded & white if (eroded & white).sum() >= 200 else white
+    plane = ndimage.generate_binary_structure(2, 1)[None]
+    eroded = ndimage.binary_erosion(ndimage.binary_closing(white, plane), plane) & white
+    return eroded if eroded.sum() >= 200 else white
 
 
 def _doubts(registration: Registration, brain: np.ndarray, white: np.ndarray) -> list[str]:

@@ -5,12 +5,11 @@ from __future__ import annotations
 import numpy as np
 from scipy import ndimage
 
-from cnsifusion.imaging.grid import Grid
 from cnsifusion.imaging.volume import Volume
 from cnsifusion.roi.regions import Plane
 
 
-def find_midplane(volume: Volume, affine: np.ndarray, template_grid: Grid) -> Plane:
+def find_midplane(volume: Volume, affine: np.ndarray) -> Plane:
     """The plane about which the patient is most symmetric, near the template's plane x = 0 placed by ``affine``.
 
     The brain is sampled every 4 mm in the turned template frame; offset (mm) and the two tilts (degrees) that maximise

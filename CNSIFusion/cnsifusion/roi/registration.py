@@ -21,7 +21,7 @@ from scipy.spatial.transform import Rotation
 
 from cnsifusion.imaging.grid import Grid
 from cnsifusion.imaging.volume import Volume
-from cnsifusion.roi.template import load_template
+from cnsifusion.roi.maps import TISSUES, coarse_grid, tissue_maps
 
 #: Prior standard deviations of stretch along an axis and of shear (fractions of size between adult heads).
 _STRETCH_SD, _SHEAR_SD = 0.08, 0.04
@@ -35,7 +35,6 @@ _PITCH, _ROLL, _YAW = (-24, -12, 0, 12, 24), (-14, 0, 14), (-14, 0, 14)
 #: Turns are stepped in units of 1/50 rad so that all steps are about a millimetre at the rim of the brain.
 _ARM = 50.0
 
-TISSUES = ("csf", "gm", "wm", "putamen", "pallidum")
 #: Typical T2 contrast (CSF = 1).
 TYPICAL = {"csf": 1.0, "gm": 0.45, "wm": 0.33, "putamen": 0.38, "pallidum": 0.28}
 #: Loss of score per fraction of the brain outside the image; and a difference in correlation that decides nothing.
@@ -75,7 +74,7 @@ class Fit:
     """An affine and how well it explains the head.
 
     ``correlation`` is between the painted template and the patient (gain corrected), ``inside`` the fraction of the
-    template's brain inside the image, ``gain`` the terms of the gain (see _gain_terms).
+    template's brain inside the image, ``gain`` the terms of the gain (see gain_terms).
     """
 
     affine: Affine
@@ -99,36 +98,19 @@ class Samples:
 
 @lru_cache(maxsize=4)
 def template_samples(step: int, sigma: float) -> Samples:
-    """Samples every ``step`` mm in the template's brain, of tissue maps smoothed by ``sigma`` (mm)."""
-    template = load_template()
-    maps = tissue_maps(sigma)
-    lattice = np.zeros(template.grid.shape, bool)
-    lattice[::step, ::step, ::step] = True
-    index = np.argwhere(lattice & template.brain)
-    tissue = np.stack([maps[name][tuple(index.T)] for name in TISSUES], 1).astype(float)
-    return Samples(template.grid.to_lps(index[:, ::-1]), tissue, tissue.sum(1))
-
-
-@lru_cache(maxsize=4)
-def tissue_maps(sigma: float) -> dict[str, np.ndarray]:
-    """Tissue fractions of TISSUES on the template's grid, smoothed by ``sigma`` mm."""
-    template = load_template()
-    putamen = template.mask("putamen_left") | template.mask("putamen_right")
-    pallidum = template.mask("pallidum_left") | template.mask("pallidum_right")
-    rest = ~(putamen | pallidum)
-    maps = {
-        "csf": template.csf * rest,
-        "gm": template.gm * rest,
-        "wm": template.wm * rest,
-        "putamen": putamen.astype(np.float32),
-        "pallidum": pallidum.astype(np.float32),
-    }
-    return {name: ndimage.gaussian_filter(array, sigma, truncate=3) for name, array in maps.items()}
+    """Samples every ``step`` (even) mm in the template's brain, of tissue maps smoothed by ``sigma`` (mm)."""
+    grid, maps = coarse_grid(), tissue_maps(sigma)
+    lattice = (slice(None, None, step // 2),) * 3
+    tissue = np.stack([maps[name][lattice] for name in TISSUES], -1).astype(float)
+    index = np.argwhere(tissue.sum(-1) > 0.5)
+    points = grid.to_lps(index[:, ::-1] * (step // 2))
+    tissue = tissue[tuple(index.T)]
+    return Samples(points, tissue, tissue.sum(1))
 
 
 @dataclass(frozen=True, eq=False)
 class Reduced:
-    """A head at low resolution: ``array`` [k, j, i] (0-1) on ``grid``, and where there is signal (not air, not cut off)."""
+    """A head at low resolution: ``array`` [k, j, i] (0-1) on ``grid``, and where there is ``signal`` (no air)."""
 
     array: np.ndarray
     signal: np.ndarray
@@ -170,24 +152,25 @@ def _sample(volume: Reduced, points: np.ndarray) -> tuple[np.ndarray, np.ndarray
     c000, c100, c010, c110 = v[flat], v[flat + di], v[flat + dj], v[flat + di + dj]
     flat = flat + dk
     c001, c101, c011, c111 = v[flat], v[flat + di], v[flat + dj], v[flat + di + dj]
-    a00, a10, a01, a11 = c000 + fi * (c100 - c000), c010 + fi * (c110 - c010), c001 + fi * (c101 - c001), c011 + fi * (
-        c111 - c011
-    )
+    a00, a10 = c000 + fi * (c100 - c000), c010 + fi * (c110 - c010)
+    a01, a11 = c001 + fi * (c101 - c001), c011 + fi * (c111 - c011)
     b0, b1 = a00 + fj * (a10 - a00), a01 + fj * (a11 - a01)
-    gi = (1 - fk) * ((1 - fj) * (c100 - c000) + fj * (c110 - c010)) + fk * ((1 - fj) * (c101 - c001) + fj * (c111 - c011))
+    gi0 = (1 - fj) * (c100 - c000) + fj * (c110 - c010)
+    gi1 = (1 - fj) * (c101 - c001) + fj * (c111 - c011)
+    gi = (1 - fk) * gi0 + fk * gi1
     gj = (1 - fk) * (a10 - a00) + fk * (a11 - a01)
     gradient = np.stack([gi, gj, b1 - b0], 1) / volume.grid.spacing @ volume.grid.matrix.T
     return b0 + fk * (b1 - b0), gradient, inside
 
 
-def _gain_terms(points: np.ndarray) -> np.ndarray:
+def gain_terms(points: np.ndarray) -> np.ndarray:
     """Polynomials (n, 7) of template positions: constant, linear and square; the gain is a combination of them."""
     scaled = (points - _CENTRE) / 70
     return np.concatenate([np.ones((len(points), 1)), scaled, scaled**2], 1)
 
 
 def _search(volume: Reduced, centres: np.ndarray, samples: Samples, keep: int) -> list[Affine]:
-    """The ``keep`` best of a lattice of rotations and shifts around each of ``centres`` (patient LPS mm), best first."""
+    """The ``keep`` best of a lattice of rotations and shifts around each of ``centres`` (patient LPS mm)."""
     size, spacing = np.array(volume.grid.size), np.array(volume.grid.spacing)
     array, signal = volume.array.ravel(), volume.signal.ravel()
     to_voxel = np.linalg.inv(volume.grid.matrix).T / spacing
@@ -254,7 +237,7 @@ def _linearise(
 ) -> tuple[Fit, np.ndarray, np.ndarray]:
     """How ``affine`` fits, and the normal equations (matrix, right side) of the next Gauss-Newton step."""
     values, gradient, inside = _sample(volume, affine.apply(samples.points))
-    picture, terms = samples.painted(levels), _gain_terms(samples.points)
+    picture, terms = samples.painted(levels), gain_terms(samples.points)
     basis = np.concatenate([np.ones((len(picture), 1)), terms * values[:, None]], 1)
     n = basis.shape[1]
     weight = inside * samples.brain
@@ -310,9 +293,9 @@ def _moved(affine: Affine, step: np.ndarray, free_shape: bool) -> Affine:
 
 
 def tissue_levels(volume: Reduced, fit: Fit, samples: Samples) -> dict[str, float]:
-    """Median-like intensity of every tissue in this head (gain corrected, CSF = 1): a robust regression on fractions."""
+    """Intensity of every tissue in this head (gain corrected, CSF = 1), by robust regression on its fractions."""
     values, _, inside = _sample(volume, fit.affine.apply(samples.points))
-    gain = _gain_terms(samples.points) @ fit.gain[1:]
+    gain = gain_terms(samples.points) @ fit.gain[1:]
     corrected = values * gain / max(abs(float(gain.mean())), 1e-9)
     base = weight = inside * samples.brain
     for _ in range(4):
@@ -336,7 +319,7 @@ class Registration:
 def register(volume: Volume) -> Registration:
     """The affine fit of the template to ``volume`` (any T2-like head, skull or none)."""
     coarse, fine = reduced(volume, 4.0, 4.0), reduced(volume, 2.0, 2.0)
-    medium, dense = template_samples(7, 4.0), template_samples(4, 2.0)
+    medium, dense = template_samples(6, 4.0), template_samples(4, 2.0)
     starts = _search(coarse, _centres(coarse), template_samples(14, 4.0), 10)
     rough = sorted((_refine(coarse, s, medium, TYPICAL, False, 15) for s in starts), key=lambda f: -f.correlation)
     shaped = [_refine(coarse, f.affine, medium, TYPICAL, True, 12) for f in _distinct(rough)[:3]]

@@ -1,40 +1,27 @@
-"""The ventricles of one head: what is brighter than half-way between local CSF and tissue, near where they should be."""
+"""The ventricles of one head: what is brighter than half-way between local CSF and tissue, near its expected place."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 from scipy import ndimage
 
 from cnsifusion.imaging.volume import Volume
 from cnsifusion.roi.anatomy import Anatomy
+from cnsifusion.roi.maps import FAR_MM, coarse_grid, part_distances, tissue_maps
 from cnsifusion.roi.names import PARTS
-from cnsifusion.roi.template import LABELS, load_template
 
 #: How far (mm, template space) a part may reach beyond its place in the bent template.
 _REACH = {"lateral": 6.0, "third": 3.0, "fourth": 3.5}
-_LABELS_OF_PART = {"lateral": ("lateral_left", "lateral_right"), "third": ("third",), "fourth": ("fourth",)}
 
 
 @dataclass(frozen=True, eq=False)
 class Ventricles:
-    """``parts`` labels the voxels by names.PARTS (0 = none, uint8 [k, j, i]); ``withheld`` says why a part is missing."""
+    """``parts`` labels the voxels by names.PARTS (uint8 [k, j, i], 0 = none); ``withheld`` says why a part is missing."""
 
     parts: np.ndarray
     withheld: dict[str, str]
-
-
-@lru_cache(maxsize=1)
-def _distances() -> dict[str, np.ndarray]:
-    """Distance (mm) of every template voxel from each part, and from the other CSF (``outer``)."""
-    template = load_template()
-    masks = {p: np.isin(template.labels, [LABELS[n] for n in names]) for p, names in _LABELS_OF_PART.items()}
-    ventricles = np.logical_or.reduce(list(masks.values()))
-    masks["outer"] = (template.csf > 0.5) & ~ndimage.binary_dilation(ventricles, iterations=2)
-    # Cut off far away: 16 mm is beyond every use.
-    return {p: np.minimum(ndimage.distance_transform_edt(~m), 16).astype(np.float32) for p, m in masks.items()}
 
 
 def find_ventricles(volume: Volume, anatomy: Anatomy, threshold: np.ndarray) -> Ventricles:
@@ -42,7 +29,7 @@ def find_ventricles(volume: Volume, anatomy: Anatomy, threshold: np.ndarray) -> 
 
     A voxel at the half-way level is half CSF: the mask is the 50 % partial-volume definition.
     """
-    distance = {part: anatomy.sample_bounded(array, 16.0) for part, array in _distances().items()}
+    distance = _distances(anatomy)
     bright = volume.array > threshold
     parts = np.zeros(volume.grid.shape, np.uint8)
     withheld: dict[str, str] = {}
@@ -57,6 +44,12 @@ def find_ventricles(volume: Volume, anatomy: Anatomy, threshold: np.ndarray) -> 
             continue
         parts[grown & (parts == 0)] = value
     return Ventricles(parts, withheld)
+
+
+def _distances(anatomy: Anatomy) -> dict[str, np.ndarray]:
+    """maps.part_distances on the patient's grid."""
+    maps, grid = part_distances()
+    return {name: anatomy.sample(array, grid, FAR_MM) for name, array in maps.items()}
 
 
 def _connected(zone: np.ndarray, seeds: np.ndarray) -> np.ndarray:
@@ -78,23 +71,18 @@ def _fill(mask: np.ndarray) -> np.ndarray:
 
 def csf_levels(volume: Volume, anatomy: Anatomy) -> tuple[np.ndarray, np.ndarray]:
     """Local intensity of pure CSF and of the tissue around the ventricles, as smooth fields [k, j, i]."""
-    template = load_template()
-    csf = anatomy.sample(_ventricular(template.labels))
-    tissue = anatomy.sample(template.gm + template.wm)
-    distance = anatomy.sample_bounded(np.minimum.reduce([_distances()[p] for p in PARTS.values()]), 16.0)
-    ring = (tissue > 0.9) & (distance > 2.5) & (distance < 14) & anatomy.brain
+    maps, grid = part_distances()
+    distance = anatomy.sample(np.minimum.reduce([maps[part] for part in PARTS.values()]), grid, FAR_MM)
+    outer = anatomy.sample(tissue_maps(1.5)["csf"], coarse_grid())
+    ring = (outer < 0.1) & (distance > 2.5) & (distance < 14) & anatomy.brain
     tissue_level = float(np.median(volume.array[ring])) if ring.any() else 0.0
-    core = (csf > 0.6) & (volume.array > 1.3 * tissue_level)
+    core = (distance < 0.6) & (volume.array > 1.3 * tissue_level)
     csf_level = float(np.percentile(volume.array[core], 75)) if core.any() else 2 * tissue_level
     core &= volume.array > 0.5 * (csf_level + tissue_level)
     fluid = _field(volume, core, csf_level, 30.0)
     # The level of pure CSF is the upper part of what partial volume and noise leave.
     ratio = csf_level / max(float(np.median(volume.array[core])) if core.any() else csf_level, 1e-9)
     return fluid * ratio, _field(volume, ring, tissue_level, 12.0)
-
-
-def _ventricular(labels: np.ndarray) -> np.ndarray:
-    return (labels >= 1) & (labels <= LABELS["fourth"])
 
 
 def _field(volume: Volume, mask: np.ndarray, level: float, sigma_mm: float) -> np.ndarray:

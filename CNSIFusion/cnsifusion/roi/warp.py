@@ -14,8 +14,8 @@ from scipy import ndimage
 
 from cnsifusion.imaging.grid import Grid
 from cnsifusion.imaging.volume import Volume
-from cnsifusion.roi.registration import TISSUES, Registration, _gain_terms, tissue_maps
-from cnsifusion.roi.template import load_template
+from cnsifusion.roi.maps import TISSUES, coarse_grid, tissue_maps
+from cnsifusion.roi.registration import Registration, gain_terms
 
 #: Lower and upper corner (LPS mm, template space) of the box in which the displacement is worked out.
 _BOX = (np.array([-68.0, -60.0, -58.0]), np.array([68.0, 86.0, 52.0]))
@@ -83,15 +83,14 @@ def _patient(volume: Volume, registration: Registration, grid: Grid) -> tuple[np
     values = ndimage.map_coordinates(array.astype(float), index, order=1, mode="nearest")
     limits = np.array(volume.array.shape).reshape(3, 1, 1, 1)
     inside = np.all((index >= -0.5) & (index <= limits - 0.5), 0)
-    gain = (_gain_terms(points.reshape(-1, 3)) @ registration.fit.gain[1:]).reshape(grid.shape)
+    gain = (gain_terms(points.reshape(-1, 3)) @ registration.fit.gain[1:]).reshape(grid.shape)
     return values * gain / max(abs(float(gain.mean())), 1e-12), inside
 
 
 def _picture(registration: Registration, grid: Grid, sigma: float) -> tuple[np.ndarray, np.ndarray]:
     """The template painted with the patient's tissue levels on ``grid``, and how much brain is there."""
-    template = load_template()
     maps = tissue_maps(sigma)
-    index = np.moveaxis(template.grid.to_ijk(_points(grid))[..., ::-1], -1, 0)
+    index = np.moveaxis(coarse_grid().to_ijk(_points(grid))[..., ::-1], -1, 0)
     sampled = {n: ndimage.map_coordinates(maps[n], index, order=1, mode="constant") for n in TISSUES}
     brain = sum(sampled.values())
     painted = sum(registration.levels[n] * sampled[n] for n in TISSUES)
