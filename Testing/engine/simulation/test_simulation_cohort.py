@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from quick import quick
+from simulation_quick import quick
 
 from cnsifusion.errors import BadInput
 from cnsifusion.imaging import read_image
