@@ -12,7 +12,6 @@ from CNSISegmentEditorLib.options import Options
 from CNSISegmentEditorLib.outline import OutlinePipeline
 
 _PRESS, _RELEASE = vtk.vtkCommand.LeftButtonPressEvent, vtk.vtkCommand.LeftButtonReleaseEvent
-_DOUBLE = vtk.vtkCommand.LeftButtonDoubleClickEvent
 _MOVE, _LEAVE, _KEY = vtk.vtkCommand.MouseMoveEvent, vtk.vtkCommand.LeaveEvent, vtk.vtkCommand.KeyPressEvent
 _WHEEL = {vtk.vtkCommand.MouseWheelForwardEvent: 1, vtk.vtkCommand.MouseWheelBackwardEvent: -1}
 
@@ -29,6 +28,7 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorLabelEffect):
         self._outlines = {}
         self._hovered = None
         self._pressedIn = None
+        self.segmentName = ""
 
     def clone(self):
         """A new effect of the same kind, for another editor."""
@@ -49,8 +49,7 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorLabelEffect):
             "<li><b>Move:</b> the outline of what a click would add or erase.</li>"
             "<li><b>Click or drag:</b> add or erase it: one undo step.</li>"
             "<li><b>Shift + wheel:</b> the tool's tolerance.</li>"
-            "<li><b>E:</b> switch between adding and erasing.</li>"
-            "<li><b>Return, Backspace:</b> close a polygon, take its last point back.</li></ul>"
+            "<li><b>E:</b> switch between adding and erasing.</li></ul>"
         )
 
     # The editor's life cycle
@@ -64,15 +63,15 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorLabelEffect):
 
     def updateGUIFromMRML(self):
         """The editor node changed: perhaps another segment is selected."""
+        if not self.scriptedEffect.active():
+            return
+        if self.controller is None or self._nodes() != (self.controller.segmentationNode, self.controller.volumeNode):
+            self._begin()
         if self.controller is None:
             return
-        node = self.scriptedEffect.parameterSetNode()
-        shown = (node.GetSegmentationNode(), node.GetSourceVolumeNode()) if node else (None, None)
-        if shown != (self.controller.segmentationNode, self.controller.volumeNode):
-            self._begin()
         segment = self._selectedSegment()
-        if segment is not None and segment.GetName() != self.controller.segmentName:
-            self.controller.chooseSegment(segment.GetName())
+        if segment is not None and segment.GetName() != self.segmentName:
+            self._chooseSegment(segment.GetName())
             self.clearOutlines()
         self._options.draw()
 
@@ -123,8 +122,8 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorLabelEffect):
             return False
         if eventId == _RELEASE:
             return self._release(viewWidget)
-        if eventId in (_PRESS, _DOUBLE):
-            return not (shift or others) and self._press(callerInteractor.GetEventPosition(), viewWidget, eventId)
+        if eventId == _PRESS:
+            return not (shift or others) and self._press(callerInteractor.GetEventPosition(), viewWidget)
         if eventId == _MOVE:
             return self._move(callerInteractor.GetEventPosition(), viewWidget)
         return False
@@ -146,14 +145,13 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorLabelEffect):
         self._preview(viewWidget, xy)
         return False  # the view's own hover (data probe, crosshair) goes on
 
-    def _press(self, xy, viewWidget, eventId) -> bool:
+    def _press(self, xy, viewWidget) -> bool:
+        if not self._ready():
+            return False
         if not self._usable(viewWidget):
             return True
         if not self.scriptedEffect.confirmCurrentSegmentVisible():
             self.clearOutlines()
-            return True
-        if eventId == _DOUBLE:
-            self.run(lambda: self.controller.finish())
             return True
         self._pressedIn = viewWidget
         self.run(lambda: self._draw(viewWidget, self.controller.press(self._lps(xy, viewWidget))))
@@ -169,6 +167,8 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorLabelEffect):
         return True
 
     def _turn(self, steps: int, viewWidget) -> bool:
+        if not self._ready():
+            return False
         self.controller.turn(steps)
         if self._hovered and self._hovered[0] is viewWidget:
             self._preview(*self._hovered)
@@ -176,14 +176,10 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorLabelEffect):
         return True
 
     def _key(self, key: str, viewWidget) -> bool:
-        if key in ("e", "E"):
-            self.controller.erase = not self.controller.erase
-        elif key in ("Return", "KP_Enter"):
-            self.run(self.controller.finish)
-        elif key == "BackSpace":
-            self.controller.back()
-        else:
+        if key not in ("e", "E"):
             return False
+        self.controller.erase = not self.controller.erase
+        self.controller.forget()
         if self._hovered and self._hovered[0] is viewWidget:
             self._preview(*self._hovered)
         self._options.draw()
@@ -206,7 +202,7 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorLabelEffect):
         segmentation = self.controller.segmentationNode
         segmentId = ensureSegment(segmentation, name)
         self.scriptedEffect.parameterSetNode().SetSelectedSegmentID(segmentId)
-        labelmap, extent = modifier(mask, origin, self.controller.volumeNode)
+        labelmap, extent = modifier(mask, origin, self.controller.volumeNode, self.controller.geometry)
         modes = slicer.qSlicerSegmentEditorAbstractEffect
         mode = modes.ModificationModeRemove if erase else modes.ModificationModeAdd
         self.scriptedEffect.modifySelectedSegmentByLabelmap(labelmap, mode, list(extent))
@@ -231,24 +227,62 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorLabelEffect):
             outline.draw(None, None)
 
     def _begin(self) -> None:
-        from cnsifusion.mrml.tools import ToolController
-
-        from cnsifusion.errors import CNSIFusionError
-
         self._end()
-        node = self.scriptedEffect.parameterSetNode()
-        if node is None or node.GetSegmentationNode() is None or node.GetSourceVolumeNode() is None:
-            self._options.explain(_("Choose a segmentation and its source volume first."))
-            return
         try:
-            self.controller = ToolController(node.GetSegmentationNode(), node.GetSourceVolumeNode(), self.apply)
-        except CNSIFusionError as error:
-            self._options.explain(str(error))
+            self.controller = self._makeController()
+        except ImportError as error:
+            self._options.explain(_("The module CNSIFusion installs what the tools need ({name}).").format(name=error.name))
+            return
+        if self.controller is None:
             return
         segment = self._selectedSegment()
-        if segment is not None:
-            self.controller.chooseSegment(segment.GetName())
+        self._chooseSegment(segment.GetName() if segment is not None else "")
         self._options.draw()
+
+    def _makeController(self):
+        """The tools on the editor's nodes, or None after saying why there are none."""
+        from cnsifusion.errors import CNSIFusionError
+        from cnsifusion.mrml.tools import ToolController
+
+        segmentation, volume = self._nodes()
+        if segmentation is None or volume is None:
+            self._options.explain(_("Choose a segmentation and its source volume first."))
+            return None
+        if segmentation.GetParentTransformNode() is not volume.GetParentTransformNode():
+            self._options.explain(_("The regions and the image are under different transforms; put both under the same."))
+            return None
+        try:
+            return ToolController(segmentation, volume, self.apply)
+        except CNSIFusionError as error:
+            self._options.explain(str(error))
+            return None
+
+    def _nodes(self) -> tuple:
+        node = self.scriptedEffect.parameterSetNode()
+        return (node.GetSegmentationNode(), node.GetSourceVolumeNode()) if node else (None, None)
+
+    def _chooseSegment(self, name: str) -> None:
+        """Work on the selected segment, with a tool that makes sense for it."""
+        from cnsifusion.mrml.tools import NONE
+        from cnsifusion.roi.names import SEGMENTS
+
+        self.segmentName = name
+        if name not in SEGMENTS:
+            return
+        self.controller.segmentName = name
+        self.controller.forget()
+        if self.controller.tool == NONE or self.controller.tool not in self.controller.available:
+            self.controller.tool = next(key for key in self.controller.available if key != NONE)
+
+    def _ready(self) -> bool:
+        """Whether a tool is chosen and the selected segment is one of the protocol's; says so where it is not."""
+        from cnsifusion.mrml.tools import NONE
+        from cnsifusion.roi.names import SEGMENTS
+
+        if self.segmentName not in SEGMENTS:
+            self._options.explain(_("Choose one of the protocol's regions above."))
+            return False
+        return self.controller.tool != NONE
 
     def _end(self) -> None:
         self._removeOutlines()
@@ -268,7 +302,7 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorLabelEffect):
     def _usable(self, viewWidget) -> bool:
         from cnsifusion.mrml.alignment import AXIAL, OBLIQUE, viewPlane
 
-        plane = viewPlane(self.scriptedEffect.viewNode(viewWidget), self.controller.grid)
+        plane = viewPlane(self.scriptedEffect.viewNode(viewWidget), self.controller.geometry.grid)
         reason = ""
         if plane == OBLIQUE:
             reason = _("This view is not aligned with the image's slices.")
@@ -279,7 +313,7 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorLabelEffect):
 
     def _preview(self, viewWidget, xy) -> None:
         edges = None
-        if self._usable(viewWidget):
+        if self._ready() and self._usable(viewWidget):
             edges = self.controller.hover(self._lps(xy, viewWidget))
             self._options.showMessage()
         self._draw(viewWidget, edges)

@@ -20,18 +20,18 @@ class Options:
         effect.scriptedEffect.addOptionsWidget(self._frame)
         self.ui = slicer.util.childWidgetVariables(self._frame)
         self._tools = {}
-        self._operations = {}
         self._names = []
-        self._candidates = []
+        self._foci = []
+        self._amount = "tolerance"
         self.ui.regionCombo.connect("activated(int)", self._onRegion)
         self.ui.addButton.connect("clicked()", lambda: self._setErase(False))
         self.ui.eraseButton.connect("clicked()", lambda: self._setErase(True))
         self.ui.amountSlider.connect("valueChanged(double)", self._onAmount)
         self.ui.neighboursBox.connect("valueChanged(int)", self._onNeighbours)
         self.ui.alignButton.connect("clicked()", self._onAlign)
-        self.ui.candidateTable.connect("cellClicked(int,int)", self._onCandidate)
+        self.ui.fociTable.connect("cellClicked(int,int)", self._onFocus)
         self.ui.alignButton.visible = False
-        _columns(self.ui.candidateTable, [_("Use"), _("Side"), _("Slice"), _("mm"), _("Contrast")])
+        _columns(self.ui.fociTable, [_("Use"), _("Side"), _("Slice"), _("mm"), _("Contrast")])
 
     def cleanup(self) -> None:
         """Let go of the effect; may be called twice."""
@@ -57,15 +57,10 @@ class Options:
         if controller is None:
             return
         self._drawRegions(controller)
-        self._drawButtons(self._tools, self.ui.toolLayout, controller.available, self._onTool, checkable=True)
-        for key, button in self._tools.items():
-            button.checked = key == controller.tool
-        self._drawButtons(self._operations, self.ui.operationLayout, controller.operations, self._onOperation)
+        self._drawTools(controller)
         self.ui.addButton.checked, self.ui.eraseButton.checked = not controller.erase, controller.erase
-        self._drawAmount(controller.slider)
         _silently(self.ui.neighboursBox, lambda box: box.setValue(controller.neighbours))
-        self._drawCandidates(controller.candidates)
-        self.ui.statisticsLabel.text = escape(controller.statistics)
+        self._drawFoci(controller)
         self.showMessage()
 
     def _drawRegions(self, controller) -> None:
@@ -74,50 +69,44 @@ class Options:
         if not self._names:
             self._names = list(SEGMENTS)
             self.ui.regionCombo.addItems(self._names)
-        known = controller.segmentName in self._names
+        known = self._effect.segmentName in self._names
         self.ui.regionCombo.currentIndex = self._names.index(controller.segmentName) if known else -1
 
-    def _drawButtons(self, buttons: dict, layout, wanted: list, action, checkable: bool = False) -> None:
-        keys = [item.key for item in wanted]
-        if list(buttons) != keys:
-            for button in buttons.values():
+    def _drawTools(self, controller) -> None:
+        from cnsifusion.mrml.tools import NONE, PVS, TOOLS
+
+        keys = [key for key in controller.available if key != NONE]
+        if list(self._tools) != keys:
+            for button in self._tools.values():
                 button.setParent(None)
                 button.deleteLater()
-            buttons.clear()
-            for key in keys:
-                buttons[key] = button = qt.QPushButton()
-                button.checkable = checkable
-                button.connect("clicked()", lambda key=key: action(key))
-                layout.addWidget(button)
-        for item in wanted:
-            button = buttons[item.key]
-            button.text, button.toolTip, button.enabled = _(item.label), _(item.tooltip), item.enabled
-
-    def _drawAmount(self, slider: dict) -> None:
+            self._tools = {key: self._toolButton(key, TOOLS[key]) for key in keys}
+        for key, button in self._tools.items():
+            button.checked = key == controller.tool
+        slider = TOOLS[controller.tool].slider
         self.ui.amountSlider.visible = self.ui.amountLabel.visible = bool(slider)
-        if not slider:
-            return
-        self.ui.amountLabel.text = _(slider["label"])
-        self.ui.amountSlider.toolTip = _(slider["tooltip"])
+        self.ui.amountLabel.text = _(slider)
+        self._amount = "sensitivity" if controller.tool == PVS else "tolerance"
+        _silently(self.ui.amountSlider, lambda slider: slider.setValue(getattr(controller, self._amount)))
 
-        def change(widget):
-            widget.minimum, widget.maximum = slider["minimum"], slider["maximum"]
-            widget.singleStep = slider["step"]
-            widget.value = slider["value"]
+    def _toolButton(self, key: str, tool):
+        button = qt.QPushButton(_(tool.label))
+        button.toolTip, button.checkable = _(tool.tooltip), True
+        button.connect("clicked()", lambda: self._onTool(key))
+        self.ui.toolLayout.addWidget(button)
+        return button
 
-        _silently(self.ui.amountSlider, change)
+    def _drawFoci(self, controller) -> None:
+        from cnsifusion.mrml.tools import PVS
 
-    def _drawCandidates(self, candidates: list) -> None:
-        table = self.ui.candidateTable
-        table.visible = bool(candidates)
-        if candidates == self._candidates:
-            return
-        self._candidates = candidates
-        table.setRowCount(len(candidates))
-        for number, found in enumerate(candidates):
-            size = f"{found.diameterMm:.1f}" + (_(" large: lacune?") if found.large else "")
-            used, place = "✓" if found.accepted else "", str(found.sliceIndex + 1)
-            texts = (used, _(found.side), place, size, f"{found.contrast:.1f}")
+        table = self.ui.fociTable
+        table.visible = controller.tool == PVS
+        self._foci = controller.foci if controller.tool == PVS else []
+        table.setRowCount(len(self._foci))
+        for number, focus in enumerate(self._foci):
+            used = "✓" if controller.accepted(focus) else ""
+            size = f"{focus.diameter_mm:.1f}" + (_(" large: lacune?") if focus.large else "")
+            texts = (used, _(focus.side), str(focus.ijk[2] + 1), size, f"{focus.contrast_to_noise:.1f}")
             for column, text in enumerate(texts):
                 table.setItem(number, column, qt.QTableWidgetItem(text))
 
@@ -131,9 +120,6 @@ class Options:
         self._effect.controller.tool = key
         self._changed()
 
-    def _onOperation(self, key: str) -> None:
-        self._effect.run(lambda: self._effect.controller.operate(key))
-
     def _setErase(self, erase: bool) -> None:
         if self._effect.controller is not None:
             self._effect.controller.erase = erase
@@ -141,7 +127,7 @@ class Options:
 
     def _onAmount(self, value: float) -> None:
         if self._effect.controller is not None:
-            self._effect.controller.setSlider(value)
+            setattr(self._effect.controller, self._amount, value)
             self._changed()
 
     def _onNeighbours(self, count: int) -> None:
@@ -155,16 +141,17 @@ class Options:
             self.showAlignment("", offer=False)
             self.explain("")
 
-    def _onCandidate(self, row: int, column: int) -> None:
-        found = self._candidates[row]
-        x, y, z = found.lps
+    def _onFocus(self, row: int, column: int) -> None:
+        focus = self._foci[row]
+        x, y, z = focus.lps
         slicer.vtkMRMLSliceNode.JumpAllSlices(
             slicer.mrmlScene, -x, -y, z, slicer.vtkMRMLSliceNode.OffsetJumpSlice
         )
         if column == 0:
-            self._effect.run(lambda: self._effect.controller.toggleCandidate(row))
+            self._effect.run(lambda: self._effect.controller.toggle(focus))
 
     def _changed(self) -> None:
+        self._effect.controller.forget()
         self._effect.clearOutlines()
         self.draw()
 

@@ -1,0 +1,434 @@
+"""The CNSI effect in a real Slicer with a real mouse: hover, click, drag, wheel, undo, redo, and what it must not do."""
+
+import desk
+import numpy as np
+import qt
+import slicer
+import vtk
+
+_state = {}
+
+
+def widget():
+    return _state["widget"]
+
+
+def effect():
+    return widget().activeEffect().self()
+
+
+def controller():
+    return effect().controller
+
+
+def voxels(name: str = "CSF ventricles") -> int:
+    from cnsifusion.mrml.segmentation import segmentIdOf, segmentMask
+
+    segmentId = segmentIdOf(_state["segmentation"], name)
+    return int(segmentMask(_state["segmentation"], segmentId, _state["volume"]).sum()) if segmentId else 0
+
+
+def undoStates() -> bool:
+    return slicer.util.findChild(widget(), "UndoButton").enabled
+
+
+def message() -> str:
+    return effect()._options.ui.messageLabel.text
+
+
+def outline():
+    return effect()._outlines.get(desk.sliceWidget())
+
+
+def brightest(sliceIndex: int, border: float = 0.36) -> tuple:
+    """LPS of the middle of the largest bright patch near the image's middle: ventricular CSF."""
+    from scipy import ndimage
+
+    from cnsifusion.mrml.volumes import NodeGeometry, volumeFromNode
+
+    volume = volumeFromNode(_state["volume"])
+    picture = volume.array[sliceIndex]
+    rows, columns = picture.shape
+    mask = np.zeros_like(picture, bool)
+    mask[int(rows * border) : int(rows * (1 - border)), int(columns * border) : int(columns * (1 - border))] = True
+    level = np.percentile(picture[mask], 93)
+    labels, count = ndimage.label((picture > level) & mask)
+    sizes = ndimage.sum_labels(labels > 0, labels, range(1, count + 1))
+    patch = labels == int(np.argmax(sizes)) + 1
+    inner = ndimage.distance_transform_edt(patch)
+    j, i = np.unravel_index(int(np.argmax(inner)), inner.shape)
+    return tuple(NodeGeometry(_state["volume"]).grid.to_lps((i, j, sliceIndex)))
+
+
+def show(lps) -> None:
+    """Bring the red view to a position and enlarge it."""
+    node = desk.sliceWidget().mrmlSliceNode()
+    node.JumpSliceByOffsetting(-lps[0], -lps[1], lps[2])
+    desk.settle(0.3)
+
+
+def fresh() -> None:
+    """Empty regions, no undo states, adding, the CSF tool on the ventricles."""
+    from cnsifusion.mrml.segmentation import ensureSegment
+
+    segmentation = _state["segmentation"].GetSegmentation()
+    segmentation.RemoveAllSegments()
+    segmentId = ensureSegment(_state["segmentation"], "CSF ventricles")
+    widget().setCurrentSegmentID(segmentId)
+    widget().setActiveEffectByName("CNSI")
+    node = widget().mrmlSegmentEditorNode()
+    node.SetOverwriteMode(node.OverwriteNone)
+    node.SetMaskMode(slicer.vtkMRMLSegmentationNode.EditAllowedEverywhere)
+    node.SourceVolumeIntensityMaskOff()
+    desk.xdotool("mousemove", 5, 5)
+    desk.settle(0.2)
+    controller().tool, controller().erase, controller().tolerance, controller().neighbours = "csf", False, 0.5, 0
+    controller().forget()
+
+
+def test_registered_with_icon_help_and_protocol_names():
+    desk.showWindow()
+    _state["volume"] = volume = desk.loadT2()
+    from cnsifusion.mrml.segmentation import addSegmentationNode
+
+    _state["segmentation"] = addSegmentationNode(slicer.mrmlScene, volume)
+    slicer.util.selectModule("SegmentEditor")
+    slicer.app.layoutManager().setLayout(slicer.vtkMRMLLayoutNode.SlicerLayoutOneUpRedSliceView)
+    slicer.util.setSliceViewerLayers(background=volume, fit=True, rotateToVolumePlane=True)
+    editor = slicer.modules.segmenteditor.widgetRepresentation().self().editor
+    _state["widget"] = editor
+    editor.setSegmentationNode(_state["segmentation"])
+    editor.setSourceVolumeNode(volume)
+    assert "CNSI" in editor.availableEffectNames()
+    fresh()
+    assert effect().icon().availableSizes()
+    assert "Shift + wheel" in effect().helpText()
+    options = effect()._options
+    assert options.ui.regionCombo.currentText == "CSF ventricles"
+    _state["slice"] = round(NodeGeometryGrid().size[2] * 0.6)
+    _state["point"] = brightest(_state["slice"])
+    show(_state["point"])
+
+
+def NodeGeometryGrid():
+    from cnsifusion.mrml.volumes import NodeGeometry
+
+    return NodeGeometry(_state["volume"]).grid
+
+
+def test_hover_shows_what_a_click_would_add_and_changes_nothing():
+    fresh()
+    desk.moveTo(_state["point"])
+    desk.settle(0.3)
+    assert outline() is not None and outline().shown, message()
+    assert voxels() == 0
+    assert not undoStates()
+
+
+def test_click_adds_the_preview_as_one_undo_step_and_redo_works():
+    fresh()
+    desk.moveTo(_state["point"])
+    desk.settle(0.3)
+    previewed = int(controller()._hover.mask.sum())
+    desk.xdotool("click", 1)
+    assert voxels() == previewed > 20
+    segment = _state["segmentation"].GetSegmentation().GetSegment(widget().currentSegmentID())
+    from cnsifusion.mrml.segmentation import tagValue
+
+    assert tagValue(segment, "DICOM.SegmentAlgorithmType") == "SEMIAUTOMATIC"
+    assert tagValue(segment, "CNSIFusion.Edited") == "1"
+    assert "35764002" in tagValue(segment, segment.GetTerminologyEntryTagName())
+    assert undoStates()
+    desk.key("z")
+    assert voxels() == 0
+    assert not undoStates()
+    desk.key("y")
+    assert voxels() == previewed
+
+
+def test_drag_grows_along_the_stroke_in_one_undo_step():
+    fresh()
+    x, y, z = _state["point"]
+    desk.drag([(x, y, z), (x, y + 3, z), (x, y + 6, z), (x, y + 9, z), (x, y + 12, z)])
+    assert voxels() > 20
+    desk.key("z")
+    assert voxels() == 0
+    assert not undoStates()
+
+
+def test_shift_wheel_changes_the_tolerance_and_the_preview():
+    fresh()
+    desk.moveTo(_state["point"])
+    desk.settle(0.2)
+    before = controller().tolerance
+    desk.xdotool("keydown", "shift")
+    desk.xdotool("click", 4, "click", 4)
+    desk.xdotool("keyup", "shift")
+    assert controller().tolerance > before
+    assert abs(effect()._options.ui.amountSlider.value - controller().tolerance) < 1e-6
+    assert abs(desk.sliceWidget().mrmlSliceNode().GetSliceToRAS().GetElement(2, 3) - _state["point"][2]) < 3
+
+
+def test_plain_wheel_is_the_views():
+    fresh()
+    desk.moveTo(_state["point"])
+    node = desk.sliceWidget().mrmlSliceNode()
+    before, tolerance = node.GetSliceOffset(), controller().tolerance
+    desk.xdotool("click", 4)
+    assert node.GetSliceOffset() != before
+    assert controller().tolerance == tolerance
+    desk.xdotool("click", 5)
+
+
+def test_buttons_with_modifiers_are_the_views():
+    for modifier in ("shift", "ctrl", "alt"):
+        fresh()
+        show(_state["point"])
+        desk.moveTo(_state["point"])
+        desk.xdotool("keydown", modifier)
+        desk.xdotool("mousedown", 1)
+        desk.xdotool("mousemove_relative", 12, 9)
+        desk.xdotool("mouseup", 1)
+        desk.xdotool("keyup", modifier)
+        assert voxels() == 0, modifier
+        assert not undoStates()
+    slicer.util.resetSliceViews()
+    show(_state["point"])
+
+
+def test_erase_takes_away_and_the_key_switches():
+    fresh()
+    desk.clickAt(_state["point"])
+    added = voxels()
+    assert added
+    desk.key("e")
+    assert controller().erase
+    desk.xdotool("mousemove_relative", 1, 0)
+    desk.xdotool("click", 1)
+    assert voxels() < added / 2
+    desk.key("z")
+    assert voxels() == added
+    desk.key("e")
+    assert not controller().erase
+
+
+def test_nothing_to_add_means_a_message_and_no_undo_step():
+    fresh()
+    corner = NodeGeometryGrid().to_lps((4, 4, _state["slice"]))
+    desk.clickAt(corner)
+    assert voxels() == 0
+    assert not undoStates()
+    assert message()
+
+
+def test_hidden_segment_is_confirmed_first():
+    fresh()
+    display = _state["segmentation"].GetDisplayNode()
+    display.SetSegmentVisibility(widget().currentSegmentID(), False)
+    answers = []
+
+    def answer():
+        box = qt.QApplication.activeModalWidget()
+        if box is not None:
+            answers.append(box.text)
+            box.button(qt.QMessageBox.Cancel).click()
+
+    qt.QTimer.singleShot(600, answer)
+    desk.clickAt(_state["point"])
+    desk.settle(1.0)
+    assert answers and "hidden" in answers[0]
+    assert voxels() == 0
+    assert not undoStates()
+    display.SetSegmentVisibility(widget().currentSegmentID(), True)
+
+
+def test_view_that_is_not_aligned_says_so_and_offers_to_align():
+    fresh()
+    node = desk.sliceWidget().mrmlSliceNode()
+    turn = vtk.vtkTransform()
+    turn.SetMatrix(node.GetSliceToRAS())
+    turn.RotateX(8)
+    node.GetSliceToRAS().DeepCopy(turn.GetMatrix())
+    node.UpdateMatrices()
+    desk.settle(0.3)
+    desk.clickAt(_state["point"])
+    assert "not aligned" in message()
+    assert voxels() == 0
+    button = effect()._options.ui.alignButton
+    assert button.visible
+    desk.click(button)
+    show(_state["point"])
+    desk.clickAt(_state["point"])
+    assert voxels() > 20
+    assert not button.visible
+
+
+def test_masking_and_intensity_range_are_honoured():
+    fresh()
+    node = widget().mrmlSegmentEditorNode()
+    array = slicer.util.arrayFromVolume(_state["volume"])
+    desk.clickAt(_state["point"])
+    free = voxels()
+    assert free
+    desk.key("z")
+    node.SourceVolumeIntensityMaskOn()
+    node.SetSourceVolumeIntensityMaskRange(float(array.max()) + 1, float(array.max()) + 2)
+    desk.xdotool("mousemove_relative", 1, 0)
+    desk.xdotool("click", 1)
+    assert voxels() == 0
+    node.SourceVolumeIntensityMaskOff()
+    node.SetMaskMode(slicer.vtkMRMLSegmentationNode.EditAllowedInsideAllSegments)
+    desk.xdotool("mousemove_relative", 1, 0)
+    desk.xdotool("click", 1)
+    assert voxels() == 0
+    node.SetMaskMode(slicer.vtkMRMLSegmentationNode.EditAllowedEverywhere)
+
+
+def test_linear_transform_is_handled():
+    fresh()
+    transform = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLinearTransformNode")
+    matrix = vtk.vtkMatrix4x4()
+    matrix.SetElement(0, 3, 15.0)
+    matrix.SetElement(1, 3, -7.0)
+    transform.SetMatrixTransformToParent(matrix)
+    desk.clickAt(_state["point"])
+    before = voxels()
+    fresh()
+    widget().setActiveEffect(None)
+    for node in (_state["volume"], _state["segmentation"]):
+        node.SetAndObserveTransformNodeID(transform.GetID())
+    widget().setActiveEffectByName("CNSI")
+    slicer.util.resetSliceViews()
+    x, y, z = _state["point"]
+    moved = (x - 15.0, y + 7.0, z)  # LPS
+    show(moved)
+    desk.clickAt(moved)
+    assert abs(voxels() - before) <= 0.05 * before, (voxels(), before)
+    widget().setActiveEffect(None)
+    for node in (_state["volume"], _state["segmentation"]):
+        node.SetAndObserveTransformNodeID(None)
+    slicer.mrmlScene.RemoveNode(transform)
+    slicer.util.resetSliceViews()
+    show(_state["point"])
+
+
+def test_nonlinear_and_different_transforms_are_refused():
+    fresh()
+    widget().setActiveEffect(None)
+    bent = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLTransformNode")
+    spline = vtk.vtkThinPlateSplineTransform()
+    source, target = vtk.vtkPoints(), vtk.vtkPoints()
+    for point in ((0, 0, 0), (50, 0, 0), (0, 50, 0), (0, 0, 50), (30, 30, 30)):
+        source.InsertNextPoint(point)
+        target.InsertNextPoint(point[0] + point[1] * 0.1, point[1] + 4 * (point[0] > 40), point[2])
+    spline.SetSourceLandmarks(source)
+    spline.SetTargetLandmarks(target)
+    spline.SetBasisToR()
+    bent.SetAndObserveTransformToParent(spline)
+    _state["segmentation"].SetAndObserveTransformNodeID(bent.GetID())
+    widget().setActiveEffectByName("CNSI")
+    assert "different transforms" in message(), message()
+    desk.clickAt(_state["point"])
+    assert voxelsUntouched()
+    widget().setActiveEffect(None)
+    _state["volume"].SetAndObserveTransformNodeID(bent.GetID())
+    widget().setActiveEffectByName("CNSI")
+    assert "non-linear" in message(), message()
+    widget().setActiveEffect(None)
+    for node in (_state["volume"], _state["segmentation"]):
+        node.SetAndObserveTransformNodeID(None)
+    slicer.mrmlScene.RemoveNode(bent)
+    fresh()
+
+
+def voxelsUntouched() -> bool:
+    segment = _state["segmentation"].GetSegmentation().GetSegment(widget().currentSegmentID())
+    image = segment.GetRepresentation(slicer.vtkSegmentationConverter.GetBinaryLabelmapRepresentationName())
+    return image is None or image.GetScalarRange()[1] == 0
+
+
+def test_outline_tool_draws_what_was_circled():
+    fresh()
+    effect().selectSegment("Sub-lentiform left")
+    desk.settle(0.2)
+    assert controller().tool == "outline"
+    x, y, z = _state["point"]
+    radius = 8.0
+    angles = np.linspace(0, 2 * np.pi, 25)
+    desk.drag([(x + radius * np.cos(a), y + radius * np.sin(a), z) for a in angles])
+    spacing = _state["volume"].GetSpacing()
+    area = voxels("Sub-lentiform left") * spacing[0] * spacing[1]
+    assert abs(area - np.pi * radius**2) < 0.15 * np.pi * radius**2, area
+    desk.key("z")
+    assert voxels("Sub-lentiform left") == 0
+
+
+def test_pvs_list_accepts_rejects_and_jumps():
+    from cnsifusion.mrml.segmentation import showRegions
+    from cnsifusion.mrml.volumes import NodeGeometry
+    from cnsifusion.roi.regions import Focus, Plane, RegionSet
+
+    fresh()
+    grid = NodeGeometry(_state["volume"]).grid
+    ijk = tuple(int(v) for v in np.rint(grid.to_ijk(_state["point"])))
+    near = np.array([(ijk[2], ijk[1] + dj, ijk[0] + di) for dj in (0, 1) for di in (0, 1)])
+    focus = Focus("left", ijk, tuple(grid.to_lps(ijk)), 1.4, 5.0, 0.9, False, near)
+    regions = RegionSet(grid, masks={"PVS left": np.zeros(grid.shape, bool)}, midplane=Plane((0, 0, 0), (1, 0, 0)))
+    regions.foci.append(focus)
+    widget().setActiveEffect(None)
+    showRegions(regions, _state["segmentation"], _state["volume"])
+    widget().setActiveEffectByName("CNSI")
+    effect().selectSegment("PVS left")
+    desk.settle(0.2)
+    table = effect()._options.ui.fociTable
+    assert table.visible and table.rowCount == 1
+    assert table.item(0, 0).text() == ""
+    desk.reveal(table)
+    place = table.viewport().mapToGlobal(table.visualItemRect(table.item(0, 0)).center())
+    desk.xdotool("mousemove", place.x(), place.y(), "click", 1)
+    assert voxels("PVS left") == 4
+    assert table.item(0, 0).text() == "✓"
+    show(_state["point"])
+    desk.clickAt(_state["point"])
+    assert voxels("PVS left") == 0
+    desk.key("z")
+    assert voxels("PVS left") == 4
+
+
+def test_nothing_is_left_in_the_views_afterwards():
+    fresh()
+    desk.moveTo(_state["point"])
+    desk.settle(0.2)
+    renderer = effect().scriptedEffect.renderer(desk.sliceWidget())
+    before = renderer.GetViewProps().GetNumberOfItems()
+    effectSelf = effect()
+    widget().setActiveEffect(None)
+    assert renderer.GetViewProps().GetNumberOfItems() < before
+    assert effectSelf.controller is None and effectSelf._outlines == {}
+    effectSelf.cleanup()
+    effectSelf.cleanup()
+    desk.moveTo((_state["point"][0] + 2, *_state["point"][1:]))
+    desk.xdotool("click", 1)
+    assert voxels() == 0
+
+
+def test_whole_click_is_quick():
+    import time
+
+    fresh()
+    times = []
+    x, y, z = _state["point"]
+    point = desk.sliceWidget()
+    assert point is not None
+    for number in range(12):
+        lps = (x + 0.5 * (number % 3), y + 0.5 * (number // 3), z)
+        start = time.perf_counter()
+        controller().hover(lps)
+        controller().press(lps)
+        controller().release()
+        times.append(1000 * (time.perf_counter() - start))
+        controller().erase = not controller().erase
+        controller().forget()
+    desk.measures["click_ms_median"] = round(float(np.median(times)), 1)
+    desk.measures["click_ms_max"] = round(max(times), 1)
+    assert np.median(times) < 250, times

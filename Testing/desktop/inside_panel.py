@@ -1,0 +1,389 @@
+"""The panel in a real Slicer: the five steps with real clicks, then everything that can go wrong in between."""
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import desk
+import qt
+import slicer
+
+_state = {}
+
+
+def panel():
+    return slicer.modules.cnsifusion.widgetRepresentation().self().panel
+
+
+def case():
+    return panel().session.case
+
+
+def idle() -> bool:
+    return panel().session.job is None and not panel()._dirty
+
+
+def waitIdle(seconds: float = 120.0) -> None:
+    desk.waitFor(idle, "the running job", seconds)
+    desk.settle(0.2)
+
+
+def message() -> str:
+    return panel().ui.messageLabel.text
+
+
+def alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+
+
+def analyzeAgain() -> None:
+    """Start an analysis and wait until the engine itself works on it."""
+    waitIdle()
+    panel().session.analyze()
+    desk.waitFor(lambda: "step" in (panel().session.job.progress if panel().session.job else {}), "progress", 60)
+
+
+def test_opens_and_every_disabled_button_gives_its_reason():
+    desk.showWindow()
+    desk.openPanel()
+    buttons = [b for b in slicer.util.findChildren(panel()._widget, className="QPushButton") if b.text]
+    disabled = [b for b in buttons if not b.enabled]
+    assert len(disabled) >= 6, [b.text for b in disabled]
+    assert [b.text for b in disabled if not b.toolTip] == []
+    assert panel().ui.analyzeButton.toolTip == "Choose the axial T2 image first."
+    assert "Research use only" in panel().ui.researchLabel.text
+
+
+def test_chosen_image_is_checked():
+    _state["volume"] = volume = desk.loadT2()
+    panel().enter()
+    desk.waitFor(lambda: panel().volume() is volume, "the only volume to be chosen", 10)
+    waitIdle()
+    assert panel().ui.volumeSelector.currentNode() is volume
+    assert case().check["verdict"] in ("ok", "warn"), case().check
+    assert "mm" in panel().ui.imageLines.text
+    red = desk.sliceWidget().sliceLogic().GetSliceCompositeNode()
+    assert red.GetBackgroundVolumeID() == volume.GetID()
+    from cnsifusion.mrml.alignment import AXIAL, viewPlane
+    from cnsifusion.mrml.volumes import NodeGeometry
+
+    assert viewPlane(desk.sliceWidget().mrmlSliceNode(), NodeGeometry(volume).grid) == AXIAL
+
+
+def test_proposes_with_a_click():
+    desk.click(panel().ui.proposeButton)
+    assert panel().session.busy
+    assert not panel().ui.analyzeButton.enabled
+    waitIdle(240)
+    assert message() == "", message()
+    rows = {row.name: row.milliliters for row in panel()._sections["regions"]._rows}
+    assert rows["CSF ventricles"] > 3
+    assert rows["Sub-lentiform left"] > 0.3 and rows["Sub-lentiform right"] > 0.3
+
+
+def test_analyzes_with_progress_and_shows_the_score():
+    assert panel().ui.analyzeButton.enabled, panel().ui.analyzeButton.toolTip
+    fractions = []
+    with desk.StallWatch() as watch:
+        start = time.monotonic()
+        desk.click(panel().ui.analyzeButton)
+        desk.waitFor(lambda: fractions.append(panel().ui.progressBar.value) or idle(), "the analysis", 240)
+        desk.measures["analysis_seconds"] = round(time.monotonic() - start, 2)
+    gaps = sorted(watch.gaps)
+    desk.measures["longest_stall_ms"] = round(1000 * watch.longest)
+    desk.measures["stalls_over_100_ms"] = sum(gap > 0.1 for gap in gaps)
+    desk.settle(0.3)
+    assert message() == "", message()
+    assert fractions == sorted(fractions[:-1]) + fractions[-1:] or max(fractions) > 300, fractions
+    assert len(set(fractions)) >= 4
+    from cnsifusion.mrml.results import resultOf
+
+    result = resultOf(case())
+    text = panel().ui.headlineLabel.text
+    assert f"{result.patient.probability:.0%}" in text
+    assert ("DEMONSTRATION" in text) == result.demonstration
+    assert text.count("font-size:20pt") == 2  # the verdict is as large as the number
+    assert panel().ui.instanceTable.rowCount == len(result.instances) > 0
+    assert "slices above threshold" in panel().ui.slicesLabel.text
+    assert not panel().ui.resultSection.collapsed
+
+
+def test_gui_never_stalled_above_200_ms():
+    assert desk.measures["longest_stall_ms"] <= 200, desk.measures
+
+
+def test_click_on_a_slice_jumps_there_with_the_heat_map():
+    table = panel().ui.instanceTable
+    from cnsifusion.mrml.results import resultOf
+
+    instances = resultOf(case()).instances
+    for row in (0, len(instances) - 1):
+        desk.reveal(table)
+        table.scrollToItem(table.item(row, 0))
+        place = table.visualItemRect(table.item(row, 0)).center()
+        place = table.viewport().mapToGlobal(place)
+        desk.xdotool("mousemove", place.x(), place.y(), "click", 1)
+        desk.settle(0.3)
+        assert case().selectedInstance == instances[row].key
+        offset = desk.sliceWidget().mrmlSliceNode().GetSliceToRAS()
+        x, y, z = (offset.GetElement(i, 3) for i in range(3))
+        from cnsifusion.mrml.volumes import NodeGeometry
+
+        index = NodeGeometry(case().volume).grid.to_ijk((-x, -y, z))[2]
+        assert abs(index - instances[row].slice_index) < 0.6
+    composite = desk.sliceWidget().sliceLogic().GetSliceCompositeNode()
+    assert composite.GetForegroundVolumeID() == case().heatMap.GetID()
+    panel().ui.heatSlider.value = 0.25
+    desk.settle(0.3)
+    assert abs(composite.GetForegroundOpacity() - 0.25) < 1e-6
+    desk.click(panel().ui.heatCheck)
+    desk.settle(0.3)
+    assert not composite.GetForegroundVolumeID()
+    desk.click(panel().ui.heatCheck)
+    assert "not where infection is" in panel().ui.heatLabel.text
+
+
+def test_pretest_probability():
+    from cnsifusion.mrml.results import resultOf
+
+    panel().ui.pretestBox.setValue(10)
+    desk.settle(0.3)
+    assert f"{resultOf(case()).patient.at_prevalence(0.1):.0%}" in panel().ui.pretestLabel.text
+    panel().ui.pretestBox.setValue(0)
+    desk.settle(0.3)
+    assert "Give the pre-test" in panel().ui.pretestLabel.text
+
+
+def test_cancels_a_second_run():
+    analyzeAgain()
+    pid = panel().session.engine.pid
+    desk.waitFor(lambda: panel().ui.cancelButton.enabled, "the cancel button", 5)
+    desk.reveal(panel().ui.cancelButton)
+    desk.moveOver(panel().ui.cancelButton)
+    start = time.monotonic()
+    desk.xdotool("click", 1)
+    desk.waitFor(lambda: panel().session.job is None, "the cancelled job", 5)
+    desk.measures["cancel_seconds"] = round(time.monotonic() - start, 2)
+    assert desk.measures["cancel_seconds"] < 1.0
+    desk.settle(0.3)
+    assert "Cancelled" in message()
+    assert not alive(pid)
+    assert panel().ui.resultFrame.visible  # the first result stands
+
+
+def test_scene_saved_and_loaded_stands_as_it_was():
+    import tempfile
+
+    headline = panel().ui.headlineLabel.text
+    case().pretest = 0.2
+    desk.settle(0.3)
+    with tempfile.TemporaryDirectory() as folder:
+        path = f"{folder}/case.mrb"
+        assert slicer.util.saveScene(path)
+        slicer.mrmlScene.Clear()
+        desk.settle(0.3)
+        assert not panel().ui.resultFrame.visible
+        assert panel().volume() is None
+        slicer.util.loadScene(path)
+        desk.waitFor(lambda: panel().ui.resultFrame.visible, "the panel after loading", 20)
+    assert panel().ui.headlineLabel.text == headline
+    assert abs(panel().ui.pretestBox.value - 20) < 1e-6
+    assert panel().ui.instanceTable.rowCount > 0
+    assert "stale" not in panel().ui.resultLines.text and "changed" not in panel().ui.resultLines.text
+    _state["volume"] = panel().volume()
+
+
+def test_module_reloads():
+    slicer.modules.cnsifusion.widgetRepresentation().self().onReload()
+    desk.settle(0.5)
+    assert panel().volume() is _state["volume"]
+    waitIdle()
+    desk.waitFor(lambda: panel().ui.resultFrame.visible, "the result after a reload", 20)
+
+
+def test_two_patients_do_not_mix():
+    first = _state["volume"]
+    second = slicer.modules.volumes.logic().CloneVolume(slicer.mrmlScene, first, "Second")
+    panel().ui.volumeSelector.setCurrentNode(second)
+    waitIdle()
+    assert panel().volume() is second
+    assert not panel().ui.resultFrame.visible
+    assert all(row.milliliters == 0 for row in panel()._sections["regions"]._rows)
+    regions = next(c for c in type(case()).all(slicer.mrmlScene) if c.volume is first).segmentation
+    assert not regions.GetDisplayNode().GetVisibility()
+    panel().ui.volumeSelector.setCurrentNode(first)
+    waitIdle()
+    desk.waitFor(lambda: panel().ui.resultFrame.visible, "the first patient's result", 20)
+    assert regions.GetDisplayNode().GetVisibility()
+    slicer.mrmlScene.RemoveNode(second)
+    desk.settle(0.3)
+
+
+def test_edited_regions_make_the_result_stale():
+    import numpy as np
+
+    node = case().segmentation
+    segmentId = node.GetSegmentation().GetSegmentIdBySegmentName("Sub-lentiform left")
+    array = slicer.util.arrayFromSegmentBinaryLabelmap(node, segmentId, case().volume)
+    array[tuple(np.argwhere(array)[0])] = 0
+    slicer.util.updateSegmentBinaryLabelmapFromArray(array, node, segmentId, case().volume)
+    desk.waitFor(lambda: "changed since" in panel().ui.resultLines.text, "the warning", 10)
+
+
+def test_segmentation_under_a_transform_is_analyzed_in_place():
+    transform = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLinearTransformNode")
+    matrix = transform.GetMatrixTransformToParent()
+    matrix.SetElement(0, 3, 12.0)
+    transform.SetMatrixTransformToParent(matrix)
+    regions = panel().session.regions()
+    for node in (case().volume, case().segmentation):
+        node.SetAndObserveTransformNodeID(transform.GetID())
+    moved = panel().session.regions()
+    assert {n: int(m.sum()) for n, m in moved.masks.items()} == {n: int(m.sum()) for n, m in regions.masks.items()}
+    for node in (case().volume, case().segmentation):
+        node.SetAndObserveTransformNodeID(None)
+    slicer.mrmlScene.RemoveNode(transform)
+    waitIdle()
+
+
+def test_killed_child_is_a_crash_and_the_next_run_works():
+    analyzeAgain()
+    os.kill(panel().session.engine.pid, signal.SIGSEGV)
+    desk.waitFor(lambda: panel().session.job is None, "the end", 10)
+    desk.settle(0.3)
+    assert "stopped unexpectedly" in message(), message()
+    panel().session.analyze()
+    waitIdle(240)
+    assert message() == "", message()
+
+
+def test_bundle_with_a_flipped_byte_is_refused():
+    import shutil
+    import tempfile
+
+    from cnsifusion.bundles import default_bundle_dir
+
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder) / "bundle"
+        shutil.copytree(default_bundle_dir(), copy)
+        model = copy / "model.onnx"
+        content = bytearray(model.read_bytes())
+        content[len(content) // 2] ^= 1
+        model.write_bytes(content)
+        panel().guarded(lambda: panel().session.chooseBundle(copy))
+        desk.settle(0.3)
+        assert "✖" in message(), message()
+        assert case().bundle == ""
+
+
+def test_refused_image_gives_no_score():
+    import numpy as np
+
+    array = slicer.util.arrayFromVolume(_state["volume"]).astype(np.float32)
+    inverted = slicer.util.addVolumeFromArray(array.max() - array, name="Inverted")
+    inverted.CopyOrientation(_state["volume"])
+    panel().ui.volumeSelector.setCurrentNode(inverted)
+    waitIdle(120)
+    assert case().check["verdict"] == "refuse", case().check
+    assert not panel().ui.analyzeButton.enabled
+    assert "outside intended use" in panel().ui.analyzeButton.toolTip
+    slicer.mrmlScene.RemoveNode(inverted)
+    panel().ui.volumeSelector.setCurrentNode(_state["volume"])
+    waitIdle()
+
+
+def test_volume_deleted_in_mid_run():
+    analyzeAgain()
+    pid = panel().session.engine.pid
+    slicer.mrmlScene.RemoveNode(case().volume)
+    desk.waitFor(lambda: panel().session.job is None, "the end", 120)
+    desk.settle(0.5)
+    assert panel().volume() is None
+    assert not panel().ui.analyzeButton.enabled
+    assert pid != 0
+
+
+def test_scene_closed_in_mid_run_stops_the_child():
+    volume = desk.loadT2()
+    panel().ui.volumeSelector.setCurrentNode(volume)
+    waitIdle(120)
+    panel().session.analyze()
+    desk.waitFor(lambda: panel().session.engine.pid, "the child", 30)
+    pid = panel().session.engine.pid
+    slicer.mrmlScene.Clear()
+    desk.waitFor(lambda: not alive(pid), "the child's end", 5)
+    desk.settle(0.5)
+    assert panel().session.job is None
+    assert panel().volume() is None
+
+
+def test_declined_install_leaves_a_working_panel():
+    from CNSIFusionLib import compat
+
+    wanted = [compat.Requirement("cnsifusion-no-such-package", "1.0", 3)]
+    former = compat.missing, compat.confirmInstall
+    compat.missing = lambda: wanted
+    try:
+        panel().start()
+        assert panel().ui.installFrame.visible and panel().ui.installButton.enabled
+        assert "cnsifusion-no-such-package>=1.0" in panel().ui.installLabel.text
+        assert not panel().ui.analyzeSection.enabled
+        assert "needs more Python packages" in panel().ui.analyzeSection.toolTip
+        asked = []
+        assert compat.install(confirm=lambda packages: asked.extend(packages)) != ""
+        assert asked == wanted
+    finally:
+        compat.missing, compat.confirmInstall = former
+    panel().start()
+    desk.settle(0.3)
+    assert not panel().ui.installFrame.visible
+    assert panel().ui.imageSection.enabled
+
+
+def test_failed_install_says_so():
+    from CNSIFusionLib import compat
+
+    wanted = [compat.Requirement("cnsifusion-no-such-package", "1.0", 3)]
+    former = compat.missing
+    compat.missing = lambda: wanted
+    try:
+        sentence = compat.install(folder="/nonexistent", confirm=lambda _packages: True)
+    finally:
+        compat.missing = former
+    assert "could not be installed" in sentence
+
+
+def test_self_tests_of_the_modules_pass():
+    import unittest
+
+    for module in ("CNSIFusion", "CNSISegmentEditor"):
+        suite = unittest.defaultTestLoader.loadTestsFromTestCase(getattr(__import__(module), f"{module}Test"))
+        outcome = unittest.TextTestRunner().run(suite)
+        assert outcome.testsRun > 0 and outcome.wasSuccessful(), outcome.failures + outcome.errors
+
+
+def test_scripted_analysis_without_the_panel():
+    import CNSIFusion
+
+    volume = desk.loadT2()
+    result = CNSIFusion.CNSIFusionLogic().analyze(volume)
+    assert 0 <= result.patient.probability <= 1
+    assert result.instances
+
+
+def test_leaving_the_application_stops_the_child():
+    """The last test: what it leaves is looked at from outside."""
+    waitIdle()
+    panel().session.engine.warm()
+    desk.settle(0.2)
+    pid = panel().session.engine.pid
+    widget = slicer.modules.cnsifusion.widgetRepresentation().self()
+    widget.cleanup()
+    widget.cleanup()
+    assert not alive(pid)
+    assert qt.QApplication.instance() is not None
