@@ -231,7 +231,8 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorLabelEffect):
         try:
             self.controller = self._makeController()
         except ImportError as error:
-            self._options.explain(_("The module CNSIFusion installs what the tools need ({name}).").format(name=error.name))
+            text = _("The module CNSIFusion installs what the tools need ({name}).")
+            self._options.explain(text.format(name=error.name))
             return
         if self.controller is None:
             return
@@ -249,7 +250,7 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorLabelEffect):
             self._options.explain(_("Choose a segmentation and its source volume first."))
             return None
         if segmentation.GetParentTransformNode() is not volume.GetParentTransformNode():
-            self._options.explain(_("The regions and the image are under different transforms; put both under the same."))
+            self._options.explain(_("The regions and the image are under different transforms; give them the same."))
             return None
         try:
             return ToolController(segmentation, volume, self.apply)

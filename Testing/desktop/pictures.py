@@ -1,0 +1,115 @@
+"""Screenshots of every step of the panel, taken inside Slicer by Testing/screenshots_desktop.py: IMAGE FOLDER."""
+
+import sys
+import time
+import traceback
+from pathlib import Path
+
+import qt
+import slicer
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+import desk
+
+
+def take(image: Path, folder: Path) -> None:
+    """Walk through the five steps on an image and save the screen at each."""
+    desk.showWindow()
+    slicer.util.mainWindow().findChild(qt.QDockWidget, "PanelDockWidget").setMinimumWidth(430)
+    panel = desk.openPanel()
+
+    def idle() -> bool:
+        return panel.session.job is None and not panel._dirty
+
+    def save(name: str) -> None:
+        desk.settle(1.0)
+        desk.screenshot(folder / f"desktop_{name}.png")
+
+    volume = slicer.util.loadVolume(str(image), properties={"name": "Axial T2"})
+    panel.enter()
+    panel.ui.largeViewCheck.checked = True
+    desk.waitFor(lambda: panel.volume() is volume and idle(), "the check", 180)
+    slicer.util.resetSliceViews()
+    save("1_image")
+    panel.session.propose()
+    desk.waitFor(idle, "the proposal", 240)
+    lps = _centre(panel.session.case, "Sub-lentiform left")
+    _jump(lps)
+    panel.ui.regionsSection.collapsed = False
+    panel.ui.imageSection.collapsed = True
+    save("2_regions")
+    panel.guarded(panel._sections["regions"]._edit)
+    desk.settle(0.5)
+    ventricle = _centre(panel.session.case, "CSF ventricles: lateral")
+    _jump(ventricle)
+    desk.moveTo(_bright(panel.session.case.volume, ventricle))
+    desk.reveal(panel.ui.editorFrame)
+    save("2_correct")
+    panel.closeTools()
+    panel.ui.regionsSection.collapsed = True
+    panel.ui.modelSection.collapsed = False
+    save("3_model")
+    panel.ui.analyzeSection.collapsed = False
+    panel.session.analyze()
+
+    def underWay() -> bool:
+        job = panel.session.job
+        return job is None or job.progress.get("fraction", 0) > 0.3
+
+    desk.waitFor(underWay, "progress", 120)
+    desk.settle(0.1)
+    desk.screenshot(folder / "desktop_4_analyze.png")
+    desk.waitFor(idle, "the analysis", 240)
+    desk.settle(0.5)
+    _jump(lps)
+    panel.ui.instanceTable.selectRow(0)
+    save("5_result")
+    desk.reveal(panel.ui.reportButton)
+    panel.ui.contributionGroup.collapsed = False
+    desk.settle(0.3)
+    desk.reveal(panel.ui.reportButton)
+    save("5_explanation")
+
+
+def _centre(case, name: str) -> tuple:
+    node = case.segmentation
+    x, y, z = node.GetSegmentCenterRAS(node.GetSegmentation().GetSegmentIdBySegmentName(name))
+    return (-x, -y, z)
+
+
+def _jump(lps: tuple) -> None:
+    from CNSIFusionLib import views
+
+    views.jumpTo(lps)
+    desk.settle(0.3)
+
+
+def _bright(volume, near: tuple) -> tuple:
+    """The brightest position within 25 mm in the slice of ``near``."""
+    import numpy as np
+
+    from cnsifusion.mrml.volumes import volumeFromNode
+
+    head = volumeFromNode(volume)
+    i, j, k = (int(v) for v in np.rint(head.grid.to_ijk(near)))
+    reach = int(25 / head.spacing[0])
+    window = head.array[k, j - reach : j + reach, i - reach : i + reach]
+    row, column = np.unravel_index(int(np.argmax(window)), window.shape)
+    return tuple(head.grid.to_lps((i - reach + column, j - reach + row, k)))
+
+
+def main() -> None:
+    """Take the pictures and leave Slicer."""
+    start, code = time.monotonic(), 0
+    try:
+        take(Path(sys.argv[-2]), Path(sys.argv[-1]))
+    except BaseException:  # noqa: BLE001  (Slicer must end, whatever happened)
+        traceback.print_exc()
+        desk.screenshot(Path(sys.argv[-1]) / "failed.png")
+        code = 1
+    print(f"pictures after {time.monotonic() - start:.0f} s", flush=True)
+    slicer.util.exit(code)
+
+
+if __name__ == "__main__":
+    qt.QTimer.singleShot(0, main)
