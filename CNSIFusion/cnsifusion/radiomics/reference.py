@@ -44,6 +44,7 @@ def extract_with_pyradiomics(
     masks = [_mask_image(volume, region, settings.force_2d_axis) for region in regions]
     values = np.full((len(regions), len(names)), np.nan)
     refused: dict[int, str] = {}
+    measured: set[int] = set()
     extractor = _extractor(radiomics, settings)
     image = volume.to_sitk()
     if settings.normalize:
@@ -56,7 +57,14 @@ def extract_with_pyradiomics(
         options = dict(extractor.settings)
         options |= {"binWidth": settings.width_of(name)} if settings.bin_count is None else {}
         for row, mask in enumerate(masks):
-            found = _features(radiomics, extractor, filtered, mask, name, options, refused, row)
+            try:
+                cropped = _cropped(radiomics, filtered, mask, options)
+            except ValueError as error:
+                refused[row] = f"pyradiomics refuses the region: {error}"
+                continue
+            found = extractor.computeFeatures(*cropped, name, **options)
+            found.update(_shapes(radiomics, extractor, cropped, options) if row not in measured else {})
+            measured.add(row)
             for key, value in found.items():
                 if key in column:
                     values[row, column[key]] = value
@@ -138,24 +146,21 @@ def _by_slice(image: sitk.Image, log: sitk.LaplacianRecursiveGaussianImageFilter
     return filtered
 
 
-def _features(
-    radiomics: Any,
-    extractor: Any,
-    image: sitk.Image,
-    mask: sitk.Image,
-    name: str,
-    options: dict[str, Any],
-    refused: dict[int, str],
-    row: int,
+def _cropped(
+    radiomics: Any, image: sitk.Image, mask: sitk.Image, options: dict[str, Any]
+) -> tuple[sitk.Image, sitk.Image]:
+    box, _ = radiomics.imageoperations.checkMask(image, mask, **options)
+    return radiomics.imageoperations.cropToTumorMask(image, mask, box)
+
+
+def _shapes(
+    radiomics: Any, extractor: Any, cropped: tuple[sitk.Image, sitk.Image], options: dict[str, Any]
 ) -> dict[str, Any]:
-    """Features of one region in one image; a region pyradiomics refuses gets its sentence in ``refused``."""
-    try:
-        box, _ = radiomics.imageoperations.checkMask(image, mask, **options)
-    except ValueError as error:
-        refused[row] = f"pyradiomics refuses the region: {error}"
-        return {}
-    cropped = radiomics.imageoperations.cropToTumorMask(image, mask, box)
-    found = dict(extractor.computeFeatures(*cropped, name, **options))
-    if name == "original" or not any(key.startswith("original_shape") for key in found):
-        found |= extractor.computeShape(image, mask, box, **options)
+    """Shape features by full name, from the classes themselves: computeShape looks at the wrong axis for shape2D."""
+    found: dict[str, Any] = {}
+    flat = cropped[1].GetSize()[2 - options["force2Ddimension"]] == 1
+    for kind in ("shape", "shape2D"):
+        if kind in extractor.enabledFeatures and (kind == "shape" or flat):
+            measured = radiomics.getFeatureClasses()[kind](*cropped, **options).execute()
+            found |= {f"original_{kind}_{key}": value for key, value in measured.items()}
     return found
