@@ -109,7 +109,7 @@ def _compute(task: CaseTask) -> dict[str, np.ndarray]:
         "names": np.array(names),
         "features": features,
         "patches": patches.astype(np.float16),
-        "quantities": np.array([_quantities(case)[name] for name in QUANTITIES], float),
+        "quantities": _quantities(case),
     }
 
 
@@ -144,7 +144,8 @@ def _jitter(mask: np.ndarray, random: np.random.Generator) -> np.ndarray:
     return jittered if jittered.sum() >= 16 else mask
 
 
-def _quantities(case: Case) -> dict[str, float]:
+def _quantities(case: Case) -> np.ndarray:
+    """Values of QUANTITIES, in their order; NaN where unknown."""
     volume, acquisition = case.volume, case.volume.acquisition
     values = {
         "noise": relative_noise(volume, case.anatomy.white_matter, case.prepared.wm_median),
@@ -157,7 +158,7 @@ def _quantities(case: Case) -> dict[str, float]:
         "echo_time_ms": acquisition.echo_time,
         "field_strength_t": acquisition.field_strength,
     }
-    return {name: np.nan if value is None else float(value) for name, value in values.items()}
+    return np.array([np.nan if values[name] is None else values[name] for name in QUANTITIES], float)
 
 
 def relative_noise(volume: Volume, white_matter: np.ndarray, wm_median: float) -> float:
@@ -171,19 +172,19 @@ def relative_noise(volume: Volume, white_matter: np.ndarray, wm_median: float) -
 
 
 def sharpness(case: Case) -> float:
-    """Mean step over 0.5 mm relative to the mean step over 2 mm, in plane and in the brain: small when blurred."""
-    image = case.prepared.resampled
-    brain = case.prepared.resample_mask(case.anatomy.brain)
+    """Mean step over 0.5 mm relative to the mean step over 2 mm, in plane, in three slices of the brain: small when
+    blurred.
+    """
+    image, brain = case.prepared.resampled, case.prepared.resample_mask(case.anatomy.brain)
+    slices = np.flatnonzero(brain.any(axis=(1, 2)))
+    chosen = slices[[len(slices) // 3, len(slices) // 2, 2 * len(slices) // 3]]
+    picture, inside = image.array[chosen], brain[chosen]
     wide = max(2, round(2.0 / image.spacing[0]))
 
     def step(pixels: int) -> float:
-        total = 0.0
-        for axis in (1, 2):
-            ahead = np.take(image.array, range(pixels, image.array.shape[axis]), axis)
-            here = np.take(image.array, range(image.array.shape[axis] - pixels), axis)
-            inside = np.take(brain, range(image.array.shape[axis] - pixels), axis)
-            total += float(np.abs(ahead - here)[inside].mean())
-        return total
+        rows = np.abs(picture[:, pixels:] - picture[:, :-pixels])[inside[:, pixels:]]
+        columns = np.abs(picture[:, :, pixels:] - picture[:, :, :-pixels])[inside[:, :, pixels:]]
+        return float(rows.mean() + columns.mean())
 
     return step(1) / max(step(wide), 1e-9)
 

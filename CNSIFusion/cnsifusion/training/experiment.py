@@ -51,10 +51,16 @@ class Experiment:
 
     @classmethod
     def open(
-        cls, manifest: str | Path, region: str, settings: TrainingSettings, work: str | Path, **options
+        cls,
+        manifest: str | Path,
+        region: str,
+        settings: TrainingSettings,
+        work: str | Path,
+        folds: int | None = None,
+        **options,
     ) -> Experiment:
-        """Read and check the manifest; raises BadInput with all its problems before any work."""
-        checked = read_manifest(manifest, settings.folds)
+        """Read and check the manifest for ``folds`` (default: the settings'); raises BadInput with all its problems."""
+        checked = read_manifest(manifest, settings.folds if folds is None else folds)
         if region not in ("ventricles", "sublentiform"):
             raise BadInput(f"Unknown region {region}; use ventricles or sublentiform.")
         return cls(checked, region, settings, Path(work), **options)

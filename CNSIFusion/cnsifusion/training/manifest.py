@@ -68,8 +68,8 @@ def read_manifest(path: str | Path, folds: int = 5) -> Manifest:
     """Read and check a manifest.
 
     Relative paths are relative to the manifest. Raises BadInput whose text is a table of *all* problems: missing files,
-    duplicate patients, labels other than 0 and 1, one class only, fewer patients per class than ``folds``, regions that
-    do not fit their image, one class drawn by hand and the other proposed.
+    duplicate patients, labels other than 0 and 1, one class only, fewer patients per class than ``folds`` (0: no split
+    is meant, any classes will do), regions that do not fit their image, one class drawn by hand and the other proposed.
     """
     path = Path(path)
     rows = _read_rows(path)
@@ -241,6 +241,8 @@ def _inside(rois: Grid, image: Grid, tolerance: float = 0.1) -> bool:
 
 
 def _class_problems(rows: list[dict[str, str]], folds: int) -> list[Problem]:
+    if folds == 0:
+        return []
     counts = Counter((row.get("label") or "").strip() for row in rows)
     few = [name for name in ("0", "1") if counts[name] < folds]
     if not counts["0"] or not counts["1"]:

@@ -1,0 +1,144 @@
+"""What the command line runs for cohorts: each function takes the parsed options and the emitter of progress events."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import io
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from cnsifusion.errors import BadInput, CNSIFusionError
+from cnsifusion.imaging.write import write_text
+from cnsifusion.models.settings import get_model
+from cnsifusion.radiomics import FeatureTable
+from cnsifusion.training.cohort import feature_table
+from cnsifusion.training.experiment import Experiment
+from cnsifusion.training.manifest import Patient, read_manifest
+from cnsifusion.training.settings import TrainingSettings
+from cnsifusion.training.tasks import Progress
+
+Emit = Callable[[dict], None]
+
+
+def cohort_features(options: argparse.Namespace, emit: Emit) -> None:
+    """``cohort features``: one table of all instances of both regions' patients, resumable."""
+    work = _work(options.output.with_suffix(".work"), options.resume)
+    tables = [
+        feature_table(_experiment(options, emit, work, region=region, folds=0).cohort())
+        for region in ("sublentiform", "ventricles")
+    ]
+    FeatureTable.concat(tables).write(options.output)
+    print(f"Features: {options.output}")
+
+
+def cohort_analyze(options: argparse.Namespace, emit: Emit) -> None:
+    """``cohort analyze``: every patient into a folder of its own, and one table; a failed patient stops no other."""
+    from cnsifusion.analysis import Analyzer
+
+    manifest = read_manifest(options.manifest, folds=0)
+    analyzer, report = Analyzer(), progress_of(emit)
+    rows = []
+    for number, patient in enumerate(manifest.patients, start=1):
+        rows.append(_analyze_one(analyzer, patient, options, number))
+        report(number, len(manifest.patients), "Analyze patients")
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_text(text.getvalue(), options.output / "cohort.csv")
+    print(f"Table: {options.output / 'cohort.csv'}")
+
+
+def train(options: argparse.Namespace, emit: Emit) -> None:
+    """``train``: nested cross-validation, then the bundle of its fold models."""
+    from cnsifusion.training.train import train_bundle
+
+    get_model(options.model)
+    out = options.output
+    work = _work(out.with_name(f"{out.name}.work"), options.resume)
+    experiment = _experiment(options, emit, work, region=options.region, models=[options.model])
+    print(f"Bundle: {train_bundle(experiment, options.model, out)}")
+
+
+def evaluate(options: argparse.Namespace, emit: Emit) -> None:
+    """``evaluate``: nested cross-validation of several models and the confounder rows, figures and report."""
+    from cnsifusion.training.evaluate import evaluate_models
+
+    models = [name.strip() for name in options.models.split(",") if name.strip()]
+    work = _work(options.output / "work", options.resume)
+    experiment = _experiment(options, emit, work, region=options.region, models=models)
+    print(f"Report: {evaluate_models(experiment, models, options.output, options.permute_labels)}")
+
+
+def progress_of(emit: Emit) -> Progress:
+    """Progress of tasks as the command line's events; time left from the pace of this step so far."""
+    started: dict[str, float] = {}
+
+    def report(done: int, total: int, name: str) -> None:
+        now = time.monotonic()
+        begun = started.setdefault(name, now)
+        left = round((now - begun) / done * (total - done), 1) if done else None
+        fraction = done / total if total else 1.0
+        event = {"event": "progress", "step": done, "steps": total, "name": name, "fraction": round(fraction, 4)}
+        emit({**event, "seconds_left": left})
+
+    return report
+
+
+def _experiment(
+    options: argparse.Namespace,
+    emit: Emit,
+    work: Path,
+    region: str = "sublentiform",
+    models: list[str] | None = None,
+    folds: int | None = None,
+) -> Experiment:
+    values = _settings_file(getattr(options, "settings", None))
+    values.setdefault("seed", getattr(options, "seed", 0))
+    weights = getattr(options, "backbone_weights", None)
+    backbones = {}
+    if weights is not None:
+        for name in {get_model(m).backbone for m in models or []} - {None}:
+            path = weights / f"{name}.pt" if weights.is_dir() else weights
+            if path.exists():
+                backbones[str(name)] = path
+    return Experiment.open(
+        options.manifest, region, TrainingSettings.from_dict(values), work, folds=folds,
+        backbones=backbones, allow_random_backbone=getattr(options, "allow_random_backbone", False),
+        jobs=options.jobs, scheduler=options.scheduler, progress=progress_of(emit),
+    )  # fmt: skip
+
+
+def _settings_file(path: Path | None) -> dict:
+    if path is None:
+        return {}
+    try:
+        values = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise BadInput("The file of training settings cannot be read as JSON.") from error
+    if not isinstance(values, dict):
+        raise BadInput("The file of training settings must hold a JSON object.")
+    return values
+
+
+def _work(path: Path, resume: bool) -> Path:
+    """The folder of caches; work of an earlier run is only used when asked for (its names hold all that matters)."""
+    if path.exists() and any(path.iterdir()) and not resume:
+        raise BadInput(f"{path} holds an earlier run: add --resume to go on with it, or remove it.")
+    return path
+
+
+def _analyze_one(analyzer, patient: Patient, options: argparse.Namespace, number: int) -> dict[str, object]:
+    out = options.output / f"{number:05d}"
+    row: dict[str, object] = {"patient_id": patient.patient_id, "folder": out.name, "probability": "", "problem": ""}
+    try:
+        result_file = out / "result.json"
+        if not (options.resume and result_file.exists()):
+            analyzer.analyze(patient.image, out, patient.rois, options.bundle)
+        row["probability"] = json.loads(result_file.read_text("utf-8"))["patient"]["probability"]
+    except CNSIFusionError as error:
+        row["problem"] = str(error)
+    return row
