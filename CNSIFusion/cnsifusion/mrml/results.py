@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import tempfile
-from pathlib import Path
-
 from vtk import vtkDoubleArray, vtkIntArray, vtkStringArray
 
-from cnsifusion.analysis.result import PatientResult, read_result
+from cnsifusion.analysis.result import PatientResult, parse_result
 from cnsifusion.imaging import Volume
 from cnsifusion.mrml.case import CaseState
 from cnsifusion.mrml.volumes import addVolumeNode
@@ -23,7 +20,7 @@ def showResult(case: CaseState, resultText: str, heat: Volume | None) -> None:
 
     Raises BadInput when the text is not a result.
     """
-    result = parseResult(resultText)
+    result = parse_result(resultText)
     case.removeResult()
     scene, name = case.scene, case.volume.GetName()
     textNode = scene.AddNewNodeByClass("vtkMRMLTextNode", f"{name} result")
@@ -39,22 +36,13 @@ def showResult(case: CaseState, resultText: str, heat: Volume | None) -> None:
 def resultOf(case: CaseState) -> PatientResult | None:
     """The case's result, None while there is none."""
     node = case.resultText
-    return None if node is None else parseResult(node.GetText())
-
-
-def parseResult(text: str) -> PatientResult:
-    """The result in the text of a result.json; BadInput when it is not one."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "result.json"
-        path.write_text(text, "utf-8")
-        return read_result(path)
+    return None if node is None else parse_result(node.GetText())
 
 
 def _heatNode(scene, name: str, heat: Volume):
-    node = addVolumeNode(scene, heat, name)
+    node = addVolumeNode(scene, heat, name, (0.0, 1.0))
     display = node.GetDisplayNode()
     display.SetAndObserveColorNodeID(HEAT_COLORS)
-    display.SetWindowLevelMinMax(0.0, 1.0)
     display.SetThreshold(_HEAT_FLOOR, 1.0)
     display.ApplyThresholdOn()
     return node

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import vtk
-from scipy import ndimage
 from slicer import (
     vtkMRMLTransformNode,
     vtkOrientedImageData,
@@ -262,15 +261,26 @@ def _removeParts(segmentationNode) -> None:
 
 
 def _addSegment(segmentationNode, segment, mask: np.ndarray, volumeNode, geometry) -> str:
-    found = ndimage.find_objects(mask.astype(np.uint8))
-    if found and found[0] is not None:  # only the box that is used: undo states copy the labelmaps
-        window = mask[found[0]]
-        origin = tuple(s.start for s in found[0])
+    box = _box(mask)
+    if box is not None:  # only the box that is used: undo states copy the labelmaps
+        window = mask[box]
+        origin = tuple(s.start for s in box)
         extent = geometry.extentToNode(origin, window.shape)
         segment.AddRepresentation(_LABELMAP, orientedImage(geometry.toNode(window), extent, volumeNode))
     segmentId = segmentationNode.GetSegmentation().GenerateUniqueSegmentID(segment.GetName())
     segmentationNode.GetSegmentation().AddSegment(segment, segmentId)
     return segmentId
+
+
+def _box(mask: np.ndarray) -> tuple[slice, slice, slice] | None:
+    """The smallest box around the set voxels, None where there are none."""
+    slices = np.flatnonzero(mask.any(axis=(1, 2)))
+    if not len(slices):
+        return None
+    k = slice(int(slices[0]), int(slices[-1]) + 1)
+    flat = mask[k].any(axis=0)
+    rows, columns = np.flatnonzero(flat.any(axis=1)), np.flatnonzero(flat.any(axis=0))
+    return k, slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1)
 
 
 def _dress(segment, name: SegmentName) -> None:
@@ -323,6 +333,6 @@ def _paste(array: np.ndarray, values: np.ndarray, origin: tuple[int, int, int]) 
 
 
 def _details(regions: RegionSet) -> dict:
-    foci = [{**asdict(focus), "voxels": focus.voxels.tolist()} for focus in regions.foci]
+    foci = [{**vars(focus), "voxels": focus.voxels.tolist()} for focus in regions.foci]
     midplane = asdict(regions.midplane) if regions.midplane else None
     return {"midplane": midplane, "foci": foci, "withheld": regions.withheld, "notes": regions.notes}

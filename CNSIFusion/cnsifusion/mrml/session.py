@@ -225,7 +225,8 @@ class Session:
         folder = Path(tempfile.mkdtemp(dir=self._root))
         job = self.job = Job(kind, case, folder, {"name": "Hand over the image", "fraction": 0.0})
         case.message = {}
-        volume, source = volumeFromNode(case.volume), self._unchangedSource(case.volume)
+        source = self._unchangedSource(case.volume)
+        volume = None if source else volumeFromNode(case.volume)
 
         def handOver() -> dict:
             files = {"image": str(source or _writeFast(volume, folder / "image.nrrd"))}

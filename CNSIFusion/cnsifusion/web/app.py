@@ -79,6 +79,7 @@ class BrowserApp:
         self._shown: tuple = ()
         self._watched: dict[str, tuple] = {}
         self._message: dict = {}
+        self._hasResult = False
         self._refresh()
         buildPage(server, self, self.viewer)
         for name in _SHARED:
@@ -118,6 +119,12 @@ class BrowserApp:
         """Bring in the region file that the browser sent."""
         paths = _writeUpload(files, Path(tempfile.mkdtemp(dir=self._uploads.name)))
         self.session.importRegions(paths[0] if len(paths) == 1 else paths[0].parent)
+
+    def openBundle(self) -> None:
+        """Choose the model bundle whose folder was typed."""
+        path = str(self.state.bundle_path or "").strip().strip('"')
+        self.session.chooseBundle(Path(path).expanduser() if path else None)
+        self.state.choosing = False
 
     def showInstance(self, key: str) -> None:
         """Bring the views to one slice of the result."""
@@ -180,6 +187,9 @@ class BrowserApp:
             self.tools.setCase(case if volume else None)
         self.viewer.showHeat(heat, bool(case and case.heatMapShown), case.heatMapOpacity if case else 0.0)
         view = panelView(self.session)
+        if view.result is not None and not self._hasResult and self.server.running:
+            self.scrollToResult()
+        self._hasResult = view.result is not None
         self.state.panel = {**asdict(view), **({"message": self._message} if self._message else {})}
         self.state.tools = self.tools.stateForPage()
         self.state.heat_shown = bool(case and case.heatMapShown)

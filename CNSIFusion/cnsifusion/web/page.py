@@ -45,6 +45,8 @@ def buildPage(server, app, viewer) -> None:
     """Build the page for ``app`` (its clicks) and ``viewer`` (its layout)."""
     server.state.setdefault("path", "")
     server.state.setdefault("opening", False)
+    server.state.setdefault("choosing", False)
+    server.state.setdefault("bundle_path", "")
     server.state.trame__title = "CNSIFusion"
     with VAppLayout(server) as layout:
         layout.root.theme = "dark"
@@ -257,6 +259,19 @@ def _tools(app) -> None:
 def _modelStep(app) -> None:
     with _step("model"):
         _lines("model")
+        html.Span(
+            "Another model…", v_if="!choosing", click="choosing = true", classes="link", id="another-model"
+        )
+        with html.Div(v_if="choosing", classes="d-flex align-center mt-1", style="gap: 6px;"):
+            VTextField(
+                v_model=("bundle_path",),
+                label="Bundle folder (empty: the demonstration)",
+                density="compact",
+                hide_details=True,
+                variant="outlined",
+                id="bundle-path",
+            )
+            _button(app, "bundle", app.openBundle)
 
 
 def _analyzeStep(app) -> None:
