@@ -14,6 +14,8 @@ from CNSISegmentEditorLib.outline import OutlinePipeline
 _PRESS, _RELEASE = vtk.vtkCommand.LeftButtonPressEvent, vtk.vtkCommand.LeftButtonReleaseEvent
 _MOVE, _LEAVE, _KEY = vtk.vtkCommand.MouseMoveEvent, vtk.vtkCommand.LeaveEvent, vtk.vtkCommand.KeyPressEvent
 _WHEEL = {vtk.vtkCommand.MouseWheelForwardEvent: 1, vtk.vtkCommand.MouseWheelBackwardEvent: -1}
+#: After an edit (or undo, redo, another effect's) the list of foci is read anew, not at each of many in a row.
+_REDRAW_MILLISECONDS = 150
 
 
 class SegmentEditorEffect(AbstractScriptedSegmentEditorLabelEffect):
@@ -29,6 +31,11 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorLabelEffect):
         self._hovered = None
         self._pressedIn = None
         self.segmentName = ""
+        self._observed = []
+        self._changedTimer = qt.QTimer()
+        self._changedTimer.setSingleShot(True)
+        self._changedTimer.setInterval(_REDRAW_MILLISECONDS)
+        self._changedTimer.connect("timeout()", self._onSegmentsChanged)
 
     def clone(self):
         """A new effect of the same kind, for another editor."""
@@ -238,6 +245,9 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorLabelEffect):
             return
         segment = self._selectedSegment()
         self._chooseSegment(segment.GetName() if segment is not None else "")
+        segmentation = self.controller.segmentationNode.GetSegmentation()
+        for event in (segmentation.SourceRepresentationModified, segmentation.SegmentModified):
+            self._observed.append((segmentation, segmentation.AddObserver(event, self._onSegmentModified)))
         self._options.draw()
 
     def _makeController(self):
@@ -285,7 +295,20 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorLabelEffect):
             return False
         return self.controller.tool != NONE
 
+    def _onSegmentModified(self, *_arguments) -> None:
+        if not self._changedTimer.active:
+            self._changedTimer.start()
+
+    def _onSegmentsChanged(self) -> None:
+        if self.controller is not None and self._pressedIn is None:
+            self.controller.forget()
+            self._options.draw()
+
     def _end(self) -> None:
+        self._changedTimer.stop()
+        for segmentation, tag in self._observed:
+            segmentation.RemoveObserver(tag)
+        self._observed = []
         self._removeOutlines()
         self._hovered = self._pressedIn = self.controller = None
 

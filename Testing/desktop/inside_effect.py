@@ -1,4 +1,4 @@
-"""The CNSI effect in a real Slicer with a real mouse: hover, click, drag, wheel, undo, redo, and what it leaves alone."""
+"""The CNSI effect in a real Slicer with a real mouse: hover, click, drag, wheel, undo, redo, what it leaves alone."""
 
 import desk
 import numpy as np
