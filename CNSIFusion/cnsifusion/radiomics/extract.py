@@ -32,8 +32,7 @@ _CLASS_REASONS = {
     "glcm": "no two voxels of the region are neighbours at the set distances",
     "glrlm": "no line through the region holds two of its voxels",
     "firstorder": "no voxel lies between the 10th and the 90th percentile",
-    "shape": "the region is too thin for this measure",
-    "shape2D": "the region is too thin for this measure",
+    "shape2D": "the region lies in several slices",
 }
 
 
