@@ -3,7 +3,7 @@
     python Testing/benchmarks/radiomics.py [--skip-naive] [--repeats N]
 
 The job is a patient: 512 x 512 x 24 voxels of 0.45 x 0.45 x 5.5 mm, 9 region-slices (6 ventricular, 3 sub-lentiform
-with both sides), the original image and 5 (then 7) LoG images, all features: about 5,100 values. The image is synthetic.
+with both sides), the original image and 5 (then 7) LoG images, all features: about 5,100 values. The image is made up.
 Times are wall and process CPU seconds; ratios are pyradiomics / native. The last table is the cost against the size of
 the region, up to a whole brain.
 """

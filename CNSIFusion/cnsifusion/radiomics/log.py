@@ -16,7 +16,6 @@ from functools import lru_cache
 from itertools import pairwise
 
 import numpy as np
-from scipy.linalg import toeplitz
 
 from cnsifusion.radiomics.voxels import Voxels
 
@@ -92,7 +91,7 @@ class Axis:
     def operator(self, order: int, sigma: float) -> np.ndarray:
         """Matrix (kept, kept + 8) from a core line to the filtered kept voxels; ``order`` 0 smooths, 2 curves."""
         n = np.arange(self.kept)
-        inside = toeplitz(kernel(order, sigma, n))
+        inside = kernel(order, sigma, n)[np.abs(n[:, None] - n)]
         states = _advanced(_weights(order, sigma), n, sigma)
         return np.concatenate([inside, states, states[::-1]], axis=1)
 
