@@ -18,8 +18,7 @@ from pathlib import Path
 
 if Path(sys.path[0]).resolve() == Path(__file__).resolve().parent:
     sys.path.pop(0)  # radiomics.py beside this file is not pyradiomics
-ROOT = Path(__file__).resolve().parents[2]
-sys.path.append(str(ROOT / "Testing" / "engine" / "radiomics"))
+sys.path.append(str(Path(__file__).resolve().parents[1] / "engine" / "radiomics"))
 
 import numpy as np
 import SimpleITK as sitk
@@ -41,7 +40,7 @@ SETTINGS = {
     "2-D, LoG in plane": RadiomicsSettings(log_mode="2D"),
     "3-D": RadiomicsSettings(force_2d=False, minimum_dimensions=1),
 }
-DATA = ROOT.parent / "shared" / "data"
+DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
 
 
 def simulated(seeds: int) -> Iterator[tuple[str, Volume, list[RegionMask]]]:
@@ -92,8 +91,8 @@ def main() -> None:
                     within[found.kind] = found
     print("| images | class | worst feature | error | bound | native | pyradiomics |\n|---|---|---|---|---|---|---|")
     for (case, kind), w in worst.items():
-        mark = "" if w.passed else " **above**"
-        print(f"| {case} | {kind} | {w.name} | {w.error:.1e}{mark} | {w.bound:.0e} | {w.native:.9g} | {w.reference:.9g} |")
+        error = f"{w.error:.1e}" if w.passed else f"**{w.error:.1e}**"
+        print(f"| {case} | {kind} | {w.name} | {error} | {w.bound:.0e} | {w.native:.9g} | {w.reference:.9g} |")
     print("\n| class | worst feature within the bound, all images | error |\n|---|---|---|")
     for kind, w in within.items():
         print(f"| {kind} | {w.name} | {w.error:.1e} |")
