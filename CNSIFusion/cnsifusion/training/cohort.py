@@ -56,6 +56,17 @@ class Cohort:
         """The same patients with other labels (permutation tests)."""
         return replace(self, labels=labels, key=digest(self.key, labels.tolist()))
 
+    def of_patients(self, chosen: np.ndarray) -> Cohort:
+        """The cohort of the patients at positions ``chosen`` (ascending)."""
+        rows = np.flatnonzero(np.isin(self.patient, chosen))
+        per_patient = ("patient_ids", "labels", "quantities", "age", "male", "site", "cases")
+        values = {name: getattr(self, name)[chosen] for name in per_patient}
+        values |= {name: getattr(self, name)[rows] for name in ("keys", "part", "side", "features")}
+        patient = np.searchsorted(chosen, self.patient[rows])
+        return replace(
+            self, **values, patient=patient, altered=self.altered[:, rows], key=digest(self.key, chosen.tolist())
+        )
+
     def save(self, path: Path) -> None:
         """Write atomically, as arrays without objects."""
         with atomic_path(path) as temporary:

@@ -25,7 +25,8 @@ class TrainingSettings:
     where slices are above 3 mm apart, 3-D otherwise. ``feature_counts`` x ``selectors`` are tried in the inner folds,
     for networks also the ``weight_decays``, and the number of epochs among ``checkpoints``. A feature needs an
     ICC(2,1) of at least ``minimum_icc`` under mask jitter, noise and slice shift. ``augmentations`` altered copies of
-    each patch are trained on. ``bootstrap`` patient-level resamples give the intervals.
+    each patch are trained on. ``bootstrap`` patient-level resamples give the intervals. ``leave_site_out`` adds the
+    second report by site, ``ablations`` names further rows (those that change the preparation start from the images).
     """
 
     folds: int = 5
@@ -48,6 +49,8 @@ class TrainingSettings:
     augmentations: int = 1
     sensitivity: float = 0.95
     bootstrap: int = 1000
+    leave_site_out: bool = True
+    ablations: tuple[str, ...] = ("with-shape",)
 
     def __post_init__(self) -> None:
         problems = [

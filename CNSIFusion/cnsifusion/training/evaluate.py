@@ -1,0 +1,198 @@
+"""Nested cross-validation of several models, every figure of the protocol, and the files and report that hold them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from cnsifusion.errors import BadInput
+from cnsifusion.imaging import PreparationSettings
+from cnsifusion.imaging.write import atomic_path, write_text
+from cnsifusion.models.settings import get_model
+from cnsifusion.training import curves, tables
+from cnsifusion.training.cohort import Cohort
+from cnsifusion.training.experiment import Experiment
+from cnsifusion.training.folds import patient_folds, site_folds
+from cnsifusion.training.learners import CONFOUNDERS
+from cnsifusion.training.metrics import Predictions, auc, fold_auc
+from cnsifusion.training.nested import FoldResult
+from cnsifusion.training.predictions import join
+from cnsifusion.training.settings import TrainingSettings
+
+#: Above this AUC, acquisition alone tells the label (protocol).
+ACQUISITION_LIMIT = 0.65
+_CHEAP = "radiomics-logistic"
+
+#: Ablations by name: what they change in the settings. The model is radiomics-logistic.
+ABLATIONS: dict[str, Callable[[TrainingSettings], TrainingSettings]] = {
+    "with-shape": lambda s: replace(s, include_shape=True),
+    "without-pvs": lambda s: replace(s, submask="without-pvs"),
+    "pvs-only": lambda s: replace(s, submask="pvs-only"),
+    "no-bias-correction": lambda s: replace(s, preparation=replace(s.preparation, bias_correction=False)),
+    "brain-normalisation": lambda s: replace(s, preparation=PreparationSettings(normalisation="brain")),
+    "no-normalisation": lambda s: replace(s, preparation=PreparationSettings(normalisation="none")),
+}
+
+
+@dataclass
+class Evaluation:
+    """All results of one run: out-of-fold predictions and fold results by row, further tables, warnings, seconds."""
+
+    cohort: Cohort
+    labels: np.ndarray
+    predictions: dict[str, Predictions] = field(default_factory=dict)
+    folds: dict[str, list[FoldResult]] = field(default_factory=dict)
+    by_site: dict[str, Predictions] = field(default_factory=dict)
+    origins: dict[str, str] = field(default_factory=dict)
+    ablations: dict[str, Predictions] = field(default_factory=dict)
+    learning: list[tuple[int, float]] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    seconds: dict[str, float] = field(default_factory=dict)
+
+
+def evaluate_models(
+    experiment: Experiment, models: list[str], out: str | Path, permute_labels: bool = False
+) -> Path:
+    """Evaluate ``models`` and the confounder rows; writes CSV files and ``report.html`` to ``out``, returns its path.
+
+    With ``permute_labels`` the labels are shuffled between patients first: every AUC must then lie near 0.5. Work is
+    cached in the experiment's folder, so an interrupted run goes on where it stopped and ends with the same figures.
+    """
+    from cnsifusion.training.report import write_report
+
+    if not models:
+        raise BadInput("No model was named; use --models, for instance radiomics-logistic,mobile-aspp-radfusion.")
+    origins = _origins(experiment, models)
+    started = time.monotonic()
+    cohort = experiment.cohort()
+    permutation = 1 if permute_labels else None
+    result = Evaluation(cohort, experiment.labels(cohort, permutation), origins=origins)
+    result.seconds["prepare patients"] = time.monotonic() - started
+    for row in [*models, *CONFOUNDERS]:
+        started = time.monotonic()
+        found = experiment.run(cohort, [row], permutation=permutation)
+        if row in found:
+            result.folds[row] = found[row]
+            result.predictions[row] = join(cohort, found[row], result.labels)
+            result.seconds[row] = time.monotonic() - started
+    _second_reports(experiment, result, models, permutation)
+    result.warnings += [*experiment.manifest.warnings, *_confounding(result)]
+    directory = Path(out)
+    write_files(experiment, result, directory)
+    return write_report(experiment, result, directory)
+
+
+def write_files(experiment: Experiment, result: Evaluation, out: Path) -> None:
+    """The CSV files behind every figure and ``evaluation.json`` with settings, versions and hashes."""
+    seed, resamples = experiment.settings.seed, experiment.settings.bootstrap
+    frames = {
+        "patient_metrics.csv": tables.patient_metrics(result.predictions),
+        "patient_intervals.csv": tables.patient_intervals(result.predictions, resamples, seed),
+        "instance_metrics.csv": tables.instance_metrics(result.predictions),
+        "predictions.csv": tables.prediction_rows(result.cohort, result.predictions),
+        "instance_predictions.csv": tables.instance_rows(result.cohort, result.predictions),
+        "differences.csv": tables.differences(result.predictions, resamples, seed),
+        "features.csv": tables.feature_ranking(result.cohort, result.folds),
+        "scales.csv": tables.scale_ranking(result.cohort, result.labels),
+        "choices.csv": tables.choices(result.folds),
+        "roc.csv": curves.roc(result.predictions),
+        "calibration.csv": curves.calibration(result.predictions),
+        "decision.csv": curves.decision(result.predictions),
+        "learning.csv": pd.DataFrame(result.learning, columns=["patients", "auc"]),
+        "ablations.csv": tables.ablations(result.ablations, result.predictions.get(_CHEAP), resamples, seed),
+        "by_site.csv": tables.patient_metrics(result.by_site),
+    }
+    for name, frame in frames.items():
+        with atomic_path(out / name) as temporary:
+            frame.to_csv(temporary, index=False, float_format="%.6g")
+    write_text(json.dumps(stamp(experiment, result), indent=1), out / "evaluation.json")
+
+
+def stamp(experiment: Experiment, result: Evaluation) -> dict[str, Any]:
+    """What the figures depend on."""
+    from cnsifusion.training.train import versions
+
+    return {
+        "region": experiment.region,
+        "settings": experiment.settings.to_dict(),
+        "radiomics": result.cohort.radiomics.to_dict(),
+        "versions": versions(),
+        "manifest_sha256": hashlib.sha256(experiment.manifest.path.read_bytes()).hexdigest(),
+        "cohort_hash": result.cohort.key,
+        "permuted": not np.array_equal(result.labels, result.cohort.labels),
+        "patients": len(result.labels),
+        "infected": int(result.labels.sum()),
+        "instances": len(result.cohort.patient),
+        "backbone_origins": result.origins,
+        "simulated": experiment.manifest.simulated,
+        "warnings": result.warnings,
+        "seconds": {name: round(value, 1) for name, value in result.seconds.items()},
+    }
+
+
+def _origins(experiment: Experiment, models: list[str]) -> dict[str, str]:
+    """Origin of each model's backbone; raises BadInput before any work where a model or its backbone is missing."""
+    origins = {}
+    for name in models:
+        source = experiment.backbone(get_model(name))
+        origins[name] = source.origin if source else "none"
+    return origins
+
+
+def _second_reports(experiment: Experiment, result: Evaluation, models: list[str], permutation: int | None) -> None:
+    """Leave-one-site-out, the learning curve and the ablations."""
+    cohort, started = result.cohort, time.monotonic()
+    sites = site_folds(cohort.site, result.labels)
+    if sites is not None and experiment.settings.leave_site_out:
+        for row, found in experiment.run(cohort, models, outer=sites, permutation=permutation).items():
+            result.by_site[row] = join(cohort, found, result.labels)
+        result.seconds["leave one site out"] = time.monotonic() - started
+    started = time.monotonic()
+    if _CHEAP in result.predictions and permutation is None:
+        result.learning = learning_curve(experiment, cohort)
+        for name in experiment.settings.ablations:
+            result.ablations[name] = _ablation(experiment, name)
+        result.seconds["learning curve and ablations"] = time.monotonic() - started
+
+
+def learning_curve(experiment: Experiment, cohort: Cohort) -> list[tuple[int, float]]:
+    """Mean fold-wise AUC of radiomics-logistic with a growing share of the patients, stratified, seeded."""
+    points = []
+    share = patient_folds(cohort.labels, 5, experiment.settings.seed + 77)
+    for parts in range(2, 6):
+        kept = np.flatnonzero(share < parts)
+        smaller = cohort.of_patients(kept)
+        if np.bincount(smaller.labels, minlength=2).min() < 2 * experiment.settings.folds:
+            continue
+        smaller.save(experiment.cohort_path(smaller))
+        predictions = join(smaller, experiment.run(smaller, [_CHEAP])[_CHEAP], smaller.labels)
+        points.append((len(kept), fold_auc(predictions, np.arange(len(kept)))))
+    return points
+
+
+def _ablation(experiment: Experiment, name: str) -> Predictions:
+    changed = replace(experiment, settings=ABLATIONS[name](experiment.settings))
+    cohort = changed.cohort()
+    return join(cohort, changed.run(cohort, [_CHEAP])[_CHEAP], cohort.labels)
+
+
+def _confounding(result: Evaluation) -> list[str]:
+    predictions = result.predictions.get("acquisition")
+    if predictions is None:
+        return []
+    value = fold_auc(predictions, np.arange(len(predictions.labels)))
+    pooled = auc(predictions.score, predictions.labels)
+    if max(value, pooled) <= ACQUISITION_LIMIT:
+        return []
+    return [
+        f"Acquisition alone (noise, sharpness, spacing, slice distance) tells the label with an AUC of {value:.2f} "
+        f"(limit {ACQUISITION_LIMIT}): other figures may reflect the scanner, not the disease."
+    ]
