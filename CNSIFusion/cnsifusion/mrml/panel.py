@@ -289,7 +289,7 @@ def _milliliters(node, segmentId: str) -> float:
         return 0.0
     voxels = int((vtk_to_numpy(image.GetPointData().GetScalars()) > 0).sum())
     x, y, z = image.GetSpacing()
-    return voxels * x * y * z / 1000
+    return round(voxels * x * y * z / 1000, 4)
 
 
 def _resultView(case: CaseState, result: PatientResult, stale: bool) -> ResultView:

@@ -361,6 +361,7 @@ class Session:
         self._abandon()
         self.case = None
         self._loaded.clear()
+        self._reports.clear()  # the next scene uses the same node ids for other patients
         self.onChange()
 
     def _onSceneImport(self, *_) -> None:

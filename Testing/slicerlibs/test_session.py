@@ -1,0 +1,222 @@
+"""The five steps on the headless Slicer with the real engine in its child process, and the accidents on the way."""
+
+import shutil
+import time
+
+import numpy as np
+import pytest
+from harness import HeadlessSlicer, waitFor
+
+from cnsifusion.mrml.case import CaseState
+from cnsifusion.mrml.editing import RegionEditor
+from cnsifusion.mrml.panel import panelView
+from cnsifusion.mrml.results import resultOf
+from cnsifusion.mrml.session import ANALYZE, CHECK, Session
+from cnsifusion.mrml.volumes import NodeGeometry, addVolumeNode, voxels
+from cnsifusion.roi.names import REGIONS
+
+pytestmark = pytest.mark.usefixtures("demonstrationBundle")
+
+
+def finish(session, seconds=300):
+    waitFor(lambda: session.job is None and session.bundle() is not None, session.poll, seconds)
+
+
+@pytest.fixture(scope="module")
+def slicer():
+    return HeadlessSlicer()
+
+
+@pytest.fixture(scope="module")
+def session(slicer, simulatedT2):
+    """A session whose simulated patient was checked, proposed and analyzed once; ``seen`` keeps the progress."""
+    session = Session(slicer.scene)
+    session.seen, session.polls = [], []
+    session.onChange = lambda: session.seen.append((session.job and session.job.kind, dict(session.job.progress))
+                                                   if session.job else None)  # fmt: skip
+    session.openImage(simulatedT2)
+    session.propose()  # at once: it waits for the check by itself
+    finish(session)
+    session.analyze()
+
+    def poll():
+        start = time.process_time()
+        session.poll()
+        session.polls.append(time.process_time() - start)
+
+    waitFor(lambda: session.job is None, poll, 300)
+    yield session
+    session.close()
+
+
+def test_the_check_comes_by_itself_and_sees_the_contrast(session):
+    assert session.case.check["verdict"] in ("ok", "warn")
+    assert any(f["code"] == "contrast" for f in session.case.check["findings"])
+
+
+def test_regions_arrive_with_names_and_provenance(session):
+    rows = {row.name: row for row in panelView(session).regions}
+    assert rows["CSF ventricles"].milliliters > 3
+    for name in REGIONS["sublentiform"]:
+        assert 0.3 < rows[name].milliliters < 5
+        assert rows[name].state == "automatic"
+
+
+def test_left_is_left(session):
+    regions, grid = session.regions(), NodeGeometry(session.case.volume).grid
+    for side, sign in (("left", 1), ("right", -1)):
+        kji = np.argwhere(regions.masks[f"Sub-lentiform {side}"]).mean(axis=0)
+        assert sign * float(regions.midplane.distance(grid.to_lps(kji[::-1]))) > 5
+
+
+def test_the_result_is_in_the_scene(session):
+    case, result = session.case, resultOf(session.case)
+    assert 0 < result.patient.probability < 1
+    assert case.instanceTable.GetNumberOfRows() == len(result.instances) + len(result.not_classified)
+    assert case.contributionTable.GetNumberOfRows() == len(result.contributions)
+    assert NodeGeometry(case.heatMap).grid.is_close(NodeGeometry(case.volume).grid)
+    assert 0 < voxels(case.heatMap).max() <= 1
+    assert session.reportFile().read_text("utf-8").lstrip().lower().startswith("<!doctype html")
+
+
+def test_the_panel_says_it_in_the_protocols_words(session):
+    view = panelView(session).result
+    assert view.verdict == "DEMONSTRATION, not meaningful for patients"
+    assert "slices above threshold" in view.slices
+    assert "does not exclude infection" in view.caveat
+    assert "where the network part looked" in view.heatCaption
+    session.case.pretest = 0.1
+    assert panelView(session).result.atPretest.startswith("With a pre-test probability of 10%")
+    session.case.pretest = 1.0
+    assert "between 0 and 100" in panelView(session).result.atPretest
+    session.case.pretest = None
+
+
+def test_progress_names_its_steps(session):
+    names = [progress["name"] for kind, progress in filter(None, session.seen) if kind == ANALYZE]
+    assert len(dict.fromkeys(names)) >= 4
+    fractions = [progress["fraction"] for kind, progress in filter(None, session.seen) if kind == ANALYZE]
+    assert fractions == sorted(fractions)
+
+
+def test_the_faces_thread_is_never_held_up(session):
+    """CPU seconds, not wall: this machine may be busy with other things. The faces allow 100 ms."""
+    assert max(session.polls) < 0.1
+
+
+def test_an_edit_makes_the_result_stale_and_undo_fresh_again(session, slicer):
+    editor = RegionEditor(slicer.scene, session.case.segmentation, session.case.volume)
+    assert panelView(session).result.stale == ""
+    assert panelView(session).steps["analyze"].state == "done"
+    assert editor.apply("CSF ventricles", np.ones((1, 3, 3), bool), (1, 1, 1))
+    assert "analyze again" in panelView(session).result.stale
+    assert panelView(session).steps["analyze"].state == "next"
+    editor.undo()
+    assert panelView(session).result.stale == ""
+    editor.close()
+
+
+def test_cancel_within_a_second_and_the_former_result_stays(session):
+    before = resultOf(session.case).patient
+    for wait in (0.0, 0.3, 0.9):
+        session.analyze()
+        end = time.monotonic() + wait
+        waitFor(lambda end=end: time.monotonic() > end, session.poll)
+        assert session.busy
+        start = time.monotonic()
+        session.cancel()
+        waitFor(lambda: session.job is None, session.poll, 10)
+        assert time.monotonic() - start < 1.0
+        assert session.case.message["state"] == "cancelled"
+    assert resultOf(session.case).patient == before
+
+
+def test_every_disabled_button_gives_its_reason(session):
+    actions = panelView(session).actions
+    assert actions["analyze"].enabled
+    assert not actions["cancel"].enabled
+    assert actions["cancel"].tooltip == "Nothing is running."
+    case, session.case = session.case, None
+    try:
+        actions = panelView(session).actions
+        assert actions["propose"].tooltip == actions["analyze"].tooltip == "Choose the axial T2 image first."
+        assert [key for key, action in actions.items() if action.enabled] == ["open"]
+    finally:
+        session.case = case
+
+
+def test_a_damaged_bundle_is_named(session, demonstrationBundle, tmp_path):
+    copy = shutil.copytree(demonstrationBundle, tmp_path / "bundle")
+    content = bytearray((copy / "model.onnx").read_bytes())
+    content[len(content) // 2] ^= 1
+    (copy / "model.onnx").write_bytes(content)
+    session.case.bundle = str(copy)
+    try:
+        finish(session)
+        view = panelView(session)
+        assert view.steps["model"].state == "problem"
+        assert "model.onnx" in view.actions["analyze"].tooltip
+        assert not view.actions["analyze"].enabled
+    finally:
+        session.chooseBundle(None)
+        finish(session)
+
+
+def test_a_refused_image_says_why(session, slicer):
+    volume = session.case.volume
+    geometry = NodeGeometry(volume)
+    flat = addVolumeNode(slicer.scene, _constant(geometry), "flat")
+    session.chooseVolume(flat)
+    try:
+        view = panelView(session)
+        assert view.steps["image"].state == "problem"
+        assert any("same value" in line.text for line in view.steps["image"].lines)
+        assert "same value" in view.actions["propose"].tooltip
+    finally:
+        session.chooseVolume(volume)
+        slicer.scene.RemoveNode(flat)
+
+
+def _constant(geometry):
+    from cnsifusion.imaging import Volume
+
+    return Volume(np.full(geometry.grid.shape, 7, np.float32), geometry.grid)
+
+
+def test_the_second_patient_sees_nothing_of_the_first(session, slicer, simulatedT2):
+    first = session.case
+    session.openImage(simulatedT2)
+    try:
+        assert session.case.node is not first.node
+        view = panelView(session)
+        assert view.result is None
+        assert all(row.segmentId == "" for row in view.regions)
+        assert session.job.kind == CHECK
+        slicer.scene.RemoveNode(session.case.volume)  # removed while its check runs
+        finish(session)
+        assert panelView(session).steps["image"].state == "next"
+    finally:
+        session.chooseVolume(first.volume)
+    assert panelView(session).result is not None
+
+
+def test_zz_saved_and_loaded_it_stands_as_it_was(session, slicer, tmp_path):
+    """Last: it replaces the scene."""
+    before = panelView(session)
+    slicer.saveScene(tmp_path / "case.mrb")
+    session.analyze()
+    worker = session.engine.pid
+    slicer.openScene(tmp_path / "case.mrb")  # the scene is closed while an analysis runs
+    session.poll()
+    assert session.job is None
+    assert session.engine.pid != worker
+    assert session.case.node is CaseState.active(slicer.scene).node
+    finish(session)
+    after = panelView(session)
+    assert after.result == before.result
+    assert after.regions == before.regions
+    assert {key: step.state for key, step in after.steps.items()} == {
+        key: step.state for key, step in before.steps.items()
+    }
+    assert not after.actions["report"].enabled
+    assert "Analyze again" in after.actions["report"].tooltip
