@@ -131,9 +131,11 @@ class Bundle:
         for name, known in self.settings.training_ranges.items():
             value = quantities.get(name)
             if value is not None and not known.low <= value <= known.high:
+                words = name.rsplit("_", 1)[0].replace("_", " ").capitalize()
+                unit = f" {known.unit}" if known.unit else ""
                 sentences.append(
-                    f"{name.replace('_', ' ')} {value:.3g} {known.unit}".rstrip()
-                    + f" lies outside the training range {known.low:.3g} to {known.high:.3g}"
+                    f"{words} of {value:.3g}{unit} lies outside the training range "
+                    f"({known.low:.3g} to {known.high:.3g}{unit})."
                 )
         return sentences
 

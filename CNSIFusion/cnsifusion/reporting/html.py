@@ -20,6 +20,7 @@ _FEATURES_LISTED = 8
 CAVEAT = (
     "Research use only, not for diagnosis. Does not replace lumbar puncture; a low score does not exclude infection."
 )
+THRESHOLD_WORDS = {"sensitivity95": "set at sensitivity 95 %", "youden": "set by Youden's index"}
 REGION_WORDS = {"sublentiform": "sub-lentiform parenchyma", "ventricles": "ventricular CSF"}
 
 
@@ -48,6 +49,7 @@ def render(result: PatientResult, key_images: bytes) -> str:
         caveat=CAVEAT,
         score=score,
         half=abs(score.training_prevalence - 0.5) < 0.005,
+        threshold_words=THRESHOLD_WORDS.get(score.threshold_name, score.threshold_name),
         region=REGION_WORDS[result.region],
         created=datetime.now(timezone.utc).astimezone().strftime("%Y-%m-%d %H:%M"),
         pictures={**pictures, "key_images": _embed(key_images)},

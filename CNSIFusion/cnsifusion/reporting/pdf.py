@@ -29,8 +29,8 @@ def write_pdf(result: PatientResult, key_images: bytes, out: str | Path) -> None
     picture = page.add_axes((_LEFT, 0.435, _RIGHT - _LEFT, 0.26))
     picture.imshow(mpl_image.imread(io.BytesIO(key_images)))
     picture.axis("off")
-    _place(page, "slices", result, 0.275, 0.115, _LEFT + 0.03, 0.37)
-    _place(page, "drivers", result, 0.275, 0.125, 0.71, 0.21)
+    _place(page, "slices", result, 0.285, 0.105, _LEFT + 0.04, 0.24)
+    _place(page, "drivers", result, 0.285, 0.12, 0.735, 0.185)
     _foot(page, result)
     with atomic_path(out) as temporary, PdfPages(temporary) as pages:
         pages.savefig(page)

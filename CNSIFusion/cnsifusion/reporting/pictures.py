@@ -36,15 +36,16 @@ def key_images(result: PatientResult, volume: Volume, regions: RegionSet, heat: 
     """One column per key slice: above the T2 with contours, below the heat map over it."""
     slices = key_slices(result)
     rows = 2 if heat is not None else 1
-    figure = Figure(figsize=(2.6 * len(slices), 3.1 * rows), layout="constrained", facecolor="black")
+    figure = Figure(figsize=(2.6 * len(slices), 2.6 * rows + 0.25), facecolor="black")
     axes = figure.subplots(rows, len(slices), squeeze=False)
+    figure.subplots_adjust(left=0, right=1, bottom=0, top=1 - 0.25 / (2.6 * rows + 0.25), wspace=0.01, hspace=0.01)
     window = _window(volume, regions, slices)
     low, high = np.percentile(volume.array[slices], (2, 99.5))
     for column, k in enumerate(slices):
         for row in range(rows):
             _slice(axes[row, column], volume, k, window, (float(low), float(high)))
         _contours(axes[0, column], regions, k, volume)
-        axes[0, column].set_title(f"slice {k + 1}", color="white", fontsize=9)
+        axes[0, column].set_title(f"slice {k + 1}", color="white", fontsize=9, pad=3)
         if heat is not None:
             picture = heat.array[k]
             axes[1, column].imshow(
@@ -99,7 +100,9 @@ def draw_score_scale(axes: Axes, result: PatientResult) -> None:
     axes.axvline(100 * score.threshold, color=DARK, linestyle="--", linewidth=1.2)
     side = "left" if score.threshold < 0.75 else "right"
     axes.text(100 * score.threshold, 0.42, f" threshold {score.threshold:.0%} ", ha=side, fontsize=8, color=DARK)
-    axes.set(xlim=(0, 100), ylim=(-0.5, 0.8), yticks=[], xlabel="model score (%)")
+    axes.set(xlim=(0, 100), ylim=(-0.5, 0.8), yticks=[])
+    axes.set_xlabel("model score (%)", fontsize=8)
+    axes.tick_params(labelsize=8)
     axes.spines[["top", "left", "right"]].set_visible(False)
 
 
@@ -115,7 +118,10 @@ def draw_by_slice(axes: Axes, result: PatientResult) -> None:
         colour = SIDE_COLOURS[side] if result.region == "sublentiform" else f"C{n}"
         axes.bar(places, [100 * m.probability for m in members], width * 0.92, color=colour, label=label)
     axes.axhline(100 * result.patient.threshold, color=DARK, linestyle="--", linewidth=1, label="threshold")
-    axes.set(ylim=(0, 100), ylabel="score (%)", xlabel="slice (1 = lowest)")
+    axes.set_ylim(0, 100)
+    axes.set_ylabel("score (%)", fontsize=8)
+    axes.set_xlabel("slice (1 = lowest)", fontsize=8)
+    axes.tick_params(labelsize=8)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.legend(fontsize=8, ncols=4, loc="upper center", bbox_to_anchor=(0.5, 1.22), frameon=False)
     axes.spines[["top", "right"]].set_visible(False)
@@ -127,9 +133,10 @@ def draw_drivers(axes: Axes, result: PatientResult) -> None:
     features = [c for c in result.contributions if c.name not in ("baseline", "network")][:_FEATURES_SHOWN]
     parts = [*network, *features][::-1]
     axes.barh(range(len(parts)), [p.log_odds for p in parts], color=[ORANGE if p.log_odds > 0 else BLUE for p in parts])
-    axes.set_yticks(range(len(parts)), [readable(p.name) for p in parts], fontsize=7.5)
+    axes.set_yticks(range(len(parts)), [readable(p.name) for p in parts], fontsize=7)
+    axes.tick_params(axis="x", labelsize=7.5)
     axes.axvline(0, color=DARK, linewidth=0.8)
-    axes.set_xlabel("log-odds, averaged over slices (right: towards infection)", fontsize=8)
+    axes.set_xlabel("mean log-odds (right: towards infection)", fontsize=8)
     axes.spines[["top", "right"]].set_visible(False)
 
 
