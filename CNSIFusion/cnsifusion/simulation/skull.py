@@ -19,17 +19,18 @@ def hull(brain: np.ndarray, base_closing: float = 9.0, vault_closing: float = 22
     The vault bridges wider gaps and is smoother than the skull base. Worked out at 2 mm: it has no finer detail.
     """
     coarse = np.pad(brain, 24)[::2, ::2, ::2]
-    base, vault = _closed_distance(coarse, base_closing, 0.7), _closed_distance(coarse, vault_closing, 1.8)
-    up = np.clip((2.0 * np.arange(len(base)) - 24 - _VAULT) / 16, 0, 1)[:, None, None].astype(np.float32)
-    return _separable_linear(base + up * (vault - base), [np.arange(n) / 2 + 12 for n in brain.shape])
+    height = 2.0 * np.arange(len(coarse))[:, None, None] - 24 - _VAULT
+    closed = _close(coarse, base_closing) | (_close(coarse, vault_closing) & (height > 0))
+    outside = 2 * (ndimage.distance_transform_edt(~closed) - ndimage.distance_transform_edt(closed)).astype(np.float32)
+    base, vault = (ndimage.gaussian_filter(outside, smoothing) for smoothing in (0.7, 1.8))
+    base += np.clip(height / 16, 0, 1).astype(np.float32) * (vault - base)
+    return _separable_linear(base, [np.arange(n) / 2 + 12 for n in brain.shape])
 
 
-def _closed_distance(coarse: np.ndarray, closing: float, smoothing: float) -> np.ndarray:
-    """Signed distance (mm) outside a mask at 2 mm after closing it by a ball of radius ``closing`` mm."""
-    grown = np.pad(ndimage.distance_transform_edt(~coarse) * 2 <= closing, 2)
-    closed = (ndimage.distance_transform_edt(grown) * 2 > closing)[2:-2, 2:-2, 2:-2]
-    outside = 2 * (ndimage.distance_transform_edt(~closed) - ndimage.distance_transform_edt(closed))
-    return ndimage.gaussian_filter(np.clip(outside, -40, 60), smoothing).astype(np.float32)
+def _close(coarse: np.ndarray, radius: float) -> np.ndarray:
+    """A mask at 2 mm, padded by more than ``radius``, closed by a ball of ``radius`` mm."""
+    grown = ndimage.distance_transform_edt(~coarse) * 2 <= radius
+    return ndimage.distance_transform_edt(grown) * 2 > radius
 
 
 #: Height (voxels of the template from its lowest slice) above which the skull is smooth vault.
@@ -48,8 +49,9 @@ def _separable_linear(volume: np.ndarray, positions: list[np.ndarray]) -> np.nda
 
 def _mni(grid: Grid) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """MNI x (right positive), y, z in mm of the grid's voxels, broadcastable to [k, j, i]."""
-    k, j, i = np.ogrid[tuple(slice(n) for n in grid.shape)]
-    return -(i + grid.origin[0]), -(j + grid.origin[1]), k + grid.origin[2]
+    k, j, i = (a.astype(np.float32) for a in np.ogrid[tuple(slice(n) for n in grid.shape)])
+    x, y, z = (np.float32(v) for v in grid.origin)
+    return -(i + x), -(j + y), k + z
 
 
 #: Courses of vessels with flow void: radius (mm) and MNI points (mm); those off the midline are mirrored.
@@ -80,7 +82,7 @@ def flow_voids(grid: Grid, outside: np.ndarray) -> np.ndarray:
                 _add_segment(field, grid, start, stop, radius)
     # The falx: a thin sheet in the midline, above the corpus callosum and behind it.
     above = np.minimum(z - 34 + 0.25 * np.abs(y), -outside + 2)
-    falx = np.minimum(0.45 - np.abs(x), above)
+    falx = np.minimum(np.float32(0.45) - np.abs(x), above)
     return np.maximum(field, np.clip(falx, -6, 6)).astype(np.float32)
 
 
@@ -99,8 +101,8 @@ def _add_segment(field: np.ndarray, grid: Grid, start: np.ndarray, stop: np.ndar
 
 
 def face_labels(grid: Grid, outside: np.ndarray) -> np.ndarray:
-    """Labels of FACE in front of and below the skull base (uint8, 0 elsewhere, so in all slices above z = 40 mm)."""
-    top = round(40 - grid.origin[2])
+    """Labels of FACE in front of and below the skull base (uint8, 0 elsewhere, so in all slices above z = 32 mm)."""
+    top = round(32 - grid.origin[2])
     labels = np.zeros(grid.shape, np.uint8)
     x, y, z = _mni(grid)
     labels[:top] = _lower_face(x, y, z[:top], outside[:top])
@@ -120,10 +122,10 @@ def _lower_face(x: np.ndarray, y: np.ndarray, z: np.ndarray, outside: np.ndarray
     septa = (np.abs(texture) < 0.22) | ((radius > 0.9) & ~neck)
     labels[region] = np.where(septa, FACE["fat"], FACE["muscle"])[region]
     # The temporal muscle lifts the scalp's fat from the skull, tapering out.
-    belly = 8 * np.clip(1 - ((y - 6) / 38) ** 2 - ((z + 8) / 40) ** 2, 0, 1) * (ax > 40)
+    belly = 5 * np.clip(1 - ((y - 6) / 38) ** 2 - ((z + 8) / 40) ** 2, 0, 1) * (ax > 40)
     depth = outside - 6.5
     lifted = (belly > 0.8) & (depth > 0) & (labels == 0)
-    labels[lifted & (depth < belly + 5)] = FACE["fat"]
+    labels[lifted & (depth < belly + 4)] = FACE["fat"]
     labels[lifted & (depth < belly)] = FACE["muscle"]
 
     def put(name: str, mask: np.ndarray) -> None:
