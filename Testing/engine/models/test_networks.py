@@ -1,0 +1,161 @@
+"""Networks: the stride they promise, Grad-CAM as forward operations, independent heads, backbones from files."""
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+
+import torchvision  # noqa: E402
+
+from cnsifusion.bundles.bundle import new_session  # noqa: E402
+from cnsifusion.errors import BadInput  # noqa: E402
+from cnsifusion.models.backbones import (  # noqa: E402
+    imagenet_backbone,
+    load_backbone,
+    random_backbone,
+    save_backbone,
+    weights_sha256,
+)
+from cnsifusion.models.export import ExportedModel, export_model  # noqa: E402
+from cnsifusion.models.fusion import RadFusion, region_weights  # noqa: E402
+from cnsifusion.models.settings import MODELS, ModelSettings, get_model  # noqa: E402
+
+MOBILE = get_model("mobile-aspp-radfusion")
+
+
+@pytest.fixture(autouse=True)
+def seeded():
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+
+
+def patches(count=3, size=48):
+    image = torch.randn(count, 1, size, size)
+    return torch.cat([image, (torch.rand(count, 1, size, size) > 0.7).float()], dim=1)
+
+
+@pytest.mark.parametrize("name", ["mobilenet_v3_large", "densenet201"])
+def test_the_map_has_stride_8_and_signal(name):
+    model = ModelSettings("test", name, radiomics=False)
+    with torch.no_grad():
+        maps = random_backbone(model, 1)(patches())
+    assert maps.shape == (3, 128, 6, 6)
+    assert 1e-3 < maps.std() < 1e3
+    assert (maps[0] - maps[1]).abs().max() > 1e-2 * maps.std()
+
+
+def test_dilation_keeps_the_weights_of_torchvision():
+    """At its own stride the backbone is torchvision's network, so published checkpoints fit."""
+    model = ModelSettings("test", "mobilenet_v3_large", radiomics=False, stride=32)
+    reference = torchvision.models.mobilenet_v3_large(weights=None).features.eval()
+    backbone = random_backbone(model, 1)
+    backbone.features.load_state_dict(reference.state_dict())
+    image = torch.randn(1, 3, 64, 64)
+    with torch.no_grad():
+        assert torch.equal(backbone.features(image), reference(image))
+
+
+@pytest.mark.parametrize("pooling", ["global", "region"])
+def test_the_map_is_grad_cam(pooling):
+    """cam = cells * sum_c A_c dlogit/dA_c by autograd; for global pooling that is Grad-CAM before its final ReLU."""
+    fusion = RadFusion(MOBILE, heads=2, features=5).double()
+    maps, features = torch.randn(4, 128, 6, 6).double(), torch.randn(4, 5).double()
+    weights = region_weights(patches(4).double(), 8, pooling)
+    logit, _, cam = fusion.explain(maps, weights, features)
+    activations = fusion.reader(maps).detach().requires_grad_()
+    before = fusion.head.before_hidden(fusion.pool(activations, weights), fusion.head.standardise(features))
+    fusion.head.logit(before).mean(dim=1).sum().backward()
+    expected = 36 * (activations * activations.grad).sum(dim=1)
+    assert torch.allclose(cam, expected, atol=1e-12)
+    if pooling == "global":
+        grad_cam = (activations * activations.grad.mean(dim=(2, 3), keepdim=True)).sum(dim=1)
+        assert torch.allclose(cam, 36 * grad_cam, atol=1e-12)
+    assert cam.abs().max() > 0 and logit.shape == (4, 2)
+
+
+def test_heads_side_by_side_are_heads_one_by_one():
+    both = RadFusion(MOBILE, heads=2, features=3)
+    one = RadFusion(MOBILE, heads=1, features=3)
+    state = {}
+    for name, tensor in both.state_dict().items():
+        share = tensor.shape[0] // 2 if tensor.ndim else 0
+        state[name] = tensor[share:] if tensor.ndim else tensor
+    one.load_state_dict(state)
+    maps, weights = torch.randn(2, 128, 6, 6), region_weights(patches(2), 8, "region")
+    x = torch.randn(2, 1, 1, 3)
+    together = both(maps, weights, x.expand(2, 2, 1, 3))
+    assert torch.allclose(together[:, 1:], one(maps, weights, x), atol=1e-6)
+    assert not torch.allclose(together[:, :1], together[:, 1:], atol=1e-3)
+
+
+def test_region_weights():
+    image = torch.zeros(1, 2, 16, 16)
+    image[0, 1, :8, :8] = 1
+    assert torch.allclose(region_weights(image, 8, "region")[0, 0], torch.tensor([[1.0, 0], [0, 0]]), atol=1e-5)
+    assert torch.allclose(region_weights(image, 8, "global"), torch.full((1, 1, 2, 2), 0.25))
+    assert torch.allclose(region_weights(image[:, :1], 8, "region"), torch.full((1, 1, 2, 2), 0.25))
+
+
+@pytest.mark.parametrize("name", [n for n, m in MODELS.items() if m.backbone])
+def test_onnx_gives_torchs_probabilities(name):
+    model = get_model(name)
+    exported = ExportedModel(model, random_backbone(model, 2), RadFusion(model, 2, 4)).eval()
+    images, features = patches(2, 32), torch.randn(2, 4)
+    with torch.no_grad():
+        expected = exported(images, features)
+    session = new_session(export_model(exported, (2, 32, 32), half=False))
+    found = session.run(None, {"patches": images.numpy(), "features": features.numpy()})
+    sigmoid = [1 / (1 + np.exp(-v)) for v in (expected[0].numpy(), found[0])]
+    assert np.abs(sigmoid[0] - sigmoid[1]).max() < 1e-4
+    assert np.allclose(found[2], expected[2].numpy(), atol=1e-3 * expected[2].abs().max().item() + 1e-6)
+
+
+def test_backbone_files(tmp_path):
+    backbone = random_backbone(MOBILE, 4)
+    sha256 = save_backbone(backbone, tmp_path / "b.pt")
+    again = load_backbone(MOBILE, tmp_path / "b.pt", sha256)
+    assert weights_sha256(again) == weights_sha256(backbone) != weights_sha256(random_backbone(MOBILE, 5))
+    with pytest.raises(BadInput, match="SHA-256"):
+        load_backbone(MOBILE, tmp_path / "b.pt", "0" * 64)
+    with pytest.raises(BadInput, match="do not fit"):
+        load_backbone(get_model("densenet201"), tmp_path / "b.pt", sha256)
+    (tmp_path / "bad.pt").write_bytes(b"nonsense")
+    with pytest.raises(BadInput, match="cannot be read"):
+        load_backbone(MOBILE, tmp_path / "bad.pt")
+
+
+def test_an_imagenet_checkpoint_fits(tmp_path):
+    """torchvision's file of the whole classifier, as published (with DenseNet's old names)."""
+    import hashlib
+
+    reference = torchvision.models.densenet201(weights=None)
+    state = {}
+    for key, value in reference.state_dict().items():
+        if "denselayer" in key:
+            for old, new in (("norm1", "norm.1"), ("norm2", "norm.2"), ("conv1", "conv.1"), ("conv2", "conv.2")):
+                key = key.replace(f".{old}.", f".{new}.")
+        state[key] = value
+    path = tmp_path / "densenet201.pth"
+    torch.save(state, path)
+    sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+    backbone = imagenet_backbone(get_model("densenet201"), path, sha256)
+    expected = dict(reference.features.state_dict())
+    assert all(torch.equal(v, expected[k]) for k, v in backbone.features.state_dict().items())
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"backbone": "resnet"}, {"backbone": None, "classifier": "network"}, {"backbone": None, "aspp": True},
+        {"classifier": "logistic"}, {"pooling": "max"}, {"stride": 5}, {"map_channels": 257}, {"width": 0},
+        {"narrow_window": (1.0, 0.0)},
+    ],
+)  # fmt: skip
+def test_impossible_settings_are_refused(change):
+    with pytest.raises(BadInput):
+        ModelSettings(**{"name": "x", "backbone": "densenet201", **change})
+
+
+def test_unknown_model():
+    with pytest.raises(BadInput, match="Unknown model"):
+        get_model("resnet")

@@ -1,0 +1,195 @@
+"""Figures of merit, calibration and selection against definitions, scikit-learn and worked examples."""
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch")
+
+from sklearn.linear_model import LogisticRegression  # noqa: E402
+from sklearn.metrics import roc_auc_score  # noqa: E402
+
+from cnsifusion.training.calibration import (  # noqa: E402
+    calibration_line,
+    fit_platt,
+    logistic_fit,
+    sigmoid,
+    threshold_at_sensitivity,
+    threshold_youden,
+)
+from cnsifusion.training.folds import patient_folds, permuted, site_folds  # noqa: E402
+from cnsifusion.training.metrics import (  # noqa: E402
+    Predictions,
+    auc,
+    bootstrap,
+    decision_figures,
+    decisions,
+    net_benefit,
+    paired_auc_difference,
+    patient_figures,
+)
+from cnsifusion.training.selection import candidates, icc21, l1, mrmr, select, stability  # noqa: E402
+
+
+@pytest.fixture
+def random():
+    return np.random.default_rng(7)
+
+
+def test_auc_equals_scikit_learn_with_ties(random):
+    labels = random.integers(0, 2, 60)
+    score = np.round(random.normal(size=60) + labels, 1)
+    assert auc(score, labels) == pytest.approx(roc_auc_score(labels, score))
+    assert np.isnan(auc(score, np.ones(60)))
+
+
+def test_icc_of_shrout_and_fleiss():
+    """The worked example of Shrout and Fleiss (1979), table 2: ICC(2,1) = 0.29."""
+    table = np.array([[9, 2, 5, 8], [6, 1, 3, 2], [8, 4, 6, 8], [7, 1, 2, 6], [10, 5, 6, 9], [6, 2, 4, 7]], float)
+    assert icc21(table.T[:, :, None])[0] == pytest.approx(0.2898, abs=1e-3)
+
+
+def test_logistic_fit_equals_scikit_learn(random):
+    x = random.normal(size=(80, 2))
+    y = (x[:, 0] + random.normal(size=80) > 0).astype(float)
+    reference = LogisticRegression(C=1e10, tol=1e-10, max_iter=1000).fit(x, y)
+    beta = logistic_fit(np.column_stack([np.ones(80), x]), y)
+    assert np.allclose(beta, [reference.intercept_[0], *reference.coef_[0]], atol=1e-3)
+
+
+def test_platt_undoes_a_known_distortion(random):
+    truth = random.normal(size=4000) * 2
+    labels = (random.random(4000) < sigmoid(truth)).astype(int)
+    platt = fit_platt((truth - 1.0) / 3.0, labels)
+    assert platt.slope == pytest.approx(3, rel=0.1) and platt.intercept == pytest.approx(1, abs=0.15)
+    slope, intercept = calibration_line(platt((truth - 1) / 3), labels)
+    assert slope == pytest.approx(1, abs=0.05) and intercept == pytest.approx(0, abs=0.02)
+
+
+def test_a_score_against_the_label_is_not_turned_round():
+    labels = np.array([0, 0, 0, 1, 1, 1])
+    platt = fit_platt(-labels.astype(float), labels)
+    assert platt.slope > 0
+    assert np.allclose(platt(np.array([-1.0, 0.0])), 0.5, atol=1e-3)
+
+
+def test_calibration_line_sees_overconfidence(random):
+    truth = random.normal(size=4000)
+    labels = (random.random(4000) < sigmoid(truth)).astype(int)
+    slope, intercept = calibration_line(sigmoid(2 * truth + 1), labels)
+    assert slope == pytest.approx(0.5, abs=0.06) and intercept < -0.5
+
+
+def test_thresholds():
+    probability = np.array([0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8])
+    labels = np.array([0, 0, 1, 0, 1, 1, 1, 1])
+    assert threshold_at_sensitivity(probability, labels, 1.0) == 0.3
+    assert threshold_at_sensitivity(probability, labels, 0.8) == 0.5
+    assert threshold_youden(probability, labels) == pytest.approx(0.45)
+
+
+def make_predictions(probability, labels, instances):
+    owner = np.repeat(np.arange(len(labels)), [len(i) for i in instances])
+    count = len(labels)
+    return Predictions(
+        np.arange(count), np.array(labels), np.arange(count) // 2 % 2, np.array(probability), np.array(probability),
+        np.full(count, 0.5), owner, np.concatenate(instances), np.arange(len(owner)),
+    )  # fmt: skip
+
+
+@pytest.fixture
+def four():
+    instances = [np.array([0.9, 0.8]), np.array([0.9, 0.1, 0.1]), np.array([0.1, 0.2]), np.array([0.6, 0.4])]
+    return make_predictions([0.85, 0.3, 0.15, 0.5], [1, 1, 0, 0], instances)
+
+
+@pytest.mark.parametrize(
+    ("strategy", "expected"), [("mean", [1, 0, 0, 1]), ("majority", [1, 0, 0, 1]), ("any", [1, 1, 0, 1]),
+                               ("strict", [1, -1, 0, -1])],
+)  # fmt: skip
+def test_strategies(four, strategy, expected):
+    assert decisions(four, strategy).tolist() == expected
+
+
+def test_an_indeterminate_patient_is_an_error(four):
+    figures = patient_figures(four, "strict")
+    assert figures["sensitivity"] == 0.5 and figures["specificity"] == 0.5
+    assert figures["indeterminate"] == 0.5 and figures["accuracy_determinate"] == 1.0
+    assert figures["instances_per_patient"] == 9 / 4
+
+
+def test_figures_of_a_two_by_two_table():
+    decision = np.array([1] * 8 + [0] * 2 + [1] * 3 + [0] * 7)
+    figures = decision_figures(decision, np.array([1] * 10 + [0] * 10))
+    assert figures["sensitivity"] == 0.8 and figures["specificity"] == 0.7
+    assert figures["precision"] == pytest.approx(8 / 11) and figures["f1"] == pytest.approx(16 / 21)
+    assert figures["lr_plus"] == pytest.approx(8 / 3) and figures["lr_minus"] == pytest.approx(0.2 / 0.7)
+
+
+def test_bootstrap_covers_and_narrows(random):
+    def limits(count, resamples):
+        labels = np.arange(count) % 2
+        p = 0.5 + 0.2 * (labels - 0.5) + random.normal(0, 0.15, count)
+        drawn = make_predictions(p, labels, [np.array([v]) for v in p])
+        return bootstrap(drawn, lambda q: {"auc": auc(q.probability, q.labels)}, resamples, 0)["auc"]
+
+    small = np.array([limits(40, 60) for _ in range(30)])
+    covered = (small[:, 0] < 0.827) & (small[:, 1] > 0.827)  # Phi(0.2 / (0.15 sqrt 2)) = 0.827
+    assert covered.mean() >= 0.8
+    low, high = limits(400, 100)
+    assert low < 0.827 < high and high - low < 0.6 * np.mean(small[:, 1] - small[:, 0])
+
+
+def test_paired_difference_of_a_model_with_itself_is_zero(random):
+    labels = np.arange(40) % 2
+    a = make_predictions(random.random(40), labels, [np.array([0.5])] * 40)
+    shuffled = a.of(random.permutation(40))
+    value, low, high = paired_auc_difference(a, shuffled, 50, 0)
+    assert (value, low, high) == (0, 0, 0)
+
+
+def test_net_benefit_at_the_training_prevalence():
+    probability, labels = np.array([0.9, 0.6, 0.4, 0.1]), np.array([1, 0, 1, 0])
+    assert net_benefit(probability, labels, 0.5, 0.5) == pytest.approx(0.25 - 0.25)
+    assert net_benefit(probability, labels, 0.5, 0.2) == pytest.approx(0.5 - 0.25 * 0.25)
+
+
+def test_folds_are_stratified_and_seeded():
+    labels = np.array([0, 1] * 13)
+    fold = patient_folds(labels, 5, 3)
+    assert all(abs(labels[fold == f].mean() - 0.5) < 0.11 for f in range(5))
+    assert np.array_equal(fold, patient_folds(labels, 5, 3))
+    assert not np.array_equal(fold, patient_folds(labels, 5, 4))
+    assert permuted(labels, 1).sum() == 13 and not np.array_equal(permuted(labels, 1), labels)
+    assert site_folds(np.array(["A"] * 26), labels) is None
+    assert set(site_folds(np.repeat(["A", "B"], 13), labels)) == {0, 1}
+
+
+def test_selectors_find_the_planted_feature(random):
+    table = random.normal(size=(80, 30))
+    labels = np.arange(80) % 2
+    table[:, 7] += 2 * labels
+    table[:, 8] = table[:, 7] + 0.01 * random.normal(size=80)  # its double: redundant
+    assert mrmr(table, labels, 5)[0] in (7, 8)
+    assert len({7, 8} & set(mrmr(table, labels, 2).tolist())) == 1
+    assert {7, 8} & set(l1(table, labels, 3, 0).tolist())
+    assert len(l1(table, labels, 3, 0)) <= 3
+
+
+def test_unstable_and_shape_features_are_not_chosen(cohort):
+    rows = np.arange(len(cohort.patient))
+    assert stability(cohort, rows)[5] < 0.5 < stability(cohort, rows)[4]
+    assert 5 not in candidates(cohort, rows, 0.5, False, 8)
+    cohort.names[2] = "original_shape2D_Area"
+    assert 2 not in candidates(cohort, rows, 0.5, False, 8)
+    assert 2 in candidates(cohort, rows, 0.5, True, 8)
+
+
+def test_nothing_is_fitted_on_patients_outside(cohort):
+    """Altering test patients' numbers changes no fitted parameter."""
+    rows = np.flatnonzero(cohort.patient < 16)
+    before = select(cohort, rows, "mrmr", 4, 0.5, False, 0)
+    cohort.features[cohort.patient >= 16] = 1e6
+    cohort.altered[:, cohort.patient >= 16] = -1e6
+    after = select(cohort, rows, "mrmr", 4, 0.5, False, 0)
+    for name in ("columns", "impute", "mean", "scale"):
+        assert np.array_equal(getattr(before, name), getattr(after, name))

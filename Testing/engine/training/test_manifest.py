@@ -1,0 +1,137 @@
+"""The manifest: all problems in one table before any work; warnings for what does not stop it."""
+
+import csv
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch")
+
+import SimpleITK as sitk  # noqa: E402
+
+from cnsifusion.errors import BadInput  # noqa: E402
+from cnsifusion.training.manifest import read_manifest  # noqa: E402
+
+COLUMNS = ["patient_id", "image", "rois", "label", "mask_origin", "mri_date", "lp_date", "age", "reader"]
+
+
+def write_image(path, shape=(3, 8, 8), spacing=(1.0, 1.0, 5.0), origin=(0.0, 0.0, 0.0)):
+    image = sitk.GetImageFromArray(np.zeros(shape, np.uint8))
+    image.SetSpacing(spacing)
+    image.SetOrigin(origin)
+    sitk.WriteImage(image, str(path))
+
+
+@pytest.fixture
+def rows(tmp_path):
+    """Ten sound patients."""
+    found = []
+    for n in range(10):
+        write_image(tmp_path / f"{n}.nii.gz")
+        write_image(tmp_path / f"{n}.nrrd")
+        found.append({
+            "patient_id": f"secret-{n}", "image": f"{n}.nii.gz", "rois": f"{n}.nrrd", "label": str(n % 2),
+            "mask_origin": "semiautomatic", "mri_date": "2026-01-02", "lp_date": "2026-01-03", "age": "50",
+        })  # fmt: skip
+    return found
+
+
+@pytest.fixture
+def save(tmp_path):
+    def write(rows, columns=COLUMNS):
+        path = tmp_path / "manifest.csv"
+        with path.open("w", newline="") as stream:
+            writer = csv.DictWriter(stream, columns, extrasaction="ignore")
+            writer.writeheader()
+            writer.writerows(rows)
+        return path
+
+    return write
+
+
+def problems(path, folds=5):
+    with pytest.raises(BadInput) as caught:
+        read_manifest(path, folds)
+    assert "secret" not in str(caught.value)  # lines are named by number, not by patient
+    return str(caught.value)
+
+
+def test_a_sound_manifest(rows, save, tmp_path):
+    manifest = read_manifest(save(rows), 5)
+    assert manifest.labels == [0, 1] * 5 and manifest.warnings == [] and not manifest.simulated
+    assert manifest.patients[3].image == tmp_path / "3.nii.gz" and manifest.patients[3].age == 50
+
+
+def test_all_problems_come_at_once(rows, save, tmp_path):
+    rows[0]["image"] = "gone.nii.gz"
+    rows[1]["rois"] = "gone.nrrd"
+    rows[2]["label"] = "yes"
+    rows[3]["patient_id"] = rows[4]["patient_id"]
+    rows[5]["age"] = "old"
+    rows[6]["mask_origin"] = "guessed"
+    write_image(tmp_path / "7.nrrd", origin=(3.3, 0, 0))
+    (tmp_path / "8.nii.gz").write_bytes(b"no image")
+    rows[9]["patient_id"] = ""
+    text = problems(save(rows))
+    for line, words in ((2, "file not found"), (3, "file not found"), (4, "0 or 1"), (6, "line 5"), (7, "number"),
+                        (8, "must be one of"), (9, "grid"), (10, "can read"), (11, "empty")):  # fmt: skip
+        assert any(f"line {line} " in entry and words in entry for entry in text.splitlines()), (line, words, text)
+
+
+def test_one_class_and_too_few(rows, save):
+    assert "only one class" in problems(save([{**r, "label": "1"} for r in rows]))
+    assert "fewer than the 6 folds" in problems(save(rows), folds=6)
+    assert len(read_manifest(save([{**r, "label": "1"} for r in rows]), folds=0).patients) == 10
+
+
+def test_one_class_drawn_and_the_other_proposed(rows, save):
+    for row in rows:
+        row["mask_origin"] = "manual" if row["label"] == "1" else "automatic"
+    assert "who drew" in problems(save(rows))
+
+
+def test_regions_cropped_to_their_content_fit(rows, save, tmp_path):
+    write_image(tmp_path / "0.nrrd", shape=(1, 3, 4), origin=(2.0, 1.0, 5.0))
+    read_manifest(save(rows), 5)
+    write_image(tmp_path / "0.nrrd", shape=(1, 3, 9), origin=(2.0, 1.0, 5.0))
+    assert "grid" in problems(save(rows))
+
+
+def test_warnings(rows, save):
+    rows[0]["lp_date"] = "2026-01-09"
+    rows[1]["mri_date"] = "yesterday"
+    for row in rows:
+        row["reader"] = "A" if row["label"] == "1" else "B"
+    manifest = read_manifest(save(rows, [*COLUMNS, "shoe_size"]), 5)
+    text = " ".join(manifest.warnings)
+    for words in ("168 h apart", "Line 3", "reader goes along", "shoe_size"):
+        assert words in text
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"patient_id,image\n1,2\n", b"\xff\xfe\x00", b"patient_id,image,rois,label,label\n", b"patient_id,image,rois,"
+     b"label\n", b"patient_id,image,rois,label\n\0,\0,\0,\0\n", b'patient_id,image,rois,label\n"unclosed,1,2,3\n'],
+)  # fmt: skip
+def test_files_that_are_no_manifest(tmp_path, content):
+    path = tmp_path / "manifest.csv"
+    path.write_bytes(content)
+    problems(path)
+    problems(tmp_path / "gone.csv")
+
+
+def test_random_bytes_never_crash(tmp_path, rows, save):
+    """Damaged manifests are read or refused with BadInput, nothing else."""
+    random, refusals = np.random.default_rng(2), 0
+    content = save(rows[:4]).read_bytes()
+    for _ in range(200):
+        broken = bytearray(content)
+        for _ in range(random.integers(1, 12)):
+            broken[random.integers(len(broken))] = random.integers(256)
+        path = tmp_path / "broken.csv"
+        path.write_bytes(bytes(broken[: random.integers(len(broken))] if random.random() < 0.3 else broken))
+        try:
+            read_manifest(path, folds=0)
+        except BadInput:
+            refusals += 1
+    assert refusals > 50
