@@ -16,7 +16,8 @@ from cnsifusion.mrml.case import CaseState
 from cnsifusion.mrml.results import resultOf
 from cnsifusion.mrml.segmentation import EDITED_TAG, ORIGIN_TAG, fingerprint, regionsInfo, segmentIdOf, tagValue
 from cnsifusion.mrml.session import ANALYZE, CHECK, PROPOSE, Session
-from cnsifusion.roi.names import PVS_LEFT, PVS_RIGHT, REGIONS, SEGMENTS
+from cnsifusion.roi.names import PARTS, PVS_LEFT, PVS_RIGHT, REGIONS, SEGMENTS
+from cnsifusion.roi.region_io import PART_SEGMENTS
 
 IMAGE, REGIONS_STEP, MODEL, ANALYZE_STEP, RESULT = "image", "regions", "model", "analyze", "result"
 TITLES = {IMAGE: "1 Image", REGIONS_STEP: "2 Regions", MODEL: "3 Model", ANALYZE_STEP: "4 Analyze", RESULT: "5 Result"}
@@ -25,6 +26,7 @@ RESEARCH_USE = "Research use only. Does not replace lumbar puncture; a low score
 CALIBRATION = "Model score, calibrated where {prevalence:.0%} of the patients were infected."
 HEAT_CAPTION = "Heat map: where the network part looked, not where infection is (cell {cell:.1f} mm)."
 
+_PART_WORDS = {"sublentiform": "Sub-lentiform", **{part: PART_SEGMENTS[value] for value, part in PARTS.items()}}
 _VERDICTS = {
     "ok": ("info", "Suitable: an axial T2 of the head."),
     "warn": ("warn", "Usable, with warnings:"),
@@ -331,7 +333,8 @@ def _resultView(case: CaseState, result: PatientResult, stale: bool) -> ResultVi
 
 def _place(part: str, side: str, index: int | None) -> str:
     where = "all slices" if index is None else f"slice {index + 1}"
-    return f"{part}, {where}" if side == "none" else f"{part} {side}, {where}"
+    name = _PART_WORDS.get(part, part)
+    return f"{name}, {where}" if side == "none" else f"{name} {side}, {where}"
 
 
 def atPretest(result: PatientResult, pretest: float | None) -> str:

@@ -21,7 +21,7 @@ from vtk.util.numpy_support import numpy_to_vtk, vtk_to_numpy
 from cnsifusion import __version__
 from cnsifusion.errors import BadInput
 from cnsifusion.mrml.volumes import NodeGeometry, volumeFromNode, worldMatrix
-from cnsifusion.roi.names import PART_CODES, PARTS, SEGMENTS, VENTRICLES, Code, SegmentName
+from cnsifusion.roi.names import PART_CODES, PARTS, REGIONS, SEGMENTS, VENTRICLES, Code, SegmentName
 from cnsifusion.roi.region_io import PART_SEGMENTS, read_regions
 from cnsifusion.roi.regions import Focus, Plane, RegionSet
 from cnsifusion.roi.tools.parts import assign_parts
@@ -185,6 +185,21 @@ def fingerprint(segmentationNode) -> str:
             where = np.argwhere(values > 0).astype(np.int32) + np.array(extent[4::-2], np.int32)
             total = zlib.crc32(where.tobytes(), zlib.crc32(name.encode(), total))
     return f"{total:08x}"
+
+
+def regionCentre(segmentationNode, volumeNode) -> tuple[float, float, float] | None:
+    """Centre (LPS, mm) of the sub-lentiform regions, which a reader wants to see first; None while none is drawn."""
+    geometry = NodeGeometry(volumeNode)
+    found = [
+        np.argwhere(segmentMask(segmentationNode, segmentId, volumeNode, geometry))
+        for name in REGIONS["sublentiform"]
+        if (segmentId := segmentIdOf(segmentationNode, name))
+    ]
+    voxels = np.concatenate(found) if found else np.zeros((0, 3))
+    if not len(voxels):
+        return None
+    x, y, z = geometry.grid.to_lps(voxels.mean(axis=0)[::-1])
+    return float(x), float(y), float(z)
 
 
 def regionsInfo(segmentationNode) -> tuple[dict[str, str], list[str]]:

@@ -57,6 +57,8 @@ class Session:
 
     def __init__(self, scene, engine: child.Engine | None = None, onChange: Callable[[], None] = lambda: None):
         self.scene, self.onChange = scene, onChange
+        #: Called when regions were put into the segmentation as a whole: former undo steps no longer fit.
+        self.onRegionsReplaced: Callable[[], None] = lambda: None
         self.engine = engine or child.Engine()
         self.case = CaseState.active(scene)
         self.job: Job | None = None
@@ -124,6 +126,7 @@ class Session:
         """Bring in a region file; ``names`` maps its names or values to the protocol's."""
         case = self._required()
         regions = importRegions(Path(path), self.segmentation(), case.volume, names)
+        self.onRegionsReplaced()
         self._say("info", f"Brought in: {', '.join(regions.masks) or 'no region'}.")
 
     def assignSegment(self, segmentId: str, name: str) -> None:
@@ -313,6 +316,7 @@ class Session:
         if job.case.segmentation is None:
             job.case.segmentation = addSegmentationNode(self.scene, job.case.volume)
         showRegions(regions, job.case.segmentation, job.case.volume)
+        self.onRegionsReplaced()
 
     def _showAnalysis(self, job: Job, files: tuple[str, Volume | None, RegionSet | None]) -> None:
         text, heat, regions = files

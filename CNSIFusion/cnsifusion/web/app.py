@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import sys
 import tempfile
@@ -17,6 +16,7 @@ from vtkmodules.vtkCommonCore import vtkCommand
 
 from cnsifusion.errors import BadInput, CNSIFusionError
 from cnsifusion.mrml.panel import panelView
+from cnsifusion.mrml.segmentation import regionCentre
 from cnsifusion.mrml.session import Session
 from cnsifusion.web.locks import HOST, Locks
 from cnsifusion.web.page import buildPage, fillView
@@ -24,11 +24,6 @@ from cnsifusion.web.tools import Tools
 from cnsifusion.web.viewer import AXIAL, Viewer
 
 _POLL_SECONDS = 0.05
-#: State the page and the case share: the page's name of it and the case's parameter.
-_SHARED = {
-    "heat_shown": "heatMapShown",
-    "heat_opacity": "heatMapOpacity",
-}
 
 
 def run(image: Path | None = None, port: int = 0, open_browser: bool = True) -> None:
@@ -79,11 +74,8 @@ class BrowserApp:
         self._shown: tuple = ()
         self._watched: dict[str, tuple] = {}
         self._message: dict = {}
-        self._hasResult = False
         self._refresh()
         buildPage(server, self, self.viewer)
-        for name in _SHARED:
-            self.state.change(name)(self._onShared)
         for tag, view in self.viewer.views.items():
             view.modified.connect(lambda *_, tag=tag: self._onView(tag))
         server.controller.on_server_ready.add(lambda **_: asynchronous.create_task(self._work()))
@@ -133,6 +125,19 @@ class BrowserApp:
             if row.key == key:
                 self.session.case.selectedInstance = key
                 self.viewer.jumpTo(row.position)
+        self._markDirty()
+
+    def showHeat(self, shown: bool) -> None:
+        """Lay the heat map over the image, or take it away."""
+        if self.session.case is not None:
+            self.session.case.heatMapShown = bool(shown)
+            self._markDirty()
+
+    def setHeatOpacity(self, opacity: float) -> None:
+        """How much the heat map covers the image (0-1)."""
+        if self.session.case is not None:
+            self.session.case.heatMapOpacity = float(opacity)
+            self._markDirty()
 
     def setPretest(self, percent: str) -> None:
         """Take the pre-test probability (in %) that was typed; empty for none."""
@@ -181,19 +186,17 @@ class BrowserApp:
         if nodes != self._shown:
             if nodes[:1] != self._shown[:1]:
                 self.viewer.show(volume)
+            elif segmentation is not None and (centre := regionCentre(segmentation, volume)) is not None:
+                self.viewer.jumpTo(centre)
             self._shown = nodes
             self._watch(segmentation)
             self.viewer.showOnly(segmentation)
             self.tools.setCase(case if volume else None)
         self.viewer.showHeat(heat, bool(case and case.heatMapShown), case.heatMapOpacity if case else 0.0)
         view = panelView(self.session)
-        if view.result is not None and not self._hasResult and self.server.running:
-            self.scrollToResult()
-        self._hasResult = view.result is not None
         self.state.panel = {**asdict(view), **({"message": self._message} if self._message else {})}
         self.state.tools = self.tools.stateForPage()
-        self.state.heat_shown = bool(case and case.heatMapShown)
-        self.state.heat_opacity = case.heatMapOpacity if case else 0.5
+        self.state.heat = {"shown": not case or case.heatMapShown, "opacity": case.heatMapOpacity if case else 0.5}
         self.state.pretest = "" if not case or case.pretest is None else f"{case.pretest * 100:g}"
         self.state.selected = case.selectedInstance if case else ""
         for tag in self.viewer.views:
@@ -206,15 +209,6 @@ class BrowserApp:
         if segmentationNode is not None:
             tag = segmentationNode.AddObserver(vtkCommand.ModifiedEvent, lambda *_: self._markDirty())
             self._watched[segmentationNode.GetID()] = (segmentationNode, tag)
-
-    def _onShared(self, **_) -> None:
-        case = self.session.case
-        if case is None:
-            return
-        with contextlib.suppress(BadInput):
-            for name, parameter in _SHARED.items():
-                setattr(case, parameter, self.state[name])
-        self._markDirty()
 
     def _onView(self, tag: str) -> None:
         case = self.session.case

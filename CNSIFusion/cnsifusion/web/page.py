@@ -63,9 +63,6 @@ def buildPage(server, app, viewer) -> None:
             _modelStep(app)
             _analyzeStep(app)
             _resultStep(app)
-        app.scrollToResult = client.JSEval(
-            exec="setTimeout(() => document.getElementById('step-analyze').scrollIntoView({behavior: 'smooth'}), 300)"
-        ).exec
         with VMain(style="height: 100vh;"), html.Div(style="height: 100%; width: 100%; display: flex;"):
             viewer.layout.initialize_layout_grid(layout)
 
@@ -311,7 +308,12 @@ def _progress(key: str) -> None:
 def _resultStep(app) -> None:
     with _step("result"):
         _lines("result")
-        with html.Div(v_if="panel.result", id="result"):
+        # A new result comes into view by itself: on a small screen it starts below the edge.
+        with html.Div(
+            v_if="panel.result",
+            id="result",
+            raw_attrs=['@vue:mounted="({ el }) => el.scrollIntoView({ behavior: \'smooth\' })"'],
+        ):
             html.Div("Infection probability", classes="line")
             html.Div("{{ panel.result.probability }}", classes="number", id="probability")
             html.Div(
@@ -326,11 +328,11 @@ def _resultStep(app) -> None:
             with html.Div(classes="d-flex align-center mt-1", style="gap: 8px;"):
                 VTextField(
                     v_model=("pretest",),
-                    label="Pre-test probability, %",
+                    label="Pre-test prob., %",
                     density="compact",
                     hide_details=True,
                     variant="outlined",
-                    style="max-width: 160px;",
+                    style="flex: none; width: 175px;",
                     id="pretest",
                     change=(lambda text: app.guarded(app.setPretest, text), "[$event.target.value]"),
                 )
@@ -338,7 +340,7 @@ def _resultStep(app) -> None:
             html.Div("{{ panel.result.caveat }}", classes="line line-warn")
             html.Div("{{ text }}", v_for="text in panel.result.warnings", key="text", classes="line line-warn")
             _instances(app)
-            _heat()
+            _heat(app)
             with html.Span(title=("panel.actions.report.tooltip",)):
                 VBtn(
                     "{{ panel.actions.report.label }}",
@@ -388,10 +390,11 @@ def _instances(app) -> None:
     )
 
 
-def _heat() -> None:
+def _heat(app) -> None:
     with html.Div(classes="d-flex align-center", style="gap: 8px;", title=("panel.actions.heat.tooltip",)):
         VCheckbox(
-            v_model=("heat_shown",),
+            model_value=("heat.shown",),
+            update_modelValue=(app.showHeat, "[$event]"),
             label="Heat map",
             density="compact",
             hide_details=True,
@@ -399,7 +402,8 @@ def _heat() -> None:
             id="heat-shown",
         )
         VSlider(
-            v_model=("heat_opacity",),
+            model_value=("heat.opacity",),
+            update_modelValue=(app.setHeatOpacity, "[$event]"),
             min=0,
             max=1,
             step=0.05,

@@ -32,6 +32,7 @@ class Tools:
         self._controller: ToolController | None = None
         self._case: CaseState | None = None
         self._said = ""
+        session.onRegionsReplaced = self._regionsReplaced
 
     def setCase(self, case: CaseState | None) -> None:
         """Work on another case (or on none), or on the same one's new segmentation."""
@@ -42,8 +43,7 @@ class Tools:
             return
         if case.segmentation is not None:
             self._bind()
-        if case.tool != NONE:
-            self._activate()
+        self._activateIfChosen()
 
     def stateForPage(self) -> dict:
         """What the page shows of the tools."""
@@ -129,6 +129,10 @@ class Tools:
         self._editor.editor_node.SetOverwriteMode(self._editor.editor_node.OverwriteNone)  # PVS lie in region B
         self._controller = ToolController(case.segmentation, case.volume, self._apply)
 
+    def _activateIfChosen(self) -> None:
+        if self._case.tool != NONE:
+            self._activate()
+
     def _activate(self) -> None:
         self._session.segmentation()
         if self._editor.active_segmentation_node is not self._case.segmentation or self._controller is None:
@@ -149,6 +153,13 @@ class Tools:
                 labelmap, segment_id=segmentId, modification_mode=mode, modifier_extent=extent
             )
         markEdited(case.segmentation, segmentId)
+        self._onChange()
+
+    def _regionsReplaced(self) -> None:
+        self._undoStack.clear()
+        if self._controller is not None:
+            self._bind()
+            self._activateIfChosen()
         self._onChange()
 
     def _afterEvent(self) -> None:
