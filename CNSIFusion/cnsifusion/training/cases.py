@@ -86,11 +86,6 @@ def content_sha256(path: Path) -> str:
     return digest_.hexdigest()
 
 
-def slice_spacing(path: Path) -> float:
-    """Distance of neighbouring axial slices (mm) of an image file or DICOM folder."""
-    return read_image(path).spacing[2]
-
-
 def _compute(task: CaseTask) -> dict[str, np.ndarray]:
     volume = read_image(task.image)
     regions = read_regions(task.rois, volume) if task.rois else None

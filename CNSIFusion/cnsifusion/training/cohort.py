@@ -11,8 +11,8 @@ import numpy as np
 from cnsifusion.errors import BadInput
 from cnsifusion.imaging.write import atomic_path
 from cnsifusion.radiomics import FeatureTable, RadiomicsSettings
-from cnsifusion.training.cases import CaseTask, build_case, slice_spacing
-from cnsifusion.training.manifest import Manifest
+from cnsifusion.training.cases import CaseTask, build_case
+from cnsifusion.training.manifest import Manifest, slice_spacing
 from cnsifusion.training.settings import TrainingSettings, digest
 from cnsifusion.training.tasks import Progress, no_progress, run_tasks
 

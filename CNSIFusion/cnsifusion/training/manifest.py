@@ -13,6 +13,7 @@ import SimpleITK as sitk  # noqa: N813
 
 from cnsifusion.errors import BadInput, CNSIFusionError
 from cnsifusion.imaging.grid import Grid, reorder
+from cnsifusion.imaging.read import read_image
 from cnsifusion.imaging.volume import grid_of
 
 REQUIRED = ("patient_id", "image", "rois", "label")
@@ -200,6 +201,11 @@ def _region_problems(line: int, patient: Patient) -> list[Problem]:
     if _inside(rois, image):
         return []
     return [Problem(line, "rois", "does not lie on the grid of its image")]
+
+
+def slice_spacing(path: Path) -> float:
+    """Distance of neighbouring axial slices (mm) of an image file (from its header) or DICOM folder."""
+    return read_image(path).spacing[2] if path.is_dir() else _file_grid(path).spacing[2]
 
 
 def _file_grid(path: Path) -> Grid:

@@ -55,7 +55,12 @@ _LIMITS = [
 
 
 def train_bundle(
-    experiment: Experiment, model_name: str, out: str | Path, name: str | None = None, kind_of_controls: str = ""
+    experiment: Experiment,
+    model_name: str,
+    out: str | Path,
+    name: str | None = None,
+    kind_of_controls: str = "",
+    provenance: dict[str, Any] | None = None,
 ) -> Path:
     """Train ``model_name`` by nested cross-validation and write its outer-fold models as one bundle.
 
@@ -72,6 +77,7 @@ def train_bundle(
     features = common_features(cohort, folds, _selectors(folds)) if model.radiomics else _no_features()
     graphs = _graphs(experiment, cohort, model, source, folds, features)
     settings = _settings(experiment, cohort, model, source, folds, features, graphs, name, kind_of_controls)
+    settings.provenance.update(provenance or {})
     return write_bundle(out, settings, graphs.contents)
 
 

@@ -1,0 +1,91 @@
+"""``make bundle``: the demonstration bundle from nothing, through the same commands a site uses for its own cohort.
+
+Simulates two cohorts of disjoint seeds, pre-trains the backbone without labels on the first, and trains the bundle on
+the second. Interrupted, it goes on where it stopped. Run as ``python -m cnsifusion.training.demonstration``.
+"""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import asdict
+from pathlib import Path
+
+from cnsifusion import __version__
+from cnsifusion.bundles import default_bundle_dir
+from cnsifusion.models.settings import get_model
+from cnsifusion.radiomics.settings import ENGINE, ENGINE_VERSION
+from cnsifusion.simulation import SimulationSettings, simulate_cohort
+from cnsifusion.training.experiment import Experiment
+from cnsifusion.training.pretrain import pretrain
+from cnsifusion.training.settings import TrainingSettings, digest
+from cnsifusion.training.tasks import Progress, default_jobs
+from cnsifusion.training.train import train_bundle
+
+MODEL, REGION = "mobile-aspp-radfusion", "sublentiform"
+#: (patients, controls, seed) of the cohort that trains and of the one that pre-trains.
+TRAINING_COHORT, PRETRAINING_COHORT = (40, 40, 101), (14, 14, 9001)
+PRETRAINING_STEPS, PRETRAINING_SEED = 150, 1
+NAME = "Demonstration: mobile-aspp-radfusion, sub-lentiform"
+
+
+def recipe() -> dict:
+    """Everything the demonstration bundle depends on, as JSON values."""
+    return {
+        "version": __version__,
+        "engine": [ENGINE, ENGINE_VERSION],
+        "model": asdict(get_model(MODEL)),
+        "region": REGION,
+        "training": TrainingSettings().to_dict(),
+        "simulation": SimulationSettings().to_dict(),
+        "cohorts": [TRAINING_COHORT, PRETRAINING_COHORT],
+        "pretraining": [PRETRAINING_STEPS, PRETRAINING_SEED],
+    }
+
+
+def recipe_hash() -> str:
+    """Hash of ``recipe``: the bundle that ships must carry this one."""
+    return digest(recipe())
+
+
+def make_demonstration(work: Path, out: Path, jobs: int, progress: Progress) -> Path:
+    """Make the bundle in ``out``; ``work`` keeps cohorts and caches. Returns ``out``."""
+    trained = simulate_cohort(work / "cohort", *TRAINING_COHORT, SimulationSettings(), jobs, _events(progress))
+    other = simulate_cohort(work / "pretraining", *PRETRAINING_COHORT, SimulationSettings(), jobs, _events(progress))
+    settings, model = TrainingSettings(), get_model(MODEL)
+    weights = work / f"{model.backbone}.pt"
+    if not weights.exists():
+        pretraining = Experiment.open(other, REGION, settings, work / "caches", folds=0, jobs=jobs, progress=progress)
+        pretrain(pretraining.cohort(), model, weights, PRETRAINING_STEPS, PRETRAINING_SEED, progress)
+    experiment = Experiment.open(
+        trained, REGION, settings, work / "caches", jobs=jobs, progress=progress,
+        backbones={str(model.backbone): weights},
+    )  # fmt: skip
+    return train_bundle(experiment, MODEL, out, NAME, provenance={"recipe_hash": recipe_hash()})
+
+
+def _events(progress: Progress):
+    """The simulation's progress events as calls of ``progress``."""
+
+    def emit(event: dict) -> None:
+        if event.get("event") == "progress":
+            progress(int(event.get("step", 0)), int(event.get("steps", 0)), "Simulate patients")
+
+    return emit
+
+
+def main() -> None:
+    """The command line of ``make bundle``."""
+    parser = argparse.ArgumentParser(description="Make the demonstration bundle (simulated patients only).")
+    parser.add_argument("work", type=Path, nargs="?", default=Path("build/demonstration"), help="cohorts and caches")
+    parser.add_argument("--out", type=Path, default=default_bundle_dir())
+    parser.add_argument("--jobs", type=int, default=default_jobs())
+    options = parser.parse_args()
+
+    def say(done: int, total: int, name: str) -> None:
+        print(f"\r{name}: {done}/{total}   ", end="\n" if done == total else "", flush=True)
+
+    print(f"Bundle: {make_demonstration(options.work, options.out, options.jobs, say)}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,136 @@
+"""``make validate``: does the machinery leak? Labels shuffled between patients, and controls that must be caught.
+
+Run as ``python -m cnsifusion.training.validation``; resumable. A pipeline without leakage gives a mean fold-wise AUC of
+0.45 to 0.55 over the permutations; the three positive controls leak on purpose and must exceed 0.65, else the test
+itself would be blind.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from cnsifusion.imaging.write import write_text
+from cnsifusion.simulation import SimulationSettings, simulate_cohort
+from cnsifusion.training.cohort import Cohort
+from cnsifusion.training.experiment import Experiment
+from cnsifusion.training.metrics import fold_auc
+from cnsifusion.training.predictions import join
+from cnsifusion.training.selection import select
+from cnsifusion.training.settings import TrainingSettings, digest
+from cnsifusion.training.tasks import default_jobs
+
+CHANCE, CAUGHT = (0.45, 0.55), 0.65
+RADIOMICS, HYBRIDS = ("radiomics-logistic", "radiomics-boosting"), ("mobile-aspp-radfusion", "dense-aspp-radfusion")
+#: Few inner settings, so that hundreds of fits stay affordable.
+PRESET = TrainingSettings(inner_folds=3, checkpoints=(10,), selectors=("mrmr",), augmentations=0, bootstrap=10)
+
+
+def permutation_auc(experiment: Experiment, cohort: Cohort, model: str, permutation: int) -> float:
+    """Mean fold-wise AUC of ``model`` with labels shuffled between patients by this permutation's seed."""
+    labels = experiment.labels(cohort, permutation)
+    return _auc(cohort, experiment, model, labels, permutation)
+
+
+def _auc(cohort: Cohort, experiment: Experiment, model: str, labels: np.ndarray, permutation: int | None) -> float:
+    predictions = join(cohort, experiment.run(cohort, [model], permutation=permutation)[model], labels)
+    return fold_auc(predictions, np.arange(len(labels)))
+
+
+def selection_outside(cohort: Cohort, settings: TrainingSettings) -> Cohort:
+    """Leak 1: features chosen once on all patients, before the folds."""
+    everyone = np.arange(len(cohort.patient))
+    count = settings.feature_counts[0]
+    chosen = select(cohort, everyone, settings.selectors[0], count, 0.0, False, settings.seed).columns
+    return replace(
+        cohort, names=cohort.names[chosen], features=cohort.features[:, chosen], altered=cohort.altered[:, :, chosen],
+        key=digest(cohort.key, "selection outside"),
+    )  # fmt: skip
+
+
+def split_by_instance(cohort: Cohort) -> Cohort:
+    """Leak 2: every instance counts as a patient, so that one patient's slices stand on both sides of a split."""
+    owner = cohort.patient
+    per_patient = {n: getattr(cohort, n)[owner] for n in ("labels", "quantities", "age", "male", "site", "cases")}
+    ids = np.array([f"{p}#{n}" for n, p in enumerate(cohort.patient_ids[owner])])
+    return replace(
+        cohort, **per_patient, patient_ids=ids, patient=np.arange(len(owner)), key=digest(cohort.key, "by instance")
+    )
+
+
+def patient_twice(cohort: Cohort) -> Cohort:
+    """Leak 3: every patient a second time under another id, with noise added to the image."""
+    count = len(cohort.labels)
+    twice = {n: np.concatenate([getattr(cohort, n)] * 2) for n in
+             ("labels", "keys", "part", "side", "quantities", "age", "male", "site", "cases")}  # fmt: skip
+    return replace(
+        cohort,
+        **twice,
+        patient_ids=np.concatenate([cohort.patient_ids, np.char.add(cohort.patient_ids.astype(str), "-again")]),
+        patient=np.concatenate([cohort.patient, cohort.patient + count]),
+        features=np.concatenate([cohort.features, cohort.altered[-1]]),
+        altered=np.concatenate([cohort.altered, cohort.altered], axis=1),
+        key=digest(cohort.key, "twice"),
+    )
+
+
+def positive_controls(experiment: Experiment, cohort: Cohort, permutation: int) -> dict[str, float]:
+    """Mean fold-wise AUC of the three leaks on shuffled labels; each must exceed CAUGHT."""
+    shuffled = cohort.with_labels(experiment.labels(cohort, permutation))
+    leaks = {
+        "features chosen outside the folds": (selection_outside(shuffled, experiment.settings), "radiomics-logistic"),
+        "split by instance": (split_by_instance(shuffled), "radiomics-boosting"),
+        "one patient under two ids": (patient_twice(shuffled), "radiomics-boosting"),
+    }
+    found = {}
+    for name, (leaky, model) in leaks.items():
+        leaky.save(experiment.cohort_path(leaky))
+        found[name] = _auc(leaky, experiment, model, leaky.labels, None)
+    return found
+
+
+def main() -> None:
+    """The command line of ``make validate``."""
+    parser = argparse.ArgumentParser(description="Leakage test on simulated patients, with its positive controls.")
+    parser.add_argument("work", type=Path, nargs="?", default=Path("build/validation"))
+    parser.add_argument("--manifest", type=Path, help="an existing cohort instead of 60 + 60 simulated patients")
+    parser.add_argument("--permutations", type=int, default=20)
+    parser.add_argument("--hybrid-permutations", type=int, default=10)
+    parser.add_argument("--jobs", type=int, default=default_jobs())
+    options = parser.parse_args()
+    manifest = options.manifest or simulate_cohort(options.work / "cohort", 60, 60, 7, SimulationSettings(), options.jobs)
+    experiment = Experiment.open(
+        manifest, "sublentiform", PRESET, options.work, allow_random_backbone=True, jobs=options.jobs
+    )
+    cohort = experiment.cohort()
+    failed = report(experiment, cohort, options.permutations, options.hybrid_permutations, options.work)
+    print("No leakage found." if not failed else "FAILED: " + "; ".join(failed))
+    raise SystemExit(1 if failed else 0)
+
+
+def report(experiment: Experiment, cohort: Cohort, permutations: int, hybrid_permutations: int, out: Path) -> list[str]:
+    """Run everything, print one line per figure, write ``leakage.json``; returns what failed."""
+    failed, figures = [], {}
+    for models, count in ((RADIOMICS, permutations), (HYBRIDS, hybrid_permutations)):
+        for model in models if count else ():
+            values = [permutation_auc(experiment, cohort, model, k) for k in range(1, count + 1)]
+            mean, spread = float(np.mean(values)), float(np.std(values) / np.sqrt(len(values)))
+            figures[model] = values
+            print(f"{model}: mean AUC {mean:.3f} (standard error {spread:.3f}) over {count} permutations", flush=True)
+            if not CHANCE[0] <= mean <= CHANCE[1]:
+                failed.append(f"{model} {mean:.3f}")
+    for name, value in positive_controls(experiment, cohort, 1).items():
+        figures[name] = [value]
+        print(f"positive control, {name}: AUC {value:.3f}", flush=True)
+        if value <= CAUGHT:
+            failed.append(f"{name} was not caught ({value:.3f})")
+    write_text(json.dumps({"patients": len(cohort.labels), "auc": figures}, indent=1), out / "leakage.json")
+    return failed
+
+
+if __name__ == "__main__":
+    main()
