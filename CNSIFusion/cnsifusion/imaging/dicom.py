@@ -72,15 +72,18 @@ def read_dicom_series(folder: Path, max_voxels: int) -> tuple[np.ndarray, Grid, 
     return array, grid, _acquisition(headers[0], ordered[0]), digest.hexdigest()
 
 
-def read_dicom_headers(folder: Path) -> tuple[list[pydicom.Dataset], Grid]:
-    """All headers of the one series in ``folder`` in slice order (one for an enhanced file), and its stored grid.
+def read_dicom_headers(folder: Path) -> tuple[list[pydicom.Dataset], Grid, list[int]]:
+    """Headers of the one series in ``folder`` in slice order (one for an enhanced file), its stored grid, and for
+    every frame in the order of these headers the slice it holds.
 
     Raises BadInput as read_dicom_series does.
     """
     files = _only_series(folder)
     headers = {path: pydicom.dcmread(path, stop_before_pixels=True) for path in files}
     ordered, grid = _arrange([s for path, header in headers.items() for s in _slices(path, header)])
-    return [headers[path] for path in dict.fromkeys(s.path for s in ordered)], grid
+    paths = list(dict.fromkeys(s.path for s in ordered))
+    frames = sorted(range(len(ordered)), key=lambda k: (paths.index(ordered[k].path), ordered[k].frame))
+    return [headers[path] for path in paths], grid, frames
 
 
 def _only_series(folder: Path) -> list[Path]:

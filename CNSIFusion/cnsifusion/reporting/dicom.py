@@ -23,7 +23,7 @@ from cnsifusion.analysis import PatientResult, read_result
 from cnsifusion.errors import BadInput
 from cnsifusion.imaging import atomic_path, read_image
 from cnsifusion.imaging.dicom import read_dicom_headers
-from cnsifusion.imaging.grid import Grid, restore
+from cnsifusion.imaging.grid import restore
 from cnsifusion.reporting.html import png
 from cnsifusion.roi.names import SEGMENTS, SegmentName
 from cnsifusion.roi.names import Code as NamedCode
@@ -33,7 +33,12 @@ PRIVATE = "99CNSIFUSION"
 SCORE = Code("CNSIPROB", PRIVATE, "Infection probability (model score, research use only)")
 SCORE_FINDING = Code("CNSISCORE", PRIVATE, "Model score of central nervous system infection")
 PVS_COUNT = Code("PVSCOUNT", PRIVATE, "Number of PVS-like foci")
-_FAMILY = Code("123109", "DCM", "Manual Processing"), Code("123110", "DCM", "Artificial Intelligence")
+_FAMILY = Code("123110", "DCM", "Artificial Intelligence")
+#: Attributes that must be present though they may be empty (type 2); de-identified files often lack them.
+_MAY_BE_EMPTY = (
+    "PatientName", "PatientID", "PatientBirthDate", "PatientSex", "StudyDate", "StudyTime", "StudyID",
+    "AccessionNumber", "ReferringPhysicianName",
+)  # fmt: skip
 _MAKER = "CNSIFusion (research use only)"
 _ALGORITHM_TYPES = {"automatic": "AUTOMATIC", "manual": "MANUAL"}
 
@@ -49,13 +54,17 @@ def export_dicom(
     highdicom = _highdicom()
     result = read_result(result_path)
     folder = Path(result_path).parent
-    headers, stored = read_dicom_headers(Path(image_folder))
+    headers, stored, frames = read_dicom_headers(Path(image_folder))
+    for header in headers:
+        for keyword in _MAY_BE_EMPTY:
+            if keyword not in header:
+                setattr(header, keyword, "")
     volume = read_image(image_folder)
     if volume.sha256 != result.provenance["image_sha256"]:
         raise BadInput("The DICOM folder holds another image than the one this result was made from.")
     regions = read_regions(folder / result.files["regions"], volume)
-    masks = {name: restore(mask, stored) for name, mask in regions.masks.items() if mask.any()}
-    segmentation = _segmentation(highdicom, headers, stored, masks, result)
+    masks = {name: restore(mask, stored)[frames] for name, mask in regions.masks.items() if mask.any()}
+    segmentation = _segmentation(highdicom, headers, masks, result)
     report = _report(highdicom, headers, segmentation, list(masks), result, confirm_demonstration)
     picture = _key_image(highdicom, headers, (folder / result.files["key_images"]).read_bytes(), result)
     written = []
@@ -81,10 +90,10 @@ def _concept(highdicom: Any, code: NamedCode | Code) -> Any:
 
 
 def _segmentation(
-    highdicom: Any, headers: list[pydicom.Dataset], grid: Grid, masks: dict[str, np.ndarray], result: PatientResult
+    highdicom: Any, headers: list[pydicom.Dataset], masks: dict[str, np.ndarray], result: PatientResult
 ) -> Any:
     algorithm = highdicom.AlgorithmIdentificationSequence(
-        name="CNSIFusion region proposal", family=_FAMILY[1], version=__version__
+        name="CNSIFusion region proposal", family=_FAMILY, version=__version__
     )
     descriptions = [
         _description(highdicom, number, SEGMENTS[name], algorithm, result)
@@ -200,9 +209,11 @@ def _key_image(highdicom: Any, headers: list[pydicom.Dataset], picture: bytes, r
     words = "RESEARCH USE ONLY" + (" - DEMONSTRATION, not meaningful for patients" if result.demonstration else "")
     figure.text(0.5, 1 - 25 / (height + 50), words, color="white", ha="center", va="center", fontsize=12)
     labelled = (255 * mpl_image.imread(io.BytesIO(png(figure)))[..., :3]).round().astype(np.uint8)
-    return highdicom.sc.SCImage.from_ref_dataset(
+    capture = highdicom.sc.SCImage.from_ref_dataset(
         ref_dataset=headers[0], pixel_array=labelled, photometric_interpretation="RGB", bits_allocated=8,
         coordinate_system="PATIENT", series_instance_uid=generate_uid(), series_number=9003,
         sop_instance_uid=generate_uid(), instance_number=1, manufacturer=_MAKER, patient_orientation=("L", "P"),
         series_description="CNSIFusion key images RESEARCH USE ONLY",
     )  # fmt: skip
+    capture.Laterality = ""  # type 2C: the head is no paired part
+    return capture

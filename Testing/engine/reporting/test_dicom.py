@@ -1,0 +1,111 @@
+"""DICOM out: SEG and SR that other programs read, on the source's geometry, a demonstration's score held back."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pydicom
+import pytest
+
+from cnsifusion.analysis import Analyzer
+from cnsifusion.errors import BadInput
+from cnsifusion.imaging import read_image
+from cnsifusion.reporting import write_report_beside
+from cnsifusion.reporting.dicom import export_dicom
+from cnsifusion.roi.region_io import read_regions
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "imaging"))
+from dicom_files import write_enhanced, write_series  # a helper of the imaging tests
+
+pytest.importorskip("highdicom")
+
+
+@pytest.fixture(scope="module")
+def series(simulated_image, tmp_path_factory) -> Path:
+    """The simulated patient as a DICOM series."""
+    folder = tmp_path_factory.mktemp("dicom") / "series"
+    write_series(read_image(simulated_image), folder, name="Secret^Name")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def exported(series, tmp_path_factory) -> tuple[Path, Path]:
+    """Result folder and DICOM folder."""
+    out = tmp_path_factory.mktemp("result")
+    Analyzer(write_report_beside).analyze(series, out / "result")
+    export_dicom(out / "result" / "result.json", series, out / "dicom")
+    return out / "result", out / "dicom"
+
+
+def test_segmentation_reads_back_bit_equal(exported, series) -> None:
+    result, dicom = exported
+    volume = read_image(series)
+    before, after = read_regions(result / "rois.seg.nrrd", volume), read_regions(dicom / "seg.dcm", volume)
+    drawn = {name for name, mask in before.masks.items() if mask.any()}
+    assert set(after.masks) == drawn
+    assert all(np.array_equal(after.masks[name], before.masks[name]) for name in drawn)
+
+
+def test_objects_reference_the_series_and_say_research_use_only(exported, series) -> None:
+    source = pydicom.dcmread(next(p for p in series.iterdir()), stop_before_pixels=True)
+    for name in ("seg.dcm", "sr.dcm", "key_images.dcm"):
+        dataset = pydicom.dcmread(exported[1] / name)
+        assert dataset.StudyInstanceUID == source.StudyInstanceUID
+        assert dataset.SeriesInstanceUID != source.SeriesInstanceUID
+        assert "RESEARCH USE ONLY" in dataset.SeriesDescription
+
+
+def texts(item: pydicom.Dataset) -> list[str]:
+    """Code values and texts of an SR tree."""
+    found = [c.CodeValue for c in item.get("ConceptNameCodeSequence", []) if "CodeValue" in c]
+    found += [item.TextValue] if "TextValue" in item else []
+    for child in item.get("ContentSequence", []):
+        found += texts(child)
+    return found
+
+
+def test_score_of_a_demonstration_needs_confirmation(exported, series, tmp_path) -> None:
+    result, dicom = exported
+    report = pydicom.dcmread(dicom / "sr.dcm")
+    assert report.VerificationFlag == "UNVERIFIED"
+    assert "CNSIPROB" not in texts(report) and "118565006" in texts(report)
+    export_dicom(result / "result.json", series, tmp_path, confirm_demonstration=True)
+    confirmed = pydicom.dcmread(tmp_path / "sr.dcm")
+    assert "CNSIPROB" in texts(confirmed)
+    assert any("DEMONSTRATION" in text for text in texts(confirmed))
+
+
+def test_enhanced_source_keeps_its_frames(simulated_image, tmp_path) -> None:
+    volume = read_image(simulated_image)
+    write_enhanced(volume, tmp_path / "series" / "one.dcm")
+    Analyzer(write_report_beside).analyze(tmp_path / "series", tmp_path / "result")
+    export_dicom(tmp_path / "result" / "result.json", tmp_path / "series", tmp_path / "dicom")
+    before = read_regions(tmp_path / "result" / "rois.seg.nrrd", volume)
+    after = read_regions(tmp_path / "dicom" / "seg.dcm", volume)
+    for name, mask in after.masks.items():
+        assert np.array_equal(mask, before.masks[name]), name
+
+
+def test_another_series_is_refused(exported, simulated_image, tmp_path) -> None:
+    volume = read_image(simulated_image)
+    write_series(volume.with_array(volume.array + 1), tmp_path / "other")
+    with pytest.raises(BadInput, match="another image"):
+        export_dicom(exported[0] / "result.json", tmp_path / "other", tmp_path / "dicom")
+    assert not (tmp_path / "dicom").exists()
+
+
+def test_nothing_written_names_the_patient_but_dicom(exported) -> None:
+    for path in exported[0].iterdir():
+        content = path.read_bytes()
+        assert b"Secret" not in content and b"ID-4711" not in content, path.name
+
+
+@pytest.mark.skipif(not shutil.which("dciodvfy"), reason="dciodvfy (Debian's dicom3tools) is not installed")
+@pytest.mark.parametrize("name", ["seg.dcm", "sr.dcm", "key_images.dcm"])
+def test_dciodvfy_finds_no_error(exported, name) -> None:
+    done = subprocess.run(["dciodvfy", exported[1] / name], capture_output=True, text=True, check=False)
+    assert not [line for line in done.stderr.splitlines() if line.startswith("Error")], done.stderr
