@@ -60,7 +60,7 @@ def part_distances() -> tuple[dict[str, np.ndarray], Grid]:
     labels, csf = template.labels[_BOX], template.csf[_BOX]
     masks = {part: np.isin(labels, [LABELS[n] for n in LABELS_OF_PART[part]]) for part in PARTS.values()}
     ventricles = np.logical_or.reduce(list(masks.values()))
-    masks["outer"] = (csf > 0.5) & ~ndimage.binary_dilation(ventricles, iterations=2)
+    masks["outer"] = (csf > 0.5) & ~ventricles
     first = [s.start for s in _BOX[::-1]]
     origin = template.grid.to_lps(np.array(first))
     size = (labels.shape[2], labels.shape[1], labels.shape[0])

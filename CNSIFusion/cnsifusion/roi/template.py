@@ -127,11 +127,11 @@ def below_columns(mask: np.ndarray, depth: int) -> np.ndarray:
 def sublentiform_window(ax: np.ndarray, y: np.ndarray, z: np.ndarray) -> np.ndarray:
     """The protocol's window of region B at MNI (|x|, y, z) in mm, without the amygdala and the optic tract.
 
-    The amygdala is an ellipsoid about its published MNI centroid, cut to what lies in the window.
+    The amygdala is an ellipsoid about MNI (+-23, -6, -20).
     """
     window = (ax >= WINDOW_X[0]) & (ax <= WINDOW_X[1]) & (y >= WINDOW_Y[0]) & (y <= WINDOW_Y[1])
     window = window & (z >= WINDOW_Z[0]) & (z <= WINDOW_Z[1])
-    amygdala = ((ax - 23) / 9) ** 2 + ((y + 5) / 8) ** 2 + ((z + 19) / 8) ** 2 <= 1
+    amygdala = ((ax - 23) / 9) ** 2 + ((y + 6) / 8) ** 2 + ((z + 20) / 8) ** 2 <= 1
     optic_tract = (y < -1) & (z < -6) & (ax < 11 - 0.6 * (y + 1))
     return window & ~amygdala & ~optic_tract
 
@@ -165,8 +165,8 @@ def _inferior_horn_zone(ax: np.ndarray, y: np.ndarray, z: np.ndarray) -> np.ndar
 
 def _third_zone(ax: np.ndarray, y: np.ndarray, z: np.ndarray) -> np.ndarray:
     """From the lamina terminalis to the posterior commissure, under the fornix, above the basal cisterns."""
-    back = np.select([z >= 6, z >= -4, z >= -13], [-20, -26, -12 - 4 * (z + 7)], 0)
-    return (ax <= 6) & (z >= -13) & (z <= 9) & (y <= 4) & (y >= np.minimum(back, -2))
+    back = np.select([z >= -4, z >= -13], [-26, -12 - 4 * (z + 7)], 0)
+    return (ax <= 6) & (z >= -13) & (z <= 4) & (y <= 4) & (y >= np.minimum(back, -2))
 
 
 def _fourth_zone(ax: np.ndarray, y: np.ndarray, z: np.ndarray) -> np.ndarray:
@@ -184,5 +184,5 @@ def _putamen_zone(ax: np.ndarray, y: np.ndarray, z: np.ndarray) -> np.ndarray:
 
 def _pallidum_zone(ax: np.ndarray, y: np.ndarray, z: np.ndarray) -> np.ndarray:
     """About the means (+-19, -0.6, -0.4) and (+-17, -4.5, -4.4), medial to the putamen; turned like it."""
-    across, along, up = (ax - 18) + 0.5 * (y + 1.5), y + 1.5, z + 1
-    return (across / 6.5) ** 2 + (along / 10) ** 2 + (up / 8) ** 2 <= 1
+    across, along, up = (ax - 20) + 0.5 * (y + 1.5), y + 1.5, z + 1
+    return (across / 5.5) ** 2 + (along / 10) ** 2 + (up / 8) ** 2 <= 1

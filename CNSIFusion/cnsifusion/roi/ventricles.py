@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +14,9 @@ from cnsifusion.roi.maps import FAR_MM, coarse_grid, part_distances, tissue_maps
 from cnsifusion.roi.names import PARTS
 
 #: How far (mm, template space) a part may reach beyond its place in the bent template.
-_REACH = {"lateral": 6.0, "third": 3.0, "fourth": 3.5}
+_REACH = {"lateral": 9.0, "third": 2.5, "fourth": 3.5}
+#: So much pure CSF (mm3) is enough to know its level.
+_ENOUGH_PURE_MM3 = 300.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,14 +78,31 @@ def csf_levels(volume: Volume, anatomy: Anatomy) -> tuple[np.ndarray, np.ndarray
     distance = anatomy.sample(np.minimum.reduce([maps[part] for part in PARTS.values()]), grid, FAR_MM)
     outer = anatomy.sample(tissue_maps(1.5)["csf"], coarse_grid())
     ring = (outer < 0.1) & (distance > 2.5) & (distance < 14) & anatomy.brain
-    tissue_level = float(np.median(volume.array[ring])) if ring.any() else 0.0
+    if ring.any():  # without lesions and partial volume
+        ring &= volume.array <= np.percentile(volume.array[ring], 80)
+    tissue_level = float(volume.array[ring].mean()) if ring.any() else 0.0
     core = (distance < 0.6) & (volume.array > 1.3 * tissue_level)
-    csf_level = float(np.percentile(volume.array[core], 75)) if core.any() else 2 * tissue_level
-    core &= volume.array > 0.5 * (csf_level + tissue_level)
-    fluid = _field(volume, core, csf_level, 30.0)
-    # The level of pure CSF is the upper part of what partial volume and noise leave.
-    ratio = csf_level / max(float(np.median(volume.array[core])) if core.any() else csf_level, 1e-9)
-    return fluid * ratio, _field(volume, ring, tissue_level, 12.0)
+    first = float(np.median(volume.array[core])) if core.any() else 2 * tissue_level
+    # Pure CSF is where neither the slice's plane nor the next slices bring partial volume, if there is enough of it;
+    # otherwise it is the upper part of what there is.
+    fluid_level = first
+    for pure, percentile in _purer(core & (volume.array > (first + tissue_level) / 2), volume):
+        if pure.sum() * volume.grid.voxel_volume >= _ENOUGH_PURE_MM3:
+            core, fluid_level = pure, float(np.percentile(volume.array[pure], percentile))
+    offset = fluid_level - float(volume.array[core].mean()) if core.any() else 0.0
+    return _field(volume, core, fluid_level - offset, 30.0) + np.float32(offset), _field(volume, ring, tissue_level, 12.0)
+
+
+def _purer(fluid: np.ndarray, volume: Volume) -> Iterator[tuple[np.ndarray, float]]:
+    """``fluid``, then without a rim of about 1 mm in plane, then only where the slices above and below are fluid too.
+
+    Each with the percentile of its intensities that stands for pure CSF.
+    """
+    yield fluid, 75.0
+    rim = max(1, round(1.0 / volume.spacing[0]))
+    inner = ndimage.binary_erosion(fluid, ndimage.generate_binary_structure(2, 1)[None], iterations=rim)
+    yield inner, 65.0
+    yield ndimage.binary_erosion(inner, np.ones((3, 1, 1), bool)), 50.0
 
 
 def _field(volume: Volume, mask: np.ndarray, level: float, sigma_mm: float) -> np.ndarray:

@@ -20,6 +20,11 @@ from cnsifusion.roi.registration import Registration, gain_terms
 #: Lower and upper corner (LPS mm, template space) of the box in which the displacement is worked out.
 _BOX = (np.array([-68.0, -60.0, -58.0]), np.array([68.0, 86.0, 52.0]))
 
+#: Grid (mm), blur of the template (mm) and iterations of each resolution.
+_LEVELS = ((4.0, 2.5, 25), (2.0, 1.2, 14))
+#: Smoothing (voxels) of each update and of the whole displacement; square of the gradient (1/mm2) that counts as flat.
+_FLUID, _ELASTIC, _FLOOR = 1.0, 1.1, 1e-4
+
 
 @dataclass(frozen=True, eq=False)
 class Warp:
@@ -48,7 +53,7 @@ class Warp:
 def bend(volume: Volume, registration: Registration) -> Warp:
     """The displacement for ``volume`` placed by ``registration``."""
     grid, array = _grid(4.0), None
-    for step, sigma, iterations in ((4.0, 2.5, 25), (2.0, 1.2, 14)):
+    for step, sigma, iterations in _LEVELS:
         new = _grid(step)
         if array is None:
             array = np.zeros((3, *new.shape))
@@ -120,8 +125,8 @@ def _demons(
         difference = np.clip(fixed - moving, -0.4, 0.4) * trust
         gradient = [0.5 * (a + b) for a, b in zip(np.gradient(moving, step), np.gradient(fixed, step))]
         strength = sum(g**2 for g in gradient)
-        factor = difference / (strength + difference**2 / (2 * step) ** 2 + 1e-4)
+        factor = difference / (strength + difference**2 / (2 * step) ** 2 + _FLOOR)
         update = np.stack([factor * g for g in gradient[::-1]])
-        displacement = displacement + np.stack([ndimage.gaussian_filter(u, 1.0, truncate=3) for u in update])
-        displacement = np.stack([ndimage.gaussian_filter(d, 1.1, truncate=3) for d in displacement])
+        displacement = displacement + np.stack([ndimage.gaussian_filter(u, _FLUID, truncate=3) for u in update])
+        displacement = np.stack([ndimage.gaussian_filter(d, _ELASTIC, truncate=3) for d in displacement])
     return displacement
