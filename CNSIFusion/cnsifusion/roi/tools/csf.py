@@ -16,16 +16,18 @@ from scipy import ndimage
 from cnsifusion.roi.tools.result import ToolResult, cropped, nothing
 
 ALL_SLICES = 999
-#: Where levels are read: wide enough to hold tissue beside wide ventricles, narrow enough to follow the bias field.
+#: Levels are read within this: wide enough to hold tissue beside wide ventricles, narrow enough to follow the bias field.
 _LEVEL_RADIUS_MM = 25.0
 #: A tail beyond a neck that ends within this length is a horn and kept; a longer one is a leak and cut at the neck.
 _HORN_MM = 14.0
 #: Enclosed darker islands up to this area are choroid plexus or flow, and belong to the region.
 _HOLE_MM2 = 25.0
-#: The core of a region is what is left after taking off this fraction of its half-width at the point (mm at most).
-_NECK_FRACTION, _NECK_MAX_MM = 0.5, 1.6
-#: From slice to slice the region may grow this far sideways: ventricles lean, but a cistern spreads at once.
-_LEAN_MM = 9.0
+#: A neck is narrower than this fraction of the region at the start (half-widths, the start's capped in mm).
+_NECK_FRACTIONS, _NECK_MAX_MM = (0.5, 0.75, 0.95), 2.5
+#: Ventricles lie deeper under the outline of the head (or stripped brain) than this; sulci and cisterns reach it.
+_DEEP_MM, _LEAK_PIXELS, _COARSE_MM = 18.0, 8, 3.0
+#: A region of the next slice lies over the slice before by at least this part, or it is another structure.
+_MIN_OVERLAP, _MAX_GROWTH = 0.12, 4.0
 _MIN_CONTRAST = 0.15
 
 
@@ -80,11 +82,14 @@ def grow(
     bright &= _disc(bright.shape, seed, settings.radius_mm, spacing)
     start = np.zeros(bright.shape, bool)
     start[seed] = True
-    first = _region(bright, start, spacing, settings.leak_guard)
     masks = np.zeros((array.shape[0], *bright.shape), bool)
-    masks[k] = first
+    masks[k] = _grown(bright, start, _Depth(array[k], window, 0.3 * levels.tissue, spacing), settings.leak_guard, True)
     for step in (-1, 1):
-        _carry(masks, image, k, step, edge, spacing, settings)
+        for here in range(k + step, k + step * (settings.neighbours + 1), step):
+            if not 0 <= here < len(image) or not masks[here - step].any():
+                break
+            depth = _Depth(array[here], window, 0.3 * levels.tissue, spacing)
+            masks[here] = _carried(np.asarray(image[here]) > edge, masks[here - step], depth, settings.leak_guard)
     return cropped(masks, (0, window[0].start, window[1].start), "Nothing was found here.")
 
 
@@ -110,7 +115,10 @@ def grow_stroke(
 
 
 def lobe(
-    mask: np.ndarray, spacing: tuple[float, float, float], point: tuple[int, int, int], settings: CsfSettings | None = None
+    mask: np.ndarray,
+    spacing: tuple[float, float, float],
+    point: tuple[int, int, int],
+    settings: CsfSettings | None = None,
 ) -> ToolResult:
     """The piece of the drawn region ``mask`` [k, j, i] around ``point``, cut off at its necks: what erasing removes."""
     settings = settings or CsfSettings()
@@ -156,26 +164,82 @@ def _brightest_near(plane: np.ndarray, seed: tuple[int, int]) -> tuple[int, int]
     return (j + int(dj), i + int(di))
 
 
-def _region(bright: np.ndarray, start: np.ndarray, spacing: tuple[float, float, float], guard: bool) -> np.ndarray:
-    """The connected bright region(s) that ``start`` touches, cut at necks (``guard``), small holes filled."""
+class _Depth:
+    """How deep under the head's outline the pixels of one slice's window lie, in plane and mm; made only when asked.
+
+    The outline is that of everything brighter than ``air``: the skin of a whole head, the surface of a stripped brain.
+    """
+
+    def __init__(self, plane: np.ndarray, window: tuple[slice, slice], air: float, spacing: tuple[float, float, float]):
+        self._plane, self._window, self._air, self.sampling = plane, window, air, (spacing[1], spacing[0])
+        self._far: np.ndarray | None = None
+
+    def leaks(self, region: np.ndarray) -> bool:
+        """Whether ``region`` (on the window) comes close to the outline, as no ventricle does."""
+        if self._far is None:
+            steps = tuple(max(int(round(_COARSE_MM / s)), 1) for s in self.sampling)
+            head = ndimage.binary_fill_holes(self._plane[:: steps[0], :: steps[1]] > self._air)
+            head = ndimage.binary_opening(np.pad(head, 1), iterations=2)[1:-1, 1:-1]
+            coarse = ndimage.distance_transform_edt(
+                np.pad(head, 1), sampling=[n * s for n, s in zip(steps, self.sampling)]
+            )[1:-1, 1:-1]
+            rows, columns = (np.arange(w.start, w.stop) // n for w, n in zip(self._window, steps))
+            self._far = coarse[np.ix_(np.minimum(rows, len(coarse) - 1), np.minimum(columns, coarse.shape[1] - 1))]
+        return int((region & (self._far < _DEEP_MM)).sum()) > _LEAK_PIXELS
+
+
+def _grown(bright: np.ndarray, start: np.ndarray, depth: _Depth, guard: bool, keep: bool) -> np.ndarray:
+    """The connected bright regions that ``start`` touches, holes filled; with ``guard`` cut at necks.
+
+    A region that runs out to the head's surface is cut at wider and wider necks; one that still does is left out, or
+    with ``keep`` (the user clicked there) shrinks to the blob around the start.
+    """
     labels, _ = ndimage.label(bright)
     touched = np.unique(labels[start & bright])
     region = np.isin(labels, touched[touched > 0])
     if guard and region.any():
-        region = _without_leaks(region, start & bright, spacing)
-    return _filled(region, spacing)
+        for fraction in _NECK_FRACTIONS:
+            cut = _cut_at_necks(region, start & bright, fraction, depth.sampling)
+            if not depth.leaks(cut):
+                return _filled(cut, depth.sampling)
+        region = _blob(region, start & bright, depth.sampling) if keep else np.zeros_like(region)
+    return _filled(region, depth.sampling)
 
 
-def _without_leaks(region: np.ndarray, start: np.ndarray, spacing: tuple[float, float, float]) -> np.ndarray:
+def _carried(bright: np.ndarray, before: np.ndarray, depth: _Depth, guard: bool) -> np.ndarray:
+    """The region of the next slice: what lies over the slice ``before`` and is not another structure."""
+    if not guard:
+        return _grown(bright, before, depth, False, False)
+    result = np.zeros_like(bright)
+    pieces, count = ndimage.label(bright & before)
+    sizes = np.bincount(pieces.ravel(), minlength=count + 1)
+    below, _ = ndimage.label(before)
+    areas = np.bincount(below.ravel())
+    for piece in sorted(range(1, count + 1), key=lambda n: -sizes[n]):
+        start = pieces == piece
+        if result[start].any():
+            continue
+        region = _grown(bright, start, depth, True, False)
+        touched = np.unique(below[region & before])
+        carried, area = int(areas[touched[touched > 0]].sum()), int(region.sum())
+        if (region & before).sum() >= _MIN_OVERLAP * area and area <= _MAX_GROWTH * carried:
+            result |= region
+    return result
+
+
+def _cut_at_necks(region: np.ndarray, start: np.ndarray, fraction: float, sampling: tuple[float, float]) -> np.ndarray:
+    """The part of ``region`` around ``start`` up to its necks; horns, short tails beyond a neck, stay.
+
+    A neck is where the half-width falls below ``fraction`` of that at the start.
+    """
     box = ndimage.find_objects(region.astype(np.uint8))[0]
     inner, seeds = np.pad(region[box], 1), np.pad(start[box], 1)
-    sampling = (spacing[1], spacing[0])
-    depth = ndimage.distance_transform_edt(inner, sampling=sampling)
+    width = ndimage.distance_transform_edt(inner, sampling=sampling)
     near = ndimage.binary_dilation(seeds, iterations=3) & inner
-    neck = min(_NECK_FRACTION * float(depth[near].max()), _NECK_MAX_MM)
-    cores, _ = ndimage.label(depth > neck)
+    neck = fraction * min(float(width[near].max()), _NECK_MAX_MM)
+    cores, _ = ndimage.label(width > neck)
     wanted = np.unique(cores[near])
-    core = np.isin(cores, wanted[wanted > 0]) | (near & (depth >= neck))
+    core = np.isin(cores, wanted[wanted > 0])
     away = ndimage.distance_transform_edt(~core, sampling=sampling)
     kept = inner & (away <= neck + max(sampling))
     tails, count = ndimage.label(inner & ~kept, np.ones((3, 3)))
@@ -183,32 +247,23 @@ def _without_leaks(region: np.ndarray, start: np.ndarray, spacing: tuple[float, 
         length = ndimage.maximum(away, tails, np.arange(1, count + 1))
         kept |= np.isin(tails, 1 + np.flatnonzero(length <= _HORN_MM))
     labels, _ = ndimage.label(kept)
-    touched = np.unique(labels[seeds])
+    touched = np.unique(labels[seeds | core])
     result = np.zeros_like(region)
     result[box] = np.isin(labels, touched[touched > 0])[1:-1, 1:-1]
     return result
 
 
-def _filled(region: np.ndarray, spacing: tuple[float, float, float]) -> np.ndarray:
+def _blob(region: np.ndarray, start: np.ndarray, sampling: tuple[float, float]) -> np.ndarray:
+    """The part of ``region`` within its own width of ``start``: the least that a click can mean."""
+    width = float(ndimage.distance_transform_edt(region, sampling=sampling)[start].max())
+    return region & (ndimage.distance_transform_edt(~start, sampling=sampling) <= width + 2 * max(sampling))
+
+
+def _filled(region: np.ndarray, sampling: tuple[float, float]) -> np.ndarray:
     """``region`` with its enclosed holes up to _HOLE_MM2 filled."""
     holes, count = ndimage.label(ndimage.binary_fill_holes(region) & ~region)
     if not count:
         return region
-    small = np.flatnonzero(np.bincount(holes.ravel()) * spacing[0] * spacing[1] <= _HOLE_MM2)
-    return region | (np.isin(holes, small) & (holes > 0))
-
-
-def _carry(masks: np.ndarray, image: np.ndarray, k: int, step: int, edge: float, spacing, settings: CsfSettings) -> None:
-    """Carry the region of slice ``k`` on slice by slice; each slice starts from what lies over the one before."""
-    sampling = (spacing[1], spacing[0])
-    for distance in range(1, settings.neighbours + 1):
-        here = k + step * distance
-        before = masks[here - step]
-        if not 0 <= here < len(image) or not before.any():
-            return
-        away = ndimage.distance_transform_edt(~before, sampling=sampling)
-        bright = np.asarray(image[here]) > edge
-        start = bright & before
-        if settings.leak_guard:
-            bright &= away <= _LEAN_MM
-        masks[here] = _region(bright, start, spacing, settings.leak_guard) if start.any() else False
+    small = np.bincount(holes.ravel()) * sampling[0] * sampling[1] <= _HOLE_MM2
+    small[0] = False
+    return region | small[holes]
