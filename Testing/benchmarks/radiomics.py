@@ -11,10 +11,10 @@ the region, up to a whole brain.
 from __future__ import annotations
 
 import argparse
-import resource
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -33,6 +33,7 @@ from cnsifusion.imaging.volume import Volume
 from cnsifusion.radiomics import RadiomicsSettings, RegionMask, extract
 
 SHAPE, SPACING = (24, 512, 512), (0.45, 0.45, 5.5)
+IDENTITY = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
 VENTRICLE_PIXELS = {10: 168, 11: 40, 13: 2416, 14: 4902, 15: 3810, 16: 2884}
 SUBLENTIFORM_PIXELS = {9: 634, 10: 754, 11: 634}
 SIGMAS = {5: (0.5, 1.0, 1.5, 2.0, 3.0), 7: (0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 5.0)}
@@ -64,7 +65,7 @@ def patient() -> tuple[Volume, list[RegionMask], np.ndarray]:
             image[k][disc(j, i, rng.uniform(4, 16))] = 1800
         regions.append(RegionMask("sublentiform", mask, k))
     image = gaussian_filter(np.where(head, image, -1500), (0.3, 1.2, 1.2)) + rng.normal(0, 60, SHAPE)
-    grid = Grid(SHAPE[::-1], SPACING, (0.0, 0.0, 0.0), (1.0, 0, 0, 0, 1.0, 0, 0, 0, 1.0))
+    grid = Grid(SHAPE[::-1], SPACING, (0.0, 0.0, 0.0), IDENTITY)
     return Volume(image.astype(np.float32), grid), regions, head
 
 
@@ -196,33 +197,52 @@ def report(label: str, regions: list[RegionMask], volume: Volume, repeats: int) 
     print(f"{label:26}{pixels:9d}{cpu:9.4f}{1e6 * cpu / pixels:10.2f}")
 
 
-def memory(job: str) -> None:
-    """Peak resident memory of one job in a fresh process, and what is there before it (image, imports)."""
-    volume, regions, head = patient()
+def memory(job: str, stored: str) -> None:
+    """Peak resident memory of one job on the ``stored`` image, and what imports and image take before it."""
+    volume = Volume(np.load(stored)["image"], Grid(SHAPE[::-1], SPACING, (0.0, 0.0, 0.0), IDENTITY))
+    masks, slices = np.load(stored)["masks"], np.load(stored)["slices"]
+    regions = [RegionMask("r", mask, int(k)) for mask, k in zip(masks, slices)]
     if job == "brain":
-        regions = [RegionMask("brain", head)]
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        regions = [RegionMask("brain", np.load(stored)["brain"])]
+    before = peak_memory()
     extract(volume, regions, RadiomicsSettings())
-    after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    after = peak_memory()
     print(f"peak memory, {job}: {after:.0f} MB ({before:.0f} MB before the call)")
+
+
+def peak_memory() -> float:
+    """Peak resident megabytes of this process (Linux; getrusage would count the process that started it)."""
+    line = next(n for n in Path("/proc/self/status").read_text().splitlines() if n.startswith("VmHWM"))
+    return int(line.split()[1]) / 1024
+
+
+def memory_of_all() -> None:
+    """Each job in a fresh process, which did not make the image itself."""
+    volume, regions, head = patient()
+    with tempfile.TemporaryDirectory() as folder:
+        stored = str(Path(folder) / "patient.npz")
+        masks, slices = [r.mask for r in regions], [r.slice_index for r in regions]
+        np.savez(stored, image=volume.array, masks=masks, slices=slices, brain=head)
+        for job in ("patient", "brain"):
+            subprocess.run([sys.executable, __file__, "--memory", job, stored], check=True)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeats", type=int, default=15)
     parser.add_argument("--skip-naive", action="store_true", help="leave out the minute-long denominator")
-    parser.add_argument("--only", choices=("speed", "linearity", "patient", "brain"), help="one part alone")
+    parser.add_argument("--only", choices=("speed", "linearity", "memory"), help="one part alone")
+    parser.add_argument("--memory", nargs=2, help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if options.only in ("patient", "brain"):
-        return memory(options.only)
+    if options.memory:
+        memory(*options.memory)
+        return
     if options.only in (None, "speed"):
         speed(options.repeats, options.skip_naive)
     if options.only in (None, "linearity"):
         linearity(max(1, options.repeats // 3))
-    if options.only is None:
-        for job in ("patient", "brain"):
-            subprocess.run([sys.executable, __file__, "--only", job], check=True)
-    return None
+    if options.only in (None, "memory"):
+        memory_of_all()
 
 
 if __name__ == "__main__":

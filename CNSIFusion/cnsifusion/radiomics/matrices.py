@@ -15,14 +15,13 @@ from cnsifusion.radiomics.voxels import Voxels
 class Levels:
     """Grey levels of every voxel of every region in several images.
 
-    ``values``: int32 (images, N), from 1. Instances are numbered image by image: image * regions + region;
-    ``instance``: (images, N); ``top`` (instances,): highest level, 0 for an empty region.
+    ``values``: int32 (images, N), from 1. Instances, a region in an image each, are numbered image by image: image *
+    regions + region; ``count`` is their number and ``top`` (count,) their highest level, 0 for an empty region.
     """
 
     def __init__(self, values: np.ndarray, voxels: Voxels) -> None:
         self.values, self.voxels = values, voxels
         self.count = len(values) * len(voxels.sizes)
-        self.instance = np.arange(len(values))[:, None] * len(voxels.sizes) + voxels.region
         top = np.zeros((len(values), len(voxels.sizes)), np.intp)
         filled = np.flatnonzero(voxels.sizes)
         if len(filled):
