@@ -1,0 +1,197 @@
+"""Nested cross-validation end to end on a cohort of numbers: it learns, resumes, repeats, does not leak."""
+
+import shutil
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from conftest import make_cohort  # noqa: E402
+
+from cnsifusion.bundles import load_bundle  # noqa: E402
+from cnsifusion.errors import BadInput  # noqa: E402
+from cnsifusion.training.evaluate import ACQUISITION_LIMIT, Evaluation, _confounding, evaluate_models  # noqa: E402
+from cnsifusion.training.experiment import Experiment  # noqa: E402
+from cnsifusion.training.manifest import Manifest  # noqa: E402
+from cnsifusion.training.metrics import fold_auc  # noqa: E402
+from cnsifusion.training.nested import load_fold  # noqa: E402
+from cnsifusion.training.predictions import join  # noqa: E402
+from cnsifusion.training.settings import TrainingSettings  # noqa: E402
+from cnsifusion.training.train import train_bundle  # noqa: E402
+from cnsifusion.training.validation import CAUGHT, permutation_auc, positive_controls  # noqa: E402
+
+SETTINGS = TrainingSettings(
+    folds=3, inner_folds=3, checkpoints=(15,), selectors=("mrmr",), feature_counts=(4,), bootstrap=30
+)
+
+
+def open_experiment(folder, cohort, **options):
+    (folder / "manifest.csv").write_text("x")
+    manifest = Manifest(folder / "manifest.csv", [], True)
+    options.setdefault("allow_random_backbone", True)
+    options.setdefault("settings", SETTINGS)
+    experiment = Experiment(manifest, "sublentiform", work=folder, **options)
+    cohort.save(experiment.cohort_path(cohort))
+    return experiment
+
+
+def mean_auc(cohort, folds):
+    return fold_auc(join(cohort, folds, cohort.labels), np.arange(len(cohort.labels)))
+
+
+@pytest.fixture
+def strong(tmp_path):
+    """Both a feature and a spot in the picture tell the label."""
+    return make_cohort(tmp_path / "cases", patients=36, effect=3.0, spot=3.0)
+
+
+def test_every_kind_of_model_learns_what_is_there(tmp_path, strong):
+    experiment = open_experiment(tmp_path, strong)
+    rows = ["radiomics-logistic", "radiomics-boosting", "mobile-aspp-radfusion", "mobilenetv3-large", "age-sex"]
+    found = experiment.run(strong, rows)
+    areas = {row: mean_auc(strong, folds) for row, folds in found.items()}
+    assert min(areas[r] for r in rows[:4]) > 0.7, areas
+    assert areas["age-sex"] < 0.75
+    for folds in found.values():
+        assert sorted(np.concatenate([f.patients for f in folds])) == list(range(36))
+        assert all(0 < f.thresholds["sensitivity95"] < 1 for f in folds)
+
+
+def test_the_network_sees_what_radiomics_cannot(tmp_path):
+    """A spatial effect that no feature carries."""
+    cohort = make_cohort(tmp_path / "cases", patients=36, effect=0.0, spot=3.0)
+    found = open_experiment(tmp_path, cohort).run(cohort, ["radiomics-logistic", "mobile-aspp-radfusion"])
+    areas = {row: mean_auc(cohort, folds) for row, folds in found.items()}
+    assert areas["mobile-aspp-radfusion"] > 0.8 and areas["radiomics-logistic"] < 0.75
+
+
+def test_interrupted_work_resumes_to_the_bit_and_processes_do_not_matter(tmp_path, strong):
+    """One process, one process interrupted after a fold, and two processes write the same numbers."""
+    rows, results = ["mobile-aspp-radfusion", "radiomics-logistic"], []
+    for name in ("whole", "resumed", "two"):
+        folder = tmp_path / name
+        folder.mkdir()
+        experiment = open_experiment(folder, strong, jobs=2 if name == "two" else 1)
+        if name == "resumed":
+            shutil.copytree(tmp_path / "whole" / "folds", folder / "folds")
+            kept, *lost = sorted((folder / "folds").glob("mobile*.npz"))
+            stamp = kept.stat().st_mtime_ns
+            for path in lost:
+                path.unlink()
+        found = experiment.run(strong, rows)
+        if name == "resumed":
+            assert kept.stat().st_mtime_ns == stamp  # not computed again
+        results.append({row: [np.concatenate([f.logits, f.scores]) for f in folds] for row, folds in found.items()})
+    for other in results[1:]:
+        for row in rows:
+            assert all(np.array_equal(a, b) for a, b in zip(results[0][row], other[row]))
+
+
+def test_a_half_written_result_is_never_read(tmp_path, strong):
+    experiment = open_experiment(tmp_path, strong)
+    experiment.run(strong, ["radiomics-logistic"])
+    names = {p.name for p in (tmp_path / "folds").iterdir()}
+    assert len(names) == 3 and all(n.endswith(".npz") and not n.startswith(".") for n in names)
+    for path in (tmp_path / "folds").iterdir():
+        assert load_fold(path).row == "radiomics-logistic"
+
+
+def test_other_settings_are_other_results(tmp_path, strong):
+    """A cached fold is never taken for another seed, label or setting."""
+    experiment = open_experiment(tmp_path, strong)
+    for changed in (SETTINGS, replace(SETTINGS, seed=1), replace(SETTINGS, feature_counts=(5,))):
+        replace(experiment, settings=changed).run(strong, ["radiomics-logistic"])
+    experiment.run(strong, ["radiomics-logistic"], permutation=1)
+    assert len(list((tmp_path / "folds").iterdir())) == 12
+
+
+@pytest.fixture
+def null(tmp_path):
+    """No effect at all, but instances of one patient resemble each other."""
+    return make_cohort(tmp_path / "null", patients=60, effect=0.0, spot=0.0, features=120, instances=5)
+
+
+def test_shuffled_labels_give_chance(tmp_path, null):
+    experiment = open_experiment(tmp_path, null)
+    areas = [permutation_auc(experiment, null, "radiomics-logistic", k) for k in range(1, 9)]
+    assert abs(np.mean(areas) - 0.5) < 3 * np.std(areas) / np.sqrt(len(areas)) + 0.02
+
+
+def test_deliberate_leaks_are_caught(tmp_path, null):
+    for name, areas in positive_controls(open_experiment(tmp_path, null), null, 2).items():
+        assert np.mean(areas) > CAUGHT, name
+
+
+def test_a_linked_scanner_is_said_aloud(tmp_path, strong):
+    experiment = open_experiment(tmp_path, strong)
+    quantities = strong.quantities.copy()
+    quantities[:, 0] += 0.3 * strong.labels  # noise goes along with the label
+    linked = replace(strong, quantities=quantities, key="linked")
+    linked.save(experiment.cohort_path(linked))
+    for cohort, expected in ((strong, 0), (linked, 1)):
+        result = Evaluation(cohort, cohort.labels)
+        folds = experiment.run(cohort, ["acquisition"])["acquisition"]
+        result.predictions["acquisition"] = join(cohort, folds, cohort.labels)
+        warnings = _confounding(result)
+        assert len(warnings) == expected
+        assert all(f"limit {ACQUISITION_LIMIT}" in w for w in warnings)
+
+
+def test_evaluation_writes_everything(tmp_path, strong, monkeypatch):
+    monkeypatch.setattr(Experiment, "cohort", lambda self: strong)
+    report = evaluate_models(open_experiment(tmp_path, strong), ["radiomics-logistic"], tmp_path / "out")
+    text = report.read_text()
+    for words in ("other patients, unit not stated, not comparable", "SIMULATED", "84.09", "Research use only"):
+        assert words.lower() in text.lower()
+    assert text.count("data:image/png") >= 5
+    header = (tmp_path / "out" / "patient_metrics.csv").read_text().splitlines()[0]
+    assert header.startswith("model,strategy,fold,auc,accuracy,precision")
+    for name in ("predictions", "roc", "calibration", "decision", "features", "scales", "differences", "ablations"):
+        assert (tmp_path / "out" / f"{name}.csv").stat().st_size > 0
+
+
+@pytest.mark.parametrize("model", ["radiomics-logistic", "mobile-aspp-radfusion"])
+def test_the_bundle_is_its_fold_models(tmp_path, strong, monkeypatch, model):
+    """Each head of the bundle gives a left-out patient the score its fold model gave in cross-validation."""
+    monkeypatch.setattr(Experiment, "cohort", lambda self: strong)
+    experiment = open_experiment(tmp_path, strong)
+    bundle = load_bundle(train_bundle(experiment, model, tmp_path / "bundle"))
+    assert bundle.settings.demonstration and "simulated" in bundle.settings.demonstration_text
+    assert bundle.settings.cohort.prevalence == 0.5
+    for head, fold in enumerate(experiment.run(strong, [model])[model]):
+        rows = fold.instances[:6]
+        patches = None
+        if bundle.settings.architecture.has_network:
+            parts = [np.load(strong.cases[p])["patches"] for p in np.unique(strong.patient[rows])]
+            patches = np.concatenate(parts).astype(np.float32)
+        found = bundle.predict(patches, strong.features[rows], strong.names.tolist()).logit[:, head]
+        assert np.allclose(found, fold.logits[:6], atol=0.02)  # maps were cached as float16
+
+
+def test_no_silent_random_backbone(tmp_path, strong):
+    with pytest.raises(BadInput, match="allow-random-backbone"):
+        open_experiment(tmp_path, strong, allow_random_backbone=False).run(strong, ["densenet201"])
+    with pytest.raises(BadInput, match="not exported"):
+        train_bundle(open_experiment(tmp_path, strong), "radiomics-boosting", tmp_path / "b")
+
+
+def test_settings_round_trip_and_refuse():
+    assert TrainingSettings.from_dict(SETTINGS.to_dict()) == SETTINGS
+    for wrong in ({"fold": 5}, {"folds": 1}, {"selectors": ["x"]}, {"patches": {"size": 3}}, {"folds": "many"}, []):
+        with pytest.raises(BadInput):
+            TrainingSettings.from_dict(wrong)
+
+
+def test_a_dask_cluster_gives_the_same_numbers(tmp_path, strong):
+    distributed = pytest.importorskip("distributed")
+    alone = open_experiment(tmp_path, strong).run(strong, ["radiomics-logistic"])["radiomics-logistic"]
+    folder = tmp_path / "cluster"
+    folder.mkdir()
+    with distributed.LocalCluster(2, threads_per_worker=1, dashboard_address=None, processes=True) as cluster:
+        experiment = open_experiment(folder, strong, scheduler=cluster.scheduler_address)
+        there = experiment.run(strong, ["radiomics-logistic"])["radiomics-logistic"]
+    assert all(np.array_equal(a.logits, b.logits) for a, b in zip(alone, there))
+    with pytest.raises(BadInput, match="does not answer"):
+        open_experiment(folder, strong, scheduler="tcp://127.0.0.1:9").run(strong, ["age-sex"])
