@@ -8,7 +8,7 @@ compared with the image's noise; spots that touch in neighbouring slices are one
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import ndimage
@@ -17,33 +17,49 @@ from cnsifusion.imaging.volume import Volume
 from cnsifusion.roi.anatomy import Anatomy
 from cnsifusion.roi.regions import Focus
 
-#: Protocol: foci up to this in-plane diameter are PVS-like, larger ones are listed apart; foci may lie this far above B.
+#: Protocol: foci up to this in-plane diameter are PVS-like and larger ones are listed apart; they may lie this far
+#: above region B.
 MAX_DIAMETER_MM, ABOVE_MM = 3.0, 5.0
 _LARGEST_MM = 7.0
+#: At medium sensitivity: least contrast-to-noise, least contrast of the whole spot to the noise of its mean, and least
+#: brightness on the way from tissue to CSF ("CSF-like").
+_LEAST_CONTRAST, _LEAST_EVIDENCE, _LEAST_CSF = 3.0, 6.0, 0.2
 
 
 @dataclass(frozen=True, eq=False)
 class _Spot:
     k: int
     pixels: np.ndarray  # (n, 2) j, i
+    weights: np.ndarray  # (n,) brightness above the background
     diameter: float
     contrast: float
     confidence: float
 
 
+@dataclass(frozen=True)
+class _Limits:
+    noise: float  # standard deviation
+    csf: float  # intensity of CSF above tissue
+    factor: float  # on the least values
+
+
 def find_foci(
-    volume: Volume, anatomy: Anatomy, sublentiform: Mapping[str, np.ndarray], sensitivity: float = 0.5
+    volume: Volume,
+    anatomy: Anatomy,
+    sublentiform: Mapping[str, np.ndarray],
+    csf_contrast: float,
+    sensitivity: float = 0.5,
 ) -> list[Focus]:
     """Foci in the ``sublentiform`` masks (by side) and within 5 mm above them, brightest first.
 
-    ``sensitivity`` (0-1) moves the least contrast-to-noise: 6 at 0, 3 at 0.5, 1.5 at 1.
+    ``csf_contrast`` is the intensity of CSF above tissue in this head; ``sensitivity`` (0-1) halves (1) or doubles (0)
+    what a spot must show at least.
     """
-    noise = noise_level(volume, anatomy.white_matter)
-    least = 6.0 * 0.25**sensitivity
+    limits = _Limits(noise_level(volume, anatomy.white_matter), csf_contrast, 2.0 * 0.25**sensitivity)
     found: list[Focus] = []
     for side, mask in sublentiform.items():
         zone = _search_zone(volume, mask)
-        spots = [s for k in np.flatnonzero(zone.any((1, 2))) for s in _spots(volume, zone[k], int(k), noise, least)]
+        spots = [s for k in np.flatnonzero(zone.any((1, 2))) for s in _spots(volume, zone[k], int(k), limits)]
         found += [_focus(volume, side, group) for group in _linked(spots)]
     return sorted(found, key=lambda focus: -focus.contrast_to_noise)
 
@@ -68,7 +84,7 @@ def _search_zone(volume: Volume, mask: np.ndarray) -> np.ndarray:
     return ndimage.binary_dilation(zone, plane, iterations=max(1, round(1.0 / volume.spacing[0])))
 
 
-def _spots(volume: Volume, zone: np.ndarray, k: int, noise: float, least: float) -> list[_Spot]:
+def _spots(volume: Volume, zone: np.ndarray, k: int, limits: _Limits) -> list[_Spot]:
     """Bright spots of slice ``k`` whose centre lies in ``zone`` [j, i]."""
     pixel = float(np.sqrt(volume.spacing[0] * volume.spacing[1]))
     where = np.argwhere(zone)
@@ -86,49 +102,46 @@ def _spots(volume: Volume, zone: np.ndarray, k: int, noise: float, least: float)
     for scale, j, i in order:
         if taken[j, i]:
             continue
-        spot = _measure(window, j, i, float(diameters[scale]), pixel, noise)
-        if spot is None:
+        spot = _measure(window, j, i, float(diameters[scale]), pixel, limits)
+        if spot is None or taken[spot.pixels[:, 0], spot.pixels[:, 1]].any():
             continue
-        pixels, diameter, contrast, sharpness = spot
-        if contrast < least or taken[pixels[:, 0], pixels[:, 1]].any():
-            continue
-        taken[pixels[:, 0], pixels[:, 1]] = True
-        confidence = float(1 / (1 + np.exp(-(contrast - 5) / 1.5)) * sharpness)
-        spots.append(_Spot(k, pixels + low, diameter, contrast, confidence))
+        taken[spot.pixels[:, 0], spot.pixels[:, 1]] = True
+        spots.append(replace(spot, k=k, pixels=spot.pixels + low))
     return spots
 
 
-def _measure(
-    window: np.ndarray, j: int, i: int, diameter: float, pixel: float, noise: float
-) -> tuple[np.ndarray, float, float, float] | None:
-    """Pixels above half height around (j, i), their equivalent diameter (mm), contrast-to-noise and sharpness (0-1).
+def _measure(window: np.ndarray, j: int, i: int, diameter: float, pixel: float, limits: _Limits) -> _Spot | None:
+    """The spot of about ``diameter`` (mm) at (j, i): its pixels above half height and how sure it is.
 
-    None if the spot is no closed island: it runs into a cistern or the background is as bright as it is.
+    None if it shows too little, or is no closed island but runs into a cistern.
     """
-    reach = int(np.ceil(max(diameter * 1.6, 2.5) / pixel)) + 1
+    far = max(diameter * 1.6, 2.5)
+    reach = int(np.ceil(far / pixel)) + 1
     j0, j1, i0, i1 = max(0, j - reach), j + reach + 1, max(0, i - reach), i + reach + 1
     patch = window[j0:j1, i0:i1]
     rows, columns = np.indices(patch.shape)
     radius = np.hypot(rows - (j - j0), columns - (i - i0)) * pixel
     height = float(patch[radius <= max(pixel, diameter / 4)].max())
-    ring = patch[(radius > max(diameter * 0.8, 2 * pixel)) & (radius <= max(diameter * 1.6, 2.5))]
+    ring = patch[(radius > max(diameter * 0.8, 2 * pixel)) & (radius <= far)]
     if ring.size < 8:
         return None
     background = float(np.median(ring))
-    contrast = (height - background) / noise
-    if contrast <= 0:
-        return None
     labels, _ = ndimage.label(patch > background + 0.5 * (height - background))
     island = labels == labels[j - j0, i - i0]
-    if labels[j - j0, i - i0] == 0:
+    if height <= background or labels[j - j0, i - i0] == 0 or (island & (radius > far - pixel)).any():
         return None
-    touching = island & (radius > max(diameter * 1.6, 2.5) - pixel)
-    if touching.any():
-        return None
-    equivalent = 2 * float(np.sqrt(island.sum() / np.pi)) * pixel
+    weights = patch[island] - background
     spread = 1.4826 * float(np.median(np.abs(ring - background)))
-    sharpness = float(np.clip((height - background) / (3 * spread + noise), 0, 1))
-    return np.argwhere(island) + (j0, i0), equivalent, contrast, sharpness
+    noise = max(limits.noise, 0.7 * spread)
+    contrast = (height - background) / noise
+    evidence = float(weights.sum()) / np.sqrt(weights.size) / noise
+    likeness = (height - background) / limits.csf
+    scores = (contrast / _LEAST_CONTRAST, evidence / _LEAST_EVIDENCE, likeness / _LEAST_CSF)
+    if min(scores) < limits.factor:
+        return None
+    confidence = float(np.prod([score**4 / (1 + score**4) for score in scores]))
+    equivalent = 2 * float(np.sqrt(weights.size / np.pi)) * pixel
+    return _Spot(0, np.argwhere(island) + np.array([j0, i0]), weights, equivalent, contrast, confidence)
 
 
 def _linked(spots: list[_Spot]) -> list[list[_Spot]]:
@@ -149,7 +162,8 @@ def _linked(spots: list[_Spot]) -> list[list[_Spot]]:
 def _focus(volume: Volume, side: str, group: list[_Spot]) -> Focus:
     voxels = np.concatenate([np.column_stack([np.full(len(s.pixels), s.k), s.pixels]) for s in group])
     best = max(group, key=lambda s: s.contrast)
-    centre = voxels[:, ::-1].mean(0)
+    weights = np.concatenate([s.weights for s in group])
+    centre = (voxels[:, ::-1] * weights[:, None]).sum(0) / weights.sum()
     nearest = voxels[np.argmin(((voxels[:, ::-1] - centre) ** 2).sum(1))]
     diameter = max(s.diameter for s in group)
     x, y, z = (float(v) for v in volume.grid.to_lps(centre))

@@ -33,7 +33,8 @@ def propose(volume: Volume, anatomy: Anatomy, sensitivity: float = 0.5) -> Regio
     for side, mask in sides.items():
         _add_sublentiform(regions, volume, _SIDES[side][0], mask)
     offered = {side: mask for side, mask in sides.items() if _SIDES[side][0] in regions.masks}
-    regions.foci = find_foci(volume, anatomy, offered, sensitivity)
+    contrast = float(np.median((fluid - tissue)[anatomy.brain]))
+    regions.foci = find_foci(volume, anatomy, offered, contrast, sensitivity)
     for side in offered:
         _add_foci(regions, side, [focus for focus in regions.foci if focus.side == side and not focus.large])
     regions.origin = dict.fromkeys(regions.masks, "automatic")

@@ -21,7 +21,7 @@ _ENOUGH_PURE_MM3 = 300.0
 
 @dataclass(frozen=True, eq=False)
 class Ventricles:
-    """``parts`` labels the voxels by names.PARTS (uint8 [k, j, i], 0 = none); ``withheld`` says why a part is missing."""
+    """``parts`` labels the voxels by names.PARTS (uint8 [k, j, i], 0 = none); ``withheld``: missing parts, why."""
 
     parts: np.ndarray
     withheld: dict[str, str]

@@ -61,7 +61,8 @@ def bend(volume: Volume, registration: Registration) -> Warp:
             array = Warp(array, grid)(_points(new)) - _points(new)
             array = np.moveaxis(array, -1, 0)
         grid = new
-        array = _demons(_patient(volume, registration, grid), *_picture(registration, grid, sigma), array, grid, iterations)
+        patient, picture = _patient(volume, registration, grid), _picture(registration, grid, sigma)
+        array = _demons(patient, *picture, array, grid, iterations)
     assert array is not None
     return Warp(array.astype(np.float32), grid)
 
