@@ -82,7 +82,7 @@ def openPage(address: str) -> Iterator:
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromiumPath(), args=CHROMIUM_FLAGS)
         try:
-            page = browser.new_page(viewport=SIZE)
+            page = browser.new_context(viewport=SIZE).new_page()
             page.set_default_timeout(30_000)
             page.goto(address)
             page.wait_for_selector("#step-result")

@@ -344,8 +344,7 @@ def _resultStep(app) -> None:
             with html.Span(title=("panel.actions.report.tooltip",)):
                 VBtn(
                     "{{ panel.actions.report.label }}",
-                    href="/report",
-                    target="_blank",
+                    raw_attrs=['href="/report"', 'target="_blank"'],
                     disabled=("!panel.actions.report.enabled",),
                     size="small",
                     classes="mt-1 text-none",

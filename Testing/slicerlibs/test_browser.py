@@ -1,0 +1,240 @@
+"""The whole job by clicking, in a real Chromium on the real program: what a radiologist would do, in their order."""
+
+import re
+import time
+
+import numpy as np
+import pytest
+from browser import Reader, RunningApp, chromiumPath, openPage
+
+pytest.importorskip("trame_slicer", reason="needs the extra 'web'")
+pytest.importorskip("playwright", reason="needs the extra 'test'")
+pytestmark = [
+    pytest.mark.usefixtures("demonstrationBundle"),
+    pytest.mark.skipif(chromiumPath() is None, reason="no Chromium or Chrome on this machine (set CHROMIUM)"),
+]
+
+#: Where the right lateral ventricle's body lies in the axial view of patient 01's middle slice, as a share of the view.
+VENTRICLE = (0.487, 0.38)
+MIDDLE_SLICE = "19/36"
+
+
+@pytest.fixture(scope="module")
+def reader():
+    app = RunningApp()
+    try:
+        with openPage(app.address) as page:
+            reader = Reader(page)
+            reader.app, reader.errors = app, []
+            page.on("pageerror", lambda error: reader.errors.append(str(error)))
+            yield reader
+    finally:
+        app.stop()
+
+
+def ventriclePoint(reader):
+    box = reader.axialBox()
+    return box["x"] + VENTRICLE[0] * box["width"], box["y"] + VENTRICLE[1] * box["height"]
+
+
+def settledPixels(reader):
+    """The axial view once two pictures in a row are equal (the stream ends with a sharp still)."""
+    before = reader.axialPixels()
+    for _ in range(40):
+        reader.page.wait_for_timeout(250)
+        now = reader.axialPixels()
+        if np.array_equal(now, before):
+            return now
+        before = now
+    raise TimeoutError("the view never settled")
+
+
+def test_01_an_empty_page_says_what_to_do(reader):
+    assert "Choose the axial T2" in reader.text("#step-image")
+    assert reader.page.locator("#button-analyze").is_disabled()
+    assert reader.page.locator("#button-analyze").locator("xpath=..").get_attribute("title").startswith("Choose")
+
+
+def test_02_a_wrong_path_is_one_sentence(reader):
+    reader.page.fill("#path", "/no/such/file.nii.gz")
+    reader.page.click("#button-open")
+    reader.page.wait_for_selector("#message")
+    assert "no readable file" in reader.text("#message")
+
+
+@pytest.mark.real
+def test_03_open_a_real_volume(reader, realData):
+    reader.openImage(realData / "oms_patient01_study1" / "T2w.nii.gz")
+    assert reader.text("#slice-Red") == f"Axial {MIDDLE_SLICE}"
+    edges = {edge: reader.text(f"#edge-Red-{edge}") for edge in ("left", "right", "top", "bottom")}
+    assert edges == {"left": "R", "right": "L", "top": "A", "bottom": "P"}
+    assert settledPixels(reader).std() > 20, "the axial view shows no picture"
+
+
+@pytest.mark.real
+def test_04_hover_shows_what_a_click_adds(reader, realData):
+    reader.page.click("#tool-csf")
+    reader.page.wait_for_selector("#slider-value")
+    x, y = ventriclePoint(reader)
+    reader.page.mouse.move(x, reader.axialBox()["y"] + 20)
+    plain = settledPixels(reader)
+    reader.page.mouse.move(x, y, steps=3)
+    reader.waitForChange(lambda: int((np.abs(reader.axialPixels() - plain).sum(2) > 60).sum() > 150), 0)
+    outlined = settledPixels(reader)
+    reader.page.mouse.move(x, reader.axialBox()["y"] + 20)
+    reader.waitForChange(lambda: bool(np.abs(reader.axialPixels() - plain).sum() < 1000), False)
+    assert reader.milliliters("CSF ventricles") == 0, "hovering changes nothing"
+    reader.outlined = np.abs(outlined - plain).sum(2) > 60
+
+
+@pytest.mark.real
+def test_05_click_undo_redo(reader, realData):
+    x, y = ventriclePoint(reader)
+    reader.page.mouse.move(x, y)
+    reader.page.mouse.down()
+    reader.page.mouse.up()
+
+    def read():
+        return reader.milliliters("CSF ventricles")
+
+    grown = reader.waitForChange(read, 0.0)
+    assert 0.1 < grown < 3
+    assert "edited" in reader.text("#region-CSF-ventricles")
+    reader.page.click("#undo")
+    assert reader.waitForChange(read, grown) == 0
+    reader.page.click("#redo")
+    assert reader.waitForChange(read, 0.0) == grown
+
+
+@pytest.mark.real
+def test_06_a_drag_is_one_action(reader, realData):
+    before = reader.milliliters("CSF ventricles")
+    box = reader.axialBox()
+    reader.page.mouse.move(box["x"] + box["width"] * 0.42, box["y"] + box["height"] * 0.63)
+    reader.page.mouse.down()
+    reader.page.mouse.move(box["x"] + box["width"] * 0.55, box["y"] + box["height"] * 0.56, steps=8)
+    reader.page.mouse.up()
+    after = reader.waitForChange(lambda: reader.milliliters("CSF ventricles"), before)
+    assert after > before
+    reader.page.click("#undo")
+    assert reader.waitForChange(lambda: reader.milliliters("CSF ventricles"), after) == before
+    reader.page.mouse.move(box["x"] + 20, box["y"] + 20)
+
+
+@pytest.mark.real
+def test_07_the_wheel_with_shift_turns_the_tolerance(reader, realData):
+    x, y = ventriclePoint(reader)
+    reader.page.mouse.move(x, y)
+    before, sliceText = reader.text("#slider-value"), reader.text("#slice-Red")
+    reader.page.keyboard.down("Shift")
+    reader.page.mouse.wheel(0, -100)
+    after = reader.waitForChange(lambda: reader.text("#slider-value"), before)
+    reader.page.keyboard.up("Shift")
+    assert abs(float(after) - float(before)) == pytest.approx(0.05, abs=0.051)
+    assert reader.text("#slice-Red") == sliceText
+    reader.page.mouse.wheel(0, -100)
+    assert reader.waitForChange(lambda: reader.text("#slice-Red"), sliceText) != MIDDLE_SLICE
+
+
+@pytest.mark.real
+def test_08_propose(reader, realData):
+    reader.page.click("#button-propose")
+    reader.waitFor("document.querySelector('#region-Sub-lentiform-left').innerText.includes('automatic')", 300)
+    assert reader.milliliters("CSF ventricles") > 5
+    assert reader.page.locator("#undo").is_disabled(), "steps from before the proposal no longer fit"
+    assert "axial T2" in reader.text("#step-image")
+
+
+@pytest.mark.real
+def test_09_analyze_and_read_the_score(reader, realData):
+    reader.page.click("#button-analyze")
+    reader.page.wait_for_selector("#progress-analyze")
+    reader.page.wait_for_selector("#probability", timeout=300_000)
+    assert re.fullmatch(r"\d{1,3}%", reader.text("#probability"))
+    assert reader.text("#verdict") == "DEMONSTRATION, not meaningful for patients"
+    sizes = [
+        reader.page.locator(selector).evaluate("e => getComputedStyle(e).fontSize")
+        for selector in ("#probability", "#verdict")
+    ]
+    assert sizes[0] == sizes[1], "the demonstration's word is as large as the number"
+    assert "lumbar puncture" in reader.text("#result")
+    reader.page.wait_for_function("document.querySelector('#probability').getBoundingClientRect().bottom < innerHeight")
+
+
+@pytest.mark.real
+def test_10_a_slice_of_the_result_is_shown(reader, realData):
+    row = reader.page.locator("[id^=instance-]").first
+    number = re.search(r"slice (\d+)", row.inner_text()).group(1)
+    row.click()
+    reader.waitFor(f"document.querySelector('#slice-Red').innerText == 'Axial {number}/36'", 20)
+
+
+@pytest.mark.real
+def test_11_the_heat_map_can_be_taken_away(reader, realData):
+    reader.page.mouse.move(5, 5)
+    withHeat = settledPixels(reader)
+    reader.page.locator("#heat-shown").uncheck()
+    reader.waitForChange(lambda: int((np.abs(reader.axialPixels() - withHeat).sum(2) > 30).sum() > 50), 0)
+
+
+@pytest.mark.real
+def test_12_the_pretest_probability_is_used(reader, realData):
+    before = reader.text("#at-pretest")
+    reader.page.fill("#pretest", "10")
+    reader.page.keyboard.press("Enter")
+    after = reader.waitForChange(lambda: reader.text("#at-pretest"), before)
+    assert after.startswith("With a pre-test probability of 10% it would be")
+
+
+@pytest.mark.real
+def test_13_the_report_opens(reader, realData):
+    with reader.page.expect_popup() as popup:
+        reader.page.click("#button-report")
+    report = popup.value
+    report.wait_for_load_state()
+    assert "DEMONSTRATION" in report.inner_text("body")
+    report.close()
+
+
+@pytest.mark.real
+def test_14_cancel_a_second_run(reader, realData):
+    first = reader.text("#probability")
+    reader.page.click("#button-analyze")
+    reader.page.wait_for_selector("#progress-analyze")
+    reader.page.wait_for_timeout(300)
+    start = time.monotonic()
+    reader.page.click("#button-cancel")
+    reader.page.wait_for_selector("#progress-analyze", state="detached")
+    assert time.monotonic() - start < 2.0
+    assert "Cancelled" in reader.text("#message")
+    assert reader.text("#probability") == first
+
+
+@pytest.mark.real
+def test_15_a_second_tab_shows_the_same(reader, realData):
+    second = reader.page.context.new_page()
+    second.goto(f"http://127.0.0.1:{reader.app.port}/")
+    second.wait_for_selector("#probability")
+    assert second.inner_text("#probability") == reader.text("#probability")
+    second.close()
+
+
+@pytest.mark.real
+def test_16_another_image_starts_afresh(reader, realData):
+    reader.openImage(realData / "synA_normal" / "synA_normal_T2w.nii.gz")
+    reader.page.wait_for_selector("#probability", state="detached")
+    assert reader.milliliters("CSF ventricles") == 0
+
+
+def test_17_nothing_is_cut_off(reader):
+    """At 1366x768 no word runs out of the panel."""
+    wide = reader.page.evaluate(
+        "[...document.querySelectorAll('#steps *')].filter(e => e.getBoundingClientRect().right > 402).length"
+    )
+    assert wide == 0
+
+
+def test_18_no_error_on_the_page_or_in_the_program(reader):
+    assert reader.errors == []
+    tracebacks = [line for line in reader.app.lines if line.startswith("Traceback")]
+    assert not tracebacks, "".join(reader.app.lines[-40:])
