@@ -252,7 +252,8 @@ def _textures(job: _Job, values: np.ndarray) -> dict[str, dict[str, np.ndarray]]
     if {"glcm", "gldm", "ngtdm"} & set(classes):
         around = matrices.neighbourhood(levels, steps, settings.gldm_a)
         if "glcm" in classes:
-            out["glcm"] = glcm.features(around.pairs, np.tile(levels.top, len(steps)), levels.count)
+            top, flat = (np.tile(per_instance, len(steps)) for per_instance in (levels.top, levels.flat))
+            out["glcm"] = glcm.features(around.pairs, top, flat, levels.count)
         if "gldm" in classes:
             out["gldm"] = emphasis.features(matrices.dependence(levels, around), "gldm")
         if "ngtdm" in classes:

@@ -14,12 +14,12 @@ NAMES = (
 )  # fmt: skip
 
 
-def features(pairs: Sparse, levels: np.ndarray, instances: int) -> dict[str, np.ndarray]:
+def features(pairs: Sparse, levels: np.ndarray, flat: np.ndarray, instances: int) -> dict[str, np.ndarray]:
     """The 24 features, (instances,) each: computed for every direction, then averaged over those that have pairs.
 
     ``pairs``: unordered neighbour pairs (i <= j), one unit per direction and instance, directions outermost;
-    ``levels`` (units,): highest level of the unit's instance. The matrices are symmetric. NaN where no direction has a
-    pair.
+    ``levels`` (units,): highest level of the unit's instance; ``flat`` (units,): whether it has a single level. The
+    matrices are symmetric. NaN where no direction has a pair.
     """
     units, unit = pairs.units, pairs.unit
     total = pairs.per_unit(pairs.count)
@@ -66,7 +66,7 @@ def features(pairs: Sparse, levels: np.ndarray, instances: int) -> dict[str, np.
         "JointAverage": mean_sum / 2,
         "JointEnergy": pairs.per_unit(weight * p**2),
         "JointEntropy": joint_entropy,
-        "MCC": _maximal_correlation(pairs, p, levels_p),
+        "MCC": _maximal_correlation(pairs, p, levels_p, flat),
         "MaximumProbability": _maximum(unit, p, units),
         "SumAverage": mean_sum,
         "SumEntropy": sums.per_unit(entropy(sums.count)),
@@ -82,9 +82,10 @@ def _maximum(unit: np.ndarray, p: np.ndarray, units: int) -> np.ndarray:
     return out
 
 
-def _maximal_correlation(pairs: Sparse, p: np.ndarray, levels_p: Sparse) -> np.ndarray:
+def _maximal_correlation(pairs: Sparse, p: np.ndarray, levels_p: Sparse, flat: np.ndarray) -> np.ndarray:
     """Square root of the second largest eigenvalue of Q = D^-1 P D^-1 P, with D the marginal: the second largest
-    absolute eigenvalue of the symmetric matrix D^-1/2 P D^-1/2. 1 for a matrix of one level, as in pyradiomics.
+    absolute eigenvalue of the symmetric matrix D^-1/2 P D^-1/2. As in pyradiomics 1 in a
+    flat region, and 0 where only one of several levels has neighbours in this direction.
     """
     units = pairs.units
     sizes = np.bincount(levels_p.unit, minlength=units)
@@ -98,7 +99,7 @@ def _maximal_correlation(pairs: Sparse, p: np.ndarray, levels_p: Sparse) -> np.n
     entry = p * scale[a] * scale[b]
     row, column = rank_of[a], rank_of[b]
 
-    out = np.ones(units)
+    out = flat.astype(float)
     for size in np.unique(sizes[sizes > 1]):
         chosen = np.flatnonzero(sizes == size)
         place = np.full(units, -1)

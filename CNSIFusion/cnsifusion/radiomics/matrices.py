@@ -16,17 +16,19 @@ class Levels:
     """Grey levels of every voxel of every region in several images.
 
     ``values``: int32 (images, N), from 1. Instances, a region in an image each, are numbered image by image: image *
-    regions + region; ``count`` is their number and ``top`` (count,) their highest level, 0 for an empty region.
+    regions + region; ``count`` is their number, ``top`` (count,) their highest level (0 for an empty region) and
+    ``flat`` (count,) whether they have a single one.
     """
 
     def __init__(self, values: np.ndarray, voxels: Voxels) -> None:
         self.values, self.voxels = values, voxels
         self.count = len(values) * len(voxels.sizes)
-        top = np.zeros((len(values), len(voxels.sizes)), np.intp)
+        top, bottom = (np.zeros((len(values), len(voxels.sizes)), np.intp) for _ in range(2))
         filled = np.flatnonzero(voxels.sizes)
         if len(filled):
             top[:, filled] = np.maximum.reduceat(values, voxels.starts[filled], axis=1)
-        self.top = top.ravel()
+            bottom[:, filled] = np.minimum.reduceat(values, voxels.starts[filled], axis=1)
+        self.top, self.flat = top.ravel(), (top == bottom).ravel()
         self._padded = np.pad(values, ((0, 0), (0, 1)))
 
     def spread(self, per_instance: np.ndarray) -> np.ndarray:

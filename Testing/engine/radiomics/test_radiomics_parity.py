@@ -92,12 +92,22 @@ def test_tiny_regions():
     assert np.delete(error, rounding, axis=1).max() < 1e-8
 
 
+def test_directions_in_which_one_of_two_levels_has_neighbours():
+    volume = image(shape=(6, 20, 20))
+    volume.array[2] = 0
+    volume.array[2, 8:10, 12] = 500
+    mask = np.zeros((20, 20), bool)
+    mask[3, 3:5] = mask[8:10, 12] = True
+    assert_parity(volume, [RegionMask("two levels", mask, 2)], RadiomicsSettings(log_sigmas_mm=()))
+
+
 def test_a_flat_region_has_pyradiomics_values():
     volume = image(shape=(6, 20, 20))
     volume.array[3] = 0.1
     mask = np.zeros((20, 20), bool)
     mask[5:15, 6:16] = True
-    assert_parity(volume, [RegionMask("flat", mask, 3)], RadiomicsSettings(log_sigmas_mm=()))
+    for settings in (RadiomicsSettings(log_sigmas_mm=()), RadiomicsSettings(log_sigmas_mm=(), bin_count=16)):
+        assert_parity(volume, [RegionMask("flat", mask, 3)], settings)
 
 
 @pytest.mark.parametrize("sigma", [0.3, 1.0, 4.0])
