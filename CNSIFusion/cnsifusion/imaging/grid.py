@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from itertools import permutations
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from cnsifusion.errors import BadInput
 
@@ -43,11 +44,11 @@ class Grid:
         """Volume of one voxel in mm3."""
         return float(np.prod(self.spacing))
 
-    def to_lps(self, ijk: np.ndarray) -> np.ndarray:
+    def to_lps(self, ijk: ArrayLike) -> np.ndarray:
         """LPS positions (..., 3) in mm of continuous voxel indices (..., 3) ordered i, j, k."""
         return np.asarray(ijk, float) * self.spacing @ self.matrix.T + self.origin
 
-    def to_ijk(self, lps: np.ndarray) -> np.ndarray:
+    def to_ijk(self, lps: ArrayLike) -> np.ndarray:
         """Continuous voxel indices (..., 3), ordered i, j, k, of LPS positions (..., 3) in mm."""
         return (np.asarray(lps, float) - self.origin) @ np.linalg.inv(self.matrix).T / self.spacing
 
@@ -62,11 +63,12 @@ class Grid:
         """A grid over the same field of view (outer voxel edges kept on the low side) with another size and spacing."""
         shift = (np.array(spacing) - self.spacing) / 2
         origin = np.array(self.origin) + self.matrix @ shift
-        return Grid(size, spacing, _triple(origin), self.direction)
+        return Grid(size, spacing, triple(origin), self.direction)
 
 
-def _triple(values: np.ndarray) -> tuple[float, float, float]:
-    a, b, c = (float(v) for v in values)
+def triple(values: ArrayLike) -> tuple[float, float, float]:
+    """Three numbers as a tuple of floats."""
+    a, b, c = (float(v) for v in np.asarray(values))
     return (a, b, c)
 
 
@@ -89,8 +91,8 @@ def snap(grid: Grid) -> Grid:
     u, _, vt = np.linalg.svd(rounded)
     return Grid(
         grid.size,
-        _triple(np.round(spacing, _SPACING_DECIMALS)),
-        _triple(np.round(grid.origin, _ORIGIN_DECIMALS) + 0.0),
+        triple(np.round(spacing, _SPACING_DECIMALS)),
+        triple(np.round(grid.origin, _ORIGIN_DECIMALS) + 0.0),
         tuple(float(v) for v in (u @ vt).ravel()),
     )
 
@@ -117,8 +119,8 @@ def reorder(array: np.ndarray, grid: Grid) -> tuple[np.ndarray, Grid]:
     signs = np.where(reverse, -1.0, 1.0)
     new = Grid(
         (size[0], size[1], size[2]),
-        _triple(np.array([grid.spacing[a] for a in axes])),
-        _triple(grid.to_lps(first)),
+        triple(np.array([grid.spacing[a] for a in axes])),
+        triple(grid.to_lps(first)),
         tuple(float(v) for v in (grid.matrix[:, axes] * signs).ravel()),
     )
     return np.ascontiguousarray(by_axis.transpose(2, 1, 0)), snap(new)

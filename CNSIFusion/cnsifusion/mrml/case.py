@@ -42,7 +42,7 @@ class Parameter(Generic[T]):
         if case.node.GetParameter(self._name) != text:
             case.node.SetParameter(self._name, text)
 
-    def _checked(self, value: Any) -> T:
+    def _checked(self, value: Any) -> Any:
         if value is None and self._default is None:
             return value
         if float in self._types and isinstance(value, int) and not isinstance(value, bool):

@@ -75,7 +75,7 @@ class Process:
         self._ended = False
         environment = {**os.environ, "PYTHONUTF8": "1", "PYTHONUNBUFFERED": "1"}
         group = (
-            {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.CREATE_NO_WINDOW}
+            {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.CREATE_NO_WINDOW}  # type: ignore[attr-defined]
             if os.name == "nt"
             else {"start_new_session": True}
         )
@@ -165,7 +165,7 @@ class Process:
                     ["taskkill", "/T", "/F", "/PID", str(self.pid)],
                     capture_output=True,
                     check=False,
-                    creationflags=subprocess.CREATE_NO_WINDOW,
+                    creationflags=subprocess.CREATE_NO_WINDOW,  # type: ignore[attr-defined]
                 )
             return
         try:
@@ -290,7 +290,7 @@ def _endFromEvent(event: dict, log: str) -> End:
     if event["event"] == "done":
         return End(DONE, "", event, 0, log)
     code = event.get("exit_code")
-    state = {_EXIT_OUT_OF_MEMORY: OUT_OF_MEMORY, _EXIT_CANCELLED: CANCELLED}.get(code, FAILED)
+    state = {_EXIT_OUT_OF_MEMORY: OUT_OF_MEMORY, _EXIT_CANCELLED: CANCELLED}.get(code or 0, FAILED)
     return End(state, event.get("message", ""), event, code, log)
 
 

@@ -141,7 +141,7 @@ def panelView(session: Session) -> PanelView:
         actions=_actions(session, case, rows, bundle, result),
         regions=rows,
         progress=dict(session.job.progress) if session.busy else {},
-        result=_resultView(case, result, stale) if result else None,
+        result=_resultView(case, result, stale) if case and result else None,
         message=Line(case.message["text"], case.message["level"]) if case and case.message else None,
     )
 

@@ -293,7 +293,7 @@ def _box(mask: np.ndarray) -> tuple[slice, slice, slice] | None:
     if not len(slices):
         return None
     k = slice(int(slices[0]), int(slices[-1]) + 1)
-    flat = mask[k].any(axis=0)
+    flat = np.any(mask[k], axis=0)
     rows, columns = np.flatnonzero(flat.any(axis=1)), np.flatnonzero(flat.any(axis=0))
     return k, slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1)
 

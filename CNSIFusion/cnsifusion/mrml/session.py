@@ -232,7 +232,7 @@ class Session:
         volume = None if source else volumeFromNode(case.volume)
 
         def handOver() -> dict:
-            files = {"image": str(source or _writeFast(volume, folder / "image.nrrd"))}
+            files = {"image": str(source if volume is None else _writeFast(volume, folder / "image.nrrd"))}
             if regions is not None:
                 write_regions(regions, folder / "given.seg.nrrd")
                 files["rois"] = str(folder / "given.seg.nrrd")
@@ -274,7 +274,9 @@ class Session:
         job = self.job
         if end.state != child.DONE:
             return self._end(end)
-        volume = volumeFromNode(job.case.volume) if job.case.volume is not None else None
+        if job.case.volume is None:
+            return self._end(child.End(child.FAILED, "The volume was deleted while its regions were being proposed."))
+        volume = volumeFromNode(job.case.volume)
         return self._readThen(end, lambda: read_regions(job.folder / "rois.seg.nrrd", volume), self._showProposal)
 
     def _onAnalyzed(self, end: child.End) -> None:
@@ -289,7 +291,7 @@ class Session:
         def read() -> tuple[str, Volume | None, RegionSet | None]:
             heat = folder / "heatmap.nii.gz"
             text = (folder / "result.json").read_text("utf-8")
-            regions = read_regions(folder / "rois.seg.nrrd", volume) if proposed else None
+            regions = read_regions(folder / "rois.seg.nrrd", volume) if volume is not None else None
             return text, read_image(heat) if heat.exists() else None, regions
 
         return self._readThen(end, read, self._showAnalysis)

@@ -259,4 +259,4 @@ def _union(first: ToolResult, second: ToolResult) -> ToolResult:
     for part in (first, second):
         start = np.subtract(part.origin, low)
         mask[tuple(slice(s, s + n) for s, n in zip(start, part.mask.shape))] |= part.mask
-    return ToolResult(mask, tuple(int(v) for v in low), "")
+    return ToolResult(mask, (int(low[0]), int(low[1]), int(low[2])), "")

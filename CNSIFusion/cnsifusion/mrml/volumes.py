@@ -10,7 +10,7 @@ from vtk.util.numpy_support import numpy_to_vtk, vtk_to_numpy
 
 from cnsifusion.errors import BadInput
 from cnsifusion.imaging import Volume, read_image, write_volume
-from cnsifusion.imaging.grid import Grid, canonical_axes, reorder
+from cnsifusion.imaging.grid import Grid, canonical_axes, reorder, triple
 
 #: RAS <-> LPS: the first two coordinates change sign.
 _RAS_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
@@ -30,13 +30,14 @@ class NodeGeometry:
     def __init__(self, volumeNode):
         if volumeNode is None or volumeNode.GetImageData() is None:
             raise BadInput("The chosen volume holds no image; load it again.")
-        size = tuple(int(n) for n in volumeNode.GetImageData().GetDimensions())
+        ni, nj, nk = (int(n) for n in volumeNode.GetImageData().GetDimensions())
+        size = (ni, nj, nk)
         ijkToLps = _RAS_LPS @ worldMatrix(volumeNode) @ ijkToRas(volumeNode)
         spacing = np.linalg.norm(ijkToLps[:3, :3], axis=0)
         nodeGrid = Grid(
             size,
-            tuple(float(s) for s in spacing),
-            tuple(float(p) for p in ijkToLps[:3, 3]),
+            triple(spacing),
+            triple(ijkToLps[:3, 3]),
             tuple(float(d) for d in (ijkToLps[:3, :3] / spacing).ravel()),
         )
         self._axes, self._reverse = canonical_axes(nodeGrid)

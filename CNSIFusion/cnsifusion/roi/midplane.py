@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy import ndimage
 
+from cnsifusion.imaging.grid import triple
 from cnsifusion.imaging.volume import Volume
 from cnsifusion.roi.regions import Plane
 
@@ -59,4 +60,4 @@ def find_midplane(volume: Volume, affine: np.ndarray) -> Plane:
             step = step / 2
     normal = turned(best[1:])
     point = centre + best[0] * normal
-    return Plane(tuple(float(v) for v in point), tuple(float(v) for v in normal))
+    return Plane(triple(point), triple(normal))

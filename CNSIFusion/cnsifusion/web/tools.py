@@ -134,6 +134,8 @@ class Tools:
             self._activate()
 
     def _activate(self) -> None:
+        if self._case is None:
+            return
         self._session.segmentation()
         if self._editor.active_segmentation_node is not self._case.segmentation or self._controller is None:
             self._bind()
@@ -173,7 +175,7 @@ class Tools:
             self._onChange()
 
     def _settingsChanged(self) -> None:
-        if self._controller is not None:
+        if self._controller is not None and self._case is not None:
             self._controller.useSettings(self._case)
             self._effect.clearOutline()
         self._onChange()
