@@ -90,7 +90,8 @@ def csf_levels(volume: Volume, anatomy: Anatomy) -> tuple[np.ndarray, np.ndarray
         if pure.sum() * volume.grid.voxel_volume >= _ENOUGH_PURE_MM3:
             core, fluid_level = pure, float(np.percentile(volume.array[pure], percentile))
     offset = fluid_level - float(volume.array[core].mean()) if core.any() else 0.0
-    return _field(volume, core, fluid_level - offset, 30.0) + np.float32(offset), _field(volume, ring, tissue_level, 12.0)
+    fluid = _field(volume, core, fluid_level - offset, 30.0) + np.float32(offset)
+    return fluid, _field(volume, ring, tissue_level, 12.0)
 
 
 def _purer(fluid: np.ndarray, volume: Volume) -> Iterator[tuple[np.ndarray, float]]:

@@ -1,0 +1,73 @@
+"""The template is found in turned heads, with and without skull, and not in what is no T2 head."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from roi_phantom import Proposal, make_phantom
+
+from cnsifusion.imaging.volume import Volume
+from cnsifusion.roi import names
+from cnsifusion.roi.anatomy import locate
+from cnsifusion.roi.propose import propose
+
+POINTS = np.array([(0, -3, -4), (25, 0, -10), (-25, 0, -10), (10, 20, 18), (0, 45, -34), (0, 60, 40)], float)
+
+
+@pytest.mark.parametrize("case", ["whole_head", "stripped"])
+def test_landmarks(case: str, request: pytest.FixtureRequest) -> None:
+    head: Proposal = request.getfixturevalue(case)
+    truth = POINTS @ head.phantom.matrix[:3, :3].T + head.phantom.matrix[:3, 3]
+    assert head.anatomy.trusted, head.anatomy.reasons
+    errors = np.linalg.norm(head.anatomy.to_patient(POINTS) - truth, axis=1)
+    assert np.median(errors) < 1.5 and errors.max() < 3
+    back = head.anatomy.to_template(head.anatomy.to_patient(POINTS))
+    assert np.abs(back - POINTS).max() < 0.3
+
+
+def test_midplane_is_the_heads_own(whole_head: Proposal) -> None:
+    normal = whole_head.phantom.matrix[:3, 0]
+    plane = whole_head.anatomy.midplane
+    assert np.dot(plane.normal, normal) > np.cos(np.deg2rad(1.5))
+    centre = whole_head.phantom.matrix[:3, :3] @ (0, 10, 5) + whole_head.phantom.matrix[:3, 3]
+    assert abs(float(plane.distance(centre))) < 1.5
+
+
+def test_masks(whole_head: Proposal) -> None:
+    anatomy, volume = whole_head.anatomy, whole_head.phantom.volume
+    millilitres = anatomy.brain.sum() * volume.grid.voxel_volume / 1000
+    assert 1500 < millilitres < 2100  # the template's own brain has 1.9 litres
+    assert not (anatomy.white_matter & ~anatomy.brain).any()
+    values = volume.array[anatomy.white_matter]
+    assert values.size > 5000 and abs(np.median(values) - 300) < 30
+
+
+def test_same_head_same_bits(stripped: Proposal) -> None:
+    again = locate(stripped.phantom.volume)
+    assert np.array_equal(again.template_to_patient, stripped.anatomy.template_to_patient)
+    assert np.array_equal(again.warp.array, stripped.anatomy.warp.array)
+    assert again.midplane == stripped.anatomy.midplane
+
+
+def test_far_start_ends_at_the_same_place() -> None:
+    phantom = make_phantom((18.0, -12.0, 14.0), (18.0, -17.0, 12.0), (2.0, 2.0, 5.0), seed=3)
+    truth = POINTS @ phantom.matrix[:3, :3].T + phantom.matrix[:3, 3]
+    errors = np.linalg.norm(locate(phantom.volume).to_patient(POINTS) - truth, axis=1)
+    assert np.median(errors) < 2.5
+
+
+@pytest.mark.parametrize("what", ["inverted", "noise"])
+def test_no_head_no_regions(what: str, stripped: Proposal) -> None:
+    """T1-like contrast, and noise: nothing is offered, and the reason is said for every segment."""
+    volume = stripped.phantom.volume
+    array = volume.array.copy()
+    if what == "inverted":
+        array[array > 60] = 1100 - array[array > 60]
+    else:
+        array = np.random.default_rng(4).gamma(2.0, 100.0, array.shape).astype(np.float32)
+    changed = Volume(np.maximum(array, 0).astype(np.float32), volume.grid)
+    anatomy = locate(changed)
+    regions = propose(changed, anatomy)
+    assert not anatomy.trusted and anatomy.reasons
+    assert not regions.masks and set(regions.withheld) == set(names.SEGMENTS)
+    assert all(reason.endswith(".") for reason in regions.withheld.values())

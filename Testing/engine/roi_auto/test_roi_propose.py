@@ -1,0 +1,106 @@
+"""The proposal: right place, right side, partial volume, foci, and the same bits however the file is stored."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from roi_phantom import Proposal, reoriented
+
+from cnsifusion.imaging.grid import reorder
+from cnsifusion.imaging.volume import Volume
+from cnsifusion.roi import names
+from cnsifusion.roi.anatomy import locate
+from cnsifusion.roi.propose import propose
+
+SIDES = {"left": names.SUBLENTIFORM_LEFT, "right": names.SUBLENTIFORM_RIGHT}
+
+
+def dice(a: np.ndarray, b: np.ndarray) -> float:
+    return 2 * float((a & b).sum()) / float(a.sum() + b.sum())
+
+
+@pytest.mark.parametrize("case", ["whole_head", "stripped"])
+def test_ventricles(case: str, request: pytest.FixtureRequest) -> None:
+    head: Proposal = request.getfixturevalue(case)
+    truth = head.phantom.fractions
+    parts = head.regions.parts
+    assert parts is not None
+    lateral = truth["lateral_left"] + truth["lateral_right"] >= 0.5
+    assert dice(parts == 1, lateral) > 0.85
+    assert abs((parts == 1).sum() / lateral.sum() - 1) < 0.15
+    assert dice(parts == 2, truth["third"] >= 0.5) > 0.5
+    assert dice(parts == 3, truth["fourth"] >= 0.5) > 0.65
+    assert np.array_equal(head.regions.masks[names.VENTRICLES], parts > 0)
+
+
+@pytest.mark.parametrize("case", ["whole_head", "stripped"])
+@pytest.mark.parametrize("side", SIDES)
+def test_sublentiform(case: str, side: str, request: pytest.FixtureRequest) -> None:
+    head: Proposal = request.getfixturevalue(case)
+    mask, truth = head.regions.masks[SIDES[side]], head.phantom.fractions[f"sublentiform_{side}"] >= 0.5
+    grid = head.phantom.volume.grid
+    centres = [grid.to_lps(np.argwhere(m)[:, ::-1].mean(0)) for m in (mask, truth)]
+    assert np.linalg.norm(centres[0] - centres[1]) < 3
+    assert dice(mask, truth) > 0.6
+    sign = 1 if side == "left" else -1
+    distance = head.regions.midplane.distance(grid.to_lps(np.argwhere(mask)[:, ::-1]))
+    assert np.all(sign * distance > 4)
+
+
+def test_foci_on_the_planted_side_only(whole_head: Proposal) -> None:
+    matrix = whole_head.phantom.matrix
+    planted = np.array([(20.0, -4.0, -11.0), (26.0, 0.0, -9.0)]) @ matrix[:3, :3].T + matrix[:3, 3]
+    foci = [f for f in whole_head.regions.foci if not f.large]
+    for dot in planted:
+        assert min(np.linalg.norm(np.array(f.lps) - dot) for f in foci if f.side == "left") < 3
+    assert sum(f.side == "right" for f in foci) <= 2
+    best = sorted(foci, key=lambda f: -f.confidence)[:2]
+    assert all(f.side == "left" and 1.0 <= f.diameter_mm <= 3.0 for f in best)
+
+
+def test_foci_agree_with_their_masks(whole_head: Proposal) -> None:
+    regions = whole_head.regions
+    painted = np.zeros(regions.grid.shape, bool)
+    for focus in regions.foci:
+        assert 0 <= focus.confidence <= 1 and focus.contrast_to_noise > 0
+        assert list(focus.ijk[::-1]) in focus.voxels.tolist()
+        if not focus.large:
+            painted[tuple(focus.voxels.T)] = True
+    masks = [regions.masks[n] for n in (names.PVS_LEFT, names.PVS_RIGHT) if n in regions.masks]
+    assert np.array_equal(painted, np.logical_or.reduce(masks))
+
+
+def test_less_sensitive_offers_a_subset(whole_head: Proposal) -> None:
+    few = propose(whole_head.phantom.volume, whole_head.anatomy, sensitivity=0.0).foci
+    many = propose(whole_head.phantom.volume, whole_head.anatomy, sensitivity=1.0).foci
+    assert len(few) <= len(whole_head.regions.foci) <= len(many)
+    assert len(few) < len(many)
+
+
+def test_origin_is_recorded(whole_head: Proposal) -> None:
+    assert set(whole_head.regions.origin) == set(whole_head.regions.masks)
+    assert set(whole_head.regions.origin.values()) == {"automatic"}
+    assert not whole_head.regions.edited
+
+
+@pytest.mark.parametrize(("axes", "flips"), [((0, 1, 2), (True, True, False)), ((1, 2, 0), (False, True, True))])
+def test_reoriented_file_gives_the_same_bits(
+    stripped: Proposal, axes: tuple[int, int, int], flips: tuple[bool, bool, bool]
+) -> None:
+    stored, stored_grid = reoriented(stripped.phantom.volume, axes, flips)
+    array, grid = reorder(stored, stored_grid)
+    assert grid == stripped.phantom.volume.grid
+    volume = Volume(array, grid)
+    regions = propose(volume, locate(volume))
+    assert set(regions.masks) == set(stripped.regions.masks)
+    for name, mask in regions.masks.items():
+        assert np.array_equal(mask, stripped.regions.masks[name]), name
+    assert np.array_equal(regions.parts, stripped.regions.parts)
+
+
+def test_mirrored_head_swaps_sides(whole_head: Proposal) -> None:
+    """The mirror image of the head (another head) has its dots on the right: sides come from the geometry."""
+    volume = whole_head.phantom.volume
+    mirrored = Volume(np.ascontiguousarray(volume.array[:, :, ::-1]), volume.grid)
+    foci = sorted(propose(mirrored, locate(mirrored)).foci, key=lambda f: -f.confidence)[:2]
+    assert [f.side for f in foci] == ["right", "right"]

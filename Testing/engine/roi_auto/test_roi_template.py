@@ -1,0 +1,67 @@
+"""The template's labels lie where the published MNI figures say."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from cnsifusion.roi.template import LABELS, below_columns, load_template
+
+#: Mean MNI positions (mm, right side positive x) from shared/data/README.md with a tolerance (mm).
+PUBLISHED = {
+    "putamen": ((25.7, 2.0, 0.0), 3.0),
+    "pallidum": ((18.3, -2.0, -1.8), 3.0),
+    "sublentiform": ((20.6, 1.7, -12.5), 2.5),
+}
+
+
+def mni(mask: np.ndarray) -> np.ndarray:
+    points = load_template().grid.to_lps(np.argwhere(mask)[:, ::-1])
+    return points * (-1, -1, 1)
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+@pytest.mark.parametrize(("side", "sign"), [("left", -1), ("right", 1)])
+def test_means(name: str, side: str, sign: int) -> None:
+    centre, tolerance = PUBLISHED[name]
+    mean = mni(load_template().mask(f"{name}_{side}")).mean(0)
+    assert np.linalg.norm(mean - np.array(centre) * (sign, 1, 1)) < tolerance
+
+
+def test_sides_mirror_each_other() -> None:
+    labels = load_template().labels
+    for name, value in LABELS.items():
+        if name.endswith("_left"):
+            right = LABELS[name.replace("_left", "_right")]
+            assert np.array_equal(labels == value, (labels == right)[:, :, ::-1]), name
+
+
+def test_volumes_are_adult() -> None:
+    template = load_template()
+    millilitres = {name: template.mask(name).sum() / 1000 for name in LABELS}
+    assert 6 < millilitres["lateral_left"] < 14
+    assert 0.7 < millilitres["third"] < 2
+    assert 1 < millilitres["fourth"] < 3
+    assert 5 < millilitres["putamen_left"] < 8
+    assert 0.8 < millilitres["pallidum_left"] < 2.2
+    assert 1.5 < millilitres["sublentiform_left"] < 3
+
+
+def test_region_b_is_under_the_lentiform_nucleus_within_its_window() -> None:
+    template = load_template()
+    points = mni(template.mask("sublentiform_right"))
+    assert points[:, 0].min() >= 9 and points[:, 0].max() <= 30
+    assert points[:, 1].min() >= -8 and points[:, 1].max() <= 10
+    assert points[:, 2].min() >= -18 and points[:, 2].max() <= -4
+    nucleus = template.mask("putamen_right") | template.mask("pallidum_right")
+    lowest = np.where(nucleus.any(0), nucleus.argmax(0), 999)
+    k, j, i = np.nonzero(template.mask("sublentiform_right"))
+    assert np.all(k < lowest[j, i]) and np.all(lowest[j, i] - k <= 10)
+
+
+def test_below_columns_counts_from_the_lowest_voxel() -> None:
+    mask = np.zeros((9, 1, 2), bool)
+    mask[[5, 7], 0, 0] = True
+    below = below_columns(mask, 3)
+    assert np.flatnonzero(below[:, 0, 0]).tolist() == [2, 3, 4]
+    assert not below[:, 0, 1].any()
