@@ -16,7 +16,7 @@ from scipy import ndimage
 from cnsifusion.roi.tools.result import ToolResult, cropped, nothing
 
 ALL_SLICES = 999
-#: Levels are read within this: wide enough to hold tissue beside wide ventricles, narrow enough to follow the bias field.
+#: Levels are read within this: it holds tissue beside wide ventricles and still follows the bias field.
 _LEVEL_RADIUS_MM = 25.0
 #: A tail beyond a neck that ends within this length is a horn and kept; a longer one is a leak and cut at the neck.
 _HORN_MM = 14.0
@@ -27,7 +27,9 @@ _NECK_FRACTIONS, _NECK_MAX_MM = (0.5, 0.75, 0.95), 2.5
 #: Ventricles lie deeper under the outline of the head (or stripped brain) than this; sulci and cisterns reach it.
 _DEEP_MM, _LEAK_PIXELS, _COARSE_MM = 18.0, 8, 3.0
 #: A region of the next slice lies over the slice before by at least this part, or it is another structure.
-_MIN_OVERLAP, _MAX_GROWTH = 0.12, 4.0
+_MIN_OVERLAP = 0.12
+#: It is at most this many times as large as what lies next to it: small horns open quickly, large ones do not.
+_MAX_GROWTH, _MAX_GROWTH_LARGE, _LARGE_MM2 = 4.0, 2.5, 150.0
 _MIN_CONTRAST = 0.15
 
 
@@ -103,10 +105,10 @@ def grow_stroke(
     settings = settings or CsfSettings()
     whole = np.zeros(array.shape, bool)
     reason = "The stroke has no point."
-    for point in dict.fromkeys(tuple(int(p) for p in point) for point in points):
-        if all(0 <= p < n for p, n in zip(point, array.shape)) and whole[point]:
+    for k, j, i in dict.fromkeys((int(k), int(j), int(i)) for k, j, i in points):
+        if all(0 <= p < n for p, n in zip((k, j, i), array.shape)) and whole[k, j, i]:
             continue
-        result = grow(array, spacing, point, settings)
+        result = grow(array, spacing, (k, j, i), settings)
         if result.empty:
             reason = result.reason
             continue
@@ -177,7 +179,7 @@ class _Depth:
     def leaks(self, region: np.ndarray) -> bool:
         """Whether ``region`` (on the window) comes close to the outline, as no ventricle does."""
         if self._far is None:
-            steps = tuple(max(int(round(_COARSE_MM / s)), 1) for s in self.sampling)
+            steps = tuple(max(round(_COARSE_MM / s), 1) for s in self.sampling)
             head = ndimage.binary_fill_holes(self._plane[:: steps[0], :: steps[1]] > self._air)
             head = ndimage.binary_opening(np.pad(head, 1), iterations=2)[1:-1, 1:-1]
             coarse = ndimage.distance_transform_edt(
@@ -222,7 +224,9 @@ def _carried(bright: np.ndarray, before: np.ndarray, depth: _Depth, guard: bool)
         region = _grown(bright, start, depth, True, False)
         touched = np.unique(below[region & before])
         carried, area = int(areas[touched[touched > 0]].sum()), int(region.sum())
-        if (region & before).sum() >= _MIN_OVERLAP * area and area <= _MAX_GROWTH * carried:
+        large = area * depth.sampling[0] * depth.sampling[1] > _LARGE_MM2
+        growth = area / max(carried, 1)
+        if (region & before).sum() >= _MIN_OVERLAP * area and growth <= (_MAX_GROWTH_LARGE if large else _MAX_GROWTH):
             result |= region
     return result
 

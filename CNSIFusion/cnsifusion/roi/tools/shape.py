@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 import numpy as np
@@ -47,7 +48,7 @@ def polygon(
 
 
 def spline_points(points: Sequence[Sequence[float]] | np.ndarray) -> np.ndarray:
-    """Points (m, 2) along the closed cubic spline through ``points`` (n, 2): what to draw while the user places them."""
+    """Points (m, 2) along the closed cubic spline through ``points`` (n, 2), to draw while the user places them."""
     corners = np.asarray(points, float).reshape(-1, 2)
     closed = np.vstack([corners, corners[:1]])
     length = np.concatenate([[0.0], np.cumsum(np.sqrt(np.hypot(*np.diff(closed, axis=0).T)))])  # centripetal
@@ -139,7 +140,7 @@ def interpolate(mask: np.ndarray, spacing: tuple[float, float, float]) -> ToolRe
     """
     drawn = np.flatnonzero(mask.any(axis=(1, 2)))
     filled = np.zeros(mask.shape, bool)
-    for a, b in zip(drawn[:-1], drawn[1:]):
+    for a, b in itertools.pairwise(drawn):
         if b - a > 1:
             first, second = _signed_distance(mask[a], spacing), _signed_distance(mask[b], spacing)
             ca, cb = (np.array(ndimage.center_of_mass(mask[k])) for k in (a, b))
