@@ -55,17 +55,6 @@ def makeVolume(headless):
 
 
 @pytest.fixture(scope="session")
-def simulatedT2(tmp_path_factory) -> Path:
-    """File of one simulated patient's T2, for everybody's machine."""
-    from cnsifusion.imaging import write_volume
-    from cnsifusion.simulation import simulate_patient
-
-    path = tmp_path_factory.mktemp("simulated") / "patient.nii.gz"
-    write_volume(simulate_patient(11, infected=True).volume, path)
-    return path
-
-
-@pytest.fixture(scope="session")
 def demonstrationBundle() -> Path:
     """Folder of the demonstration bundle that ships."""
     from cnsifusion.bundles import default_bundle_dir

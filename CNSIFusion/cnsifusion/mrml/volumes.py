@@ -42,7 +42,7 @@ class NodeGeometry:
         )
         self._axes, self._reverse = canonical_axes(nodeGrid)
         self.nodeShape = size[::-1]
-        _, self.grid = reorder(np.empty(self.nodeShape, np.bool_), nodeGrid)
+        _, self.grid = reorder(np.empty((1, 1, 1), np.bool_), nodeGrid)  # only the grid is wanted: any array will do
 
     def toCanonical(self, array: np.ndarray) -> np.ndarray:
         """The node's voxels [k, j, i] in the engine's order (a copy)."""

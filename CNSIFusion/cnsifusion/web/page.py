@@ -115,7 +115,7 @@ def _openControls(app) -> None:
     with html.Div(classes="d-flex align-center mt-1", style="gap: 6px;"):
         VTextField(
             v_model=("path",),
-            label="Path of an image or DICOM folder",
+            label="Path: image or DICOM folder",
             density="compact",
             hide_details=True,
             variant="outlined",
@@ -124,7 +124,7 @@ def _openControls(app) -> None:
         )
         _button(app, "open", app.openPath, color=("panel.steps.image.state == 'next' ? 'primary' : undefined",))
     VFileInput(
-        label="or choose the file (for DICOM: all files of the series)",
+        label="or choose the file (DICOM: all of the series)",
         change=(lambda files: app.guarded(app.openUpload, files), "[$event.target.files]"),
         multiple=True,
         density="compact",
@@ -173,7 +173,7 @@ def _regionsStep(app) -> None:
             )
         _tools(app)
         VFileInput(
-            label="Bring in a file (.seg.nrrd, labelmap, DICOM SEG)",
+            label="Bring in regions from a file",
             change=(lambda files: app.guarded(app.importUpload, files), "[$event.target.files]"),
             multiple=True,
             density="compact",

@@ -1,0 +1,139 @@
+#!/usr/bin/env python3
+"""How the browser face feels: pictures per second while hovering, and how long its event loop is held up.
+
+    python Testing/benchmarks/faces.py [IMAGE]
+
+Prints a table; nothing passes or fails here. The latency is that of a small request every 25 ms, answered by the same
+event loop as everything else, at rest and while an analysis runs; it includes whatever else this computer does.
+"""
+
+from __future__ import annotations
+
+import http.client
+import os
+import statistics
+import sys
+import threading
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "Testing" / "slicerlibs"))
+
+from browser import Reader, RunningApp, openPage  # noqa: E402
+
+REAL = ROOT.parent / "shared" / "data" / "oms_patient01_study1" / "T2w.nii.gz"
+
+
+class Pulse:
+    """Asks the server for a small file again and again, and keeps how long each answer took (s)."""
+
+    def __init__(self, app: RunningApp, cookies: list[dict]) -> None:
+        self._app, self._cookie = app, "; ".join(f"{c['name']}={c['value']}" for c in cookies)
+        self.seconds: list[float] = []
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._ask)
+
+    def __enter__(self) -> Pulse:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _ask(self) -> None:
+        connection = http.client.HTTPConnection("127.0.0.1", self._app.port, timeout=60)
+        while not self._stop.is_set():
+            start = time.perf_counter()
+            connection.request("GET", "/logo.png", headers={"Cookie": self._cookie})
+            connection.getresponse().read()
+            self.seconds.append(time.perf_counter() - start)
+            time.sleep(0.025)
+
+
+def main(image: Path) -> int:
+    """Measure on one image."""
+    start = time.perf_counter()
+    app = RunningApp()
+    _row("program start to address", time.perf_counter() - start)
+    try:
+        opened = time.perf_counter()
+        with openPage(app.address) as page:
+            _row("page's first view", time.perf_counter() - opened)
+            _measure(app, Reader(page), image)
+    finally:
+        app.stop()
+    return 0
+
+
+def _measure(app: RunningApp, reader: Reader, image: Path) -> None:
+    page = reader.page
+    cookies = page.context.cookies()
+    frames = []
+    session = page.context.new_cdp_session(page)
+    session.on("Network.webSocketFrameReceived", lambda event: frames.append(event["response"]["opcode"] == 2))
+    session.send("Network.enable")
+    reader.openImage(image)
+    reader.waitFor("!document.querySelector('#step-image').innerText.includes('Checking')", 300)
+    page.click("#tool-csf")
+    page.wait_for_timeout(1500)
+    with Pulse(app, cookies) as rest:
+        page.wait_for_timeout(3000)
+    _latency("event loop at rest", rest.seconds)
+    box = reader.axialBox()
+    with Pulse(app, cookies) as hovering:
+        frames.clear()
+        start, used = time.perf_counter(), _cpu(app)
+        for step in range(240):
+            share = step % 60 / 60
+            x, y = 0.42 + 0.16 * share, 0.34 + 0.1 * share
+            page.mouse.move(box["x"] + box["width"] * x, box["y"] + box["height"] * y)
+        elapsed, used = time.perf_counter() - start, _cpu(app) - used
+    print(f"{'hover: processor time per mouse move':48} {1000 * used / 240:8.1f} ms")
+    print(f"{'hover: mouse moves sent per second':48} {240 / elapsed:8.1f}")
+    print(f"{'hover: pictures received per second':48} {sum(frames) / elapsed:8.1f}")
+    _latency("event loop while hovering", hovering.seconds)
+    page.click("#tool-none")
+    page.click("#button-propose")
+    reader.waitFor("document.querySelector('#region-Sub-lentiform-left').innerText.includes('automatic')", 600)
+    for run in ("first", "second"):
+        with Pulse(app, cookies) as analyzing:
+            start, used = time.perf_counter(), _cpu(app)
+            page.click("#button-analyze")
+            page.wait_for_selector("#progress-analyze")
+            page.wait_for_selector("#progress-analyze", state="detached", timeout=600_000)
+            _row(f"click on Analyze to result, {run}", time.perf_counter() - start)
+            _row("processor time of the face meanwhile", _cpu(app) - used)
+        _latency("event loop while analyzing", analyzing.seconds)
+    cancels = []
+    for wait in (0, 100, 200, 400, 700, 1000):
+        page.click("#button-analyze")
+        page.wait_for_selector("#progress-analyze")
+        page.wait_for_timeout(wait)
+        start = time.perf_counter()
+        page.click("#button-cancel")
+        page.wait_for_selector("#progress-analyze", state="detached")
+        cancels.append(time.perf_counter() - start)
+    _row("cancel to idle, median of 6", statistics.median(cancels))
+    _row("cancel to idle, worst of 6", max(cancels))
+
+
+def _cpu(app: RunningApp) -> float:
+    """Processor seconds the program has used so far, without its child processes (Linux)."""
+    fields = Path(f"/proc/{app.process.pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def _row(name: str, seconds: float) -> None:
+    print(f"{name:48} {seconds:8.2f} s", flush=True)
+
+
+def _latency(name: str, seconds: list[float]) -> None:
+    ordered = sorted(1000 * s for s in seconds)
+    p95 = ordered[int(0.95 * (len(ordered) - 1))]
+    print(f"{name:48} median {statistics.median(ordered):.0f}, p95 {p95:.0f}, worst {ordered[-1]:.0f} ms", flush=True)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(Path(sys.argv[1]) if len(sys.argv) > 1 else REAL))
