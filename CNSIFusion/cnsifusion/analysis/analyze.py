@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import platform
 import shutil
-import tempfile
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from dataclasses import fields, replace
@@ -33,7 +32,7 @@ from cnsifusion.analysis.progress import (
 from cnsifusion.analysis.result import Contribution, HeatMap, InstanceResult, PatientResult, PatientScore
 from cnsifusion.bundles import Bundle, Prediction, default_bundle_dir, load_bundle
 from cnsifusion.errors import BadInput
-from cnsifusion.imaging import CheckReport, PreparationSettings, Volume, read_image, write_volume
+from cnsifusion.imaging import CheckReport, PreparationSettings, Volume, read_image, temporary_folder, write_volume
 from cnsifusion.imaging.read import file_sha256
 from cnsifusion.radiomics import FeatureTable, RadiomicsSettings
 from cnsifusion.roi.anatomy import Anatomy
@@ -136,12 +135,11 @@ class Analyzer:
     def _write(
         self, result: PatientResult, case: Case, heat: Volume | None, out: Path, rois, progress: StepProgress
     ) -> PatientResult:
-        """All files into a temporary folder, then moved to ``out``, result.json last: it never names a missing file."""
-        try:
-            out.mkdir(parents=True, exist_ok=True)
-            temporary = Path(tempfile.mkdtemp(prefix=".cnsifusion-", dir=out))
-        except OSError as error:
-            raise BadInput(f"The output folder cannot be written ({error.strerror}); choose another.") from error
+        """All files into a temporary folder, then moved to ``out``.
+
+        A former result.json goes first and the new one comes last: whenever there is one, its files are its own.
+        """
+        temporary = temporary_folder(out)
         try:
             names = {"regions": "rois.seg.nrrd"}
             write_regions(case.regions, temporary / names["regions"])
@@ -155,6 +153,7 @@ class Analyzer:
             progress.done()
             result = replace(result, files=names, seconds=dict(progress.seconds))
             result.write(temporary / "result.json")
+            (out / "result.json").unlink(missing_ok=True)
             for name in [*names.values(), "result.json"]:
                 (temporary / name).replace(out / name)
         except OSError as error:

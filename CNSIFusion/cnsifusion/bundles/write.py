@@ -5,13 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-import tempfile
 from dataclasses import replace
 from pathlib import Path
 
 from cnsifusion.bundles.decode import encode
 from cnsifusion.bundles.load import load_bundle
 from cnsifusion.bundles.settings import BundleSettings, FileEntry
+from cnsifusion.imaging import temporary_folder
 
 
 def write_bundle(directory: str | Path, settings: BundleSettings, contents: dict[str, bytes]) -> Path:
@@ -21,10 +21,9 @@ def write_bundle(directory: str | Path, settings: BundleSettings, contents: dict
     BundleError where it would not load.
     """
     target = Path(directory)
-    target.parent.mkdir(parents=True, exist_ok=True)
     entries = {n: FileEntry(hashlib.sha256(c).hexdigest(), len(c)) for n, c in contents.items()}
     complete = replace(settings, files=entries)
-    work = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
+    work = temporary_folder(target.parent)
     try:
         for name, content in contents.items():
             (work / name).write_bytes(content)
@@ -32,7 +31,7 @@ def write_bundle(directory: str | Path, settings: BundleSettings, contents: dict
         (work / "bundle.json").write_text(text + "\n", encoding="utf-8")
         load_bundle(work)
         work.chmod(0o755)
-        old = work.with_name(work.name + "-old")
+        old = target.with_name(f".{target.name}{work.name[-9:]}")  # no temporary name: a crash here must not lose it
         if target.exists():
             target.rename(old)
         work.rename(target)
