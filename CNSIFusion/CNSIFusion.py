@@ -22,7 +22,7 @@ class CNSIFusion(ScriptedLoadableModule):
         ScriptedLoadableModule.__init__(self, parent)
         self.parent.title = "CNSIFusion"
         self.parent.categories = [translate("qSlicerAbstractCoreModule", "Neuroimaging")]
-        self.parent.dependencies = ["Segmentations", "Volumes"]
+        self.parent.dependencies = ["Segmentations"]
         self.parent.contributors = ["CNSIFusion contributors"]
         self.parent.helpText = _(
             "From an axial T2 to an infection probability in five steps: image, regions, model, analysis, result. "

@@ -166,6 +166,8 @@ class Panel:
         opened = [name for name, state in states.items() if state in ("next", "running", "problem")]
         if states["analyze"] == "done":
             opened = ["result"]
+        if self._sections["regions"].corrector.isOpen:
+            opened.append("regions")
         if states != self._states and opened:
             for name, widget in self._sectionWidgets().items():
                 widget.collapsed = name not in opened and not (name == "analyze" and "result" not in opened)

@@ -26,15 +26,16 @@ def register() -> None:
         SampleDataLogic.registerCustomSampleDataCategory(_CATEGORY, title=_CATEGORY)
     SampleDataLogic.registerCustomSampleDataSource(
         category=_CATEGORY,
-        sampleName="CNSIFusionSimulated",
-        sampleDescription=_("Simulated axial T2"),
+        sampleName="CNSIFusion simulated T2",
+        uris="",
+        fileNames="SimulatedT2.nrrd",
+        nodeNames="SimulatedT2",
         customDownloader=simulate,
         thumbnailFileName=str(_ICONS / "SampleSimulated.png"),
     )
     SampleDataLogic.registerCustomSampleDataSource(
         category=_CATEGORY,
-        sampleName="CNSIFusionAxialT2",
-        sampleDescription=_("Axial T2 (CC-BY, 13 MB)"),
+        sampleName="CNSIFusion axial T2",
         uris=_OPEN_MS_DATA,
         fileNames="CNSIFusionAxialT2.nii.gz",
         nodeNames="AxialT2",

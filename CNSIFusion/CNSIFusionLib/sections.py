@@ -106,6 +106,8 @@ class RegionsSection(Section):
         table.setColumnCount(3)
         table.setHorizontalHeaderLabels([_("Region"), _("Volume"), _("Origin")])
         table.horizontalHeader().setSectionResizeMode(0, qt.QHeaderView.Stretch)
+        for column, width in ((1, 68), (2, 92)):
+            table.setColumnWidth(column, width)
         table.verticalHeader().hide()
         table.verticalHeader().setDefaultSectionSize(22)
         table.toolTip = _("Click a region to bring the slice views there.")

@@ -119,10 +119,9 @@ def key(name: str) -> None:
 
 
 def screenshot(path) -> None:
-    """What stands on the whole screen."""
+    """The main window as it stands."""
     settle(0.3)
-    screen = slicer.app.primaryScreen() if hasattr(slicer.app, "primaryScreen") else qt.QGuiApplication.primaryScreen()
-    screen.grabWindow(0).save(str(path))
+    slicer.util.mainWindow().grab().save(str(path))
 
 
 def showWindow(width: int = 1366, height: int = 768):
@@ -146,6 +145,13 @@ def openPanel():
 def loadT2():
     """The real T2 where it is, else a simulated one, loaded by Slicer as a reader would."""
     path = SHARED / "oms_patient01_study1" / "T2w.nii.gz"
+    if not hasattr(slicer.modules, "volumes"):
+        from cnsifusion.mrml.volumes import loadVolume
+        node = loadVolume(slicer.mrmlScene, path)
+        c = slicer.mrmlScene.GetFirstNodeByName("Grey") or slicer.mrmlScene.AddNewNodeByClass("vtkMRMLColorTableNode","Grey")
+        c.SetTypeToGrey()
+        node.GetDisplayNode().SetAndObserveColorNodeID(c.GetID())
+        return node
     if path.exists():
         return slicer.util.loadVolume(str(path))
     from CNSIFusionLib import sampleData

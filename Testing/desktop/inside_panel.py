@@ -55,7 +55,7 @@ def test_opens_and_every_disabled_button_gives_its_reason():
     disabled = [b for b in buttons if not b.enabled]
     assert len(disabled) >= 6, [b.text for b in disabled]
     assert [b.text for b in disabled if not b.toolTip] == []
-    assert panel().ui.analyzeButton.toolTip == "Choose the axial T2 image first."
+    assert "Choose the axial T2 image first." in panel().ui.analyzeButton.toolTip
     assert "Research use only" in panel().ui.researchLabel.text
 
 

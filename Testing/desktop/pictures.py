@@ -112,4 +112,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    qt.QTimer.singleShot(0, main)
+    main()

@@ -1,4 +1,6 @@
-"""Runs the ``test_*`` functions of one script inside Slicer: ``Slicer --python-script runner.py SCRIPT RESULTS``.
+"""Runs the ``test_*`` functions of one script inside Slicer: ``Slicer --python-script runner.py NAME RESULTS``.
+
+NAME is the script's without .py: Slicer would run a first argument that ends so in place of the runner.
 
 RESULTS is a JSON object {test: {"outcome": "passed"|"failed"|"skipped", "text": ..., "seconds": ...}}, rewritten after
 each test, so that a crash leaves what came before; it also holds "measures" that tests leave in ``desk.measures``.
@@ -12,7 +14,6 @@ import time
 import traceback
 from pathlib import Path
 
-import qt
 import slicer
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
@@ -56,7 +57,7 @@ def runAll(script: Path, path: Path) -> int:
 
 def main() -> None:
     """Run, write, and leave Slicer with 0 or 1."""
-    script, path = Path(sys.argv[-2]), Path(sys.argv[-1])
+    script, path = Path(__file__).resolve().parent / f"{sys.argv[-2]}.py", Path(sys.argv[-1])
     try:
         failures = runAll(script, path)
     except BaseException:  # noqa: BLE001  (Slicer must end, whatever happened)
@@ -66,4 +67,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    qt.QTimer.singleShot(0, main)
+    main()

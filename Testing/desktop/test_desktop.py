@@ -54,7 +54,7 @@ def results(script: Path) -> dict:
     folder.mkdir(parents=True, exist_ok=True)
     path, log = folder / f"{script.stem}.json", folder / f"{script.stem}.log"
     path.unlink(missing_ok=True)
-    command = slicerCommand(HERE / "runner.py", str(script), str(path))
+    command = slicerCommand(HERE / "runner.py", script.stem, str(path))
     if not os.environ.get("CNSIFUSION_DESKTOP_SHOW"):
         command = ["xvfb-run", "-a", "-s", "-screen 0 1366x768x24", *command]
     with log.open("w") as stream:
