@@ -52,6 +52,14 @@ class Cohort:
         """Settings the features were extracted with."""
         return RadiomicsSettings.from_dict(json.loads(self.settings))
 
+    def patches(self) -> np.ndarray:
+        """Patches (N, c, h, w) float32 of all instances, read from the cached cases."""
+        parts = []
+        for path in self.cases:
+            with np.load(path, allow_pickle=False) as data:
+                parts.append(data["patches"].astype(np.float32))
+        return np.concatenate(parts)
+
     def with_labels(self, labels: np.ndarray) -> Cohort:
         """The same patients with other labels (permutation tests)."""
         return replace(self, labels=labels, key=digest(self.key, labels.tolist()))

@@ -24,7 +24,7 @@ from cnsifusion.training.train import train_bundle
 MODEL, REGION = "mobile-aspp-radfusion", "sublentiform"
 #: (patients, controls, seed) of the cohort that trains and of the one that pre-trains.
 TRAINING_COHORT, PRETRAINING_COHORT = (40, 40, 101), (14, 14, 9001)
-PRETRAINING_STEPS, PRETRAINING_SEED = 150, 1
+PRETRAINING_STEPS, PRETRAINING_SEED = 500, 1
 NAME = "Demonstration: mobile-aspp-radfusion, sub-lentiform"
 
 

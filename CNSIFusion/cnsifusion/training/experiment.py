@@ -13,6 +13,7 @@ from cnsifusion.models.backbones import imagenet_backbone, load_backbone, random
 from cnsifusion.models.settings import ModelSettings, get_model
 from cnsifusion.training.cases import content_sha256
 from cnsifusion.training.cohort import Cohort, build_cohort
+from cnsifusion.training.finetune import Weights
 from cnsifusion.training.folds import patient_folds, permuted
 from cnsifusion.training.learners import CONFOUNDERS, confounder_cohort
 from cnsifusion.training.manifest import Manifest, read_manifest
@@ -125,14 +126,15 @@ class Experiment:
                     continue
                 model: ModelSettings | None = None
                 maps: tuple[str, ...] = ()
+                weights = None
             else:
                 model = get_model(row)
-                maps = self.maps(cohort, model)
+                maps, weights = self._start(cohort, model)
             changed = None if permutation is None else tuple(int(v) for v in labels)
             tasks += [
                 FoldTask(
                     row, model, int(fold), tuple(int(f) for f in folds), str(self.cohort_path(cohort)), cohort.key,
-                    maps, self.settings, changed, str(self.work.resolve() / "folds"),
+                    maps, weights, self.settings, changed, str(self.work.resolve() / "folds"),
                 )
                 for fold in np.unique(folds)
             ]  # fmt: skip
@@ -143,6 +145,13 @@ class Experiment:
         for task, path in zip(tasks, paths):
             results.setdefault(task.row, []).append(load_fold(path))
         return results
+
+    def _start(self, cohort: Cohort, model: ModelSettings) -> tuple[tuple[str, ...], Weights | None]:
+        """What a network starts from: cached maps (``frozen``) or the backbone's weights (``finetune``)."""
+        source = self.backbone(model)
+        if source is not None and self.settings.regime == "finetune":
+            return (), Weights(str(source.path), source.sha256)
+        return self.maps(cohort, model), None
 
     def maps(self, cohort: Cohort, model: ModelSettings) -> tuple[str, ...]:
         """Cached map files of ``model``'s backbone in the cohort's order (none for radiomics alone)."""

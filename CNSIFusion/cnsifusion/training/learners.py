@@ -16,6 +16,7 @@ from sklearn.linear_model import LogisticRegression
 from cnsifusion.models.settings import ModelSettings
 from cnsifusion.training.cases import ACQUISITION, ANATOMY, QUANTITIES
 from cnsifusion.training.cohort import Cohort, instance_weights
+from cnsifusion.training.finetune import Weights, finetune
 from cnsifusion.training.maps import Maps
 from cnsifusion.training.networks import train_heads
 from cnsifusion.training.selection import Selection, select
@@ -44,13 +45,16 @@ class Candidate:
 
 def candidates(
     cohort: Cohort,
-    maps: Maps | None,
+    source: Maps | Weights | None,
     model: ModelSettings,
     settings: TrainingSettings,
     training: list[np.ndarray],
     seed: int,
 ) -> Iterator[Candidate]:
-    """All candidates of ``model``, each fitted on every training set (instance rows) in ``training``."""
+    """All candidates of ``model``, each fitted on every training set (instance rows) in ``training``.
+
+    ``source`` is what a network starts from: cached maps (``frozen``), weights (``finetune``); None: radiomics alone.
+    """
     for selector, count in _selections(model, settings):
         chosen = None
         if selector:
@@ -64,9 +68,12 @@ def candidates(
             fit = _logistic if model.classifier == "logistic" else _boosting
             yield fit(cohort, training, chosen, label, seed)
             continue
-        assert maps is not None
         for decay in settings.weight_decays:
-            fitted = train_heads(cohort, maps, model, settings, training, chosen, decay, seed)
+            if isinstance(source, Weights):
+                fitted = finetune(cohort, model, source, settings, training, chosen, decay, seed)
+            else:
+                assert source is not None
+                fitted = train_heads(cohort, source, model, settings, training, chosen, decay, seed)
             for epochs, logits, state in zip(sorted(settings.checkpoints), fitted.logits, fitted.states):
                 yield Candidate(f"{label}, weight decay {decay:g}, {epochs} epochs", logits, chosen, state)
 

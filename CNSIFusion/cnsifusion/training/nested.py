@@ -13,6 +13,7 @@ from cnsifusion.imaging.write import atomic_path
 from cnsifusion.models.settings import ModelSettings
 from cnsifusion.training.calibration import Platt, fit_platt, threshold_at_sensitivity, threshold_youden
 from cnsifusion.training.cohort import Cohort, patient_mean
+from cnsifusion.training.finetune import Weights
 from cnsifusion.training.folds import patient_folds
 from cnsifusion.training.learners import (
     CONFOUNDERS,
@@ -31,7 +32,8 @@ class FoldTask:
     """One row (model or confounder) and one outer fold; paths and numbers only.
 
     ``outer`` holds the fold number of every patient; ``labels`` replaces the cohort's labels where given (permutation).
-    ``maps`` are the cached map files in the cohort's order (empty for rows without a network).
+    ``maps`` are the cached map files in the cohort's order (empty for rows without a network, and for the ``finetune``
+    regime, which starts from ``weights``).
     """
 
     row: str
@@ -41,6 +43,7 @@ class FoldTask:
     cohort: str
     cohort_key: str
     maps: tuple[str, ...]
+    weights: Weights | None
     settings: TrainingSettings
     labels: tuple[int, ...] | None
     out: str
@@ -50,7 +53,8 @@ class FoldTask:
         """The result's file; its name holds everything the result depends on."""
         maps = [Path(m).stem for m in self.maps]
         labels = self.cohort_key if self.labels is None else digest(self.cohort_key, self.labels)
-        name = digest(labels, self.model, self.outer, self.fold, maps, self.settings.to_dict())
+        started = self.weights.sha256 if self.weights else maps
+        name = digest(labels, self.model, self.outer, self.fold, started, self.settings.to_dict())
         return Path(self.out) / f"{self.row}-{self.fold}-{name}.npz"
 
 
@@ -147,8 +151,8 @@ def _candidates(task: FoldTask, cohort: Cohort, training: list[np.ndarray]) -> I
         covariates = confounder_cohort(cohort, CONFOUNDERS[task.row])
         assert covariates is not None
         return [confounder_candidate(covariates, training, seed)]
-    maps = load_maps(list(task.maps)) if task.maps else None
-    return candidates(cohort, maps, task.model, task.settings, training, seed)
+    source = load_maps(list(task.maps)) if task.maps else task.weights
+    return candidates(cohort, source, task.model, task.settings, training, seed)
 
 
 def _out_of_fold(cohort: Cohort, candidate: Candidate, inner_of: np.ndarray) -> np.ndarray:

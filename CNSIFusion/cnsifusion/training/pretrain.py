@@ -33,7 +33,7 @@ def pretrain(
 
     Raises BadInput for fewer than 32 patches.
     """
-    patches, side = _patches(cohort)
+    patches, side = cohort.patches(), cohort.side
     if len(patches) < 32:
         raise BadInput("Pre-training needs at least 32 patches; give it more patients.")
     targets = np.stack([cell_targets(p[0], model.stride) for p in patches])
@@ -72,14 +72,6 @@ def cell_targets(image: np.ndarray, stride: int) -> np.ndarray:
     stacked = np.stack(pictures)[:, : rows * stride, : columns * stride]
     cells = stacked.reshape(len(pictures), rows, stride, columns, stride)
     return np.concatenate([cells.mean(axis=(2, 4)), cells[2:].max(axis=(2, 4))]).astype(np.float32)
-
-
-def _patches(cohort: Cohort) -> tuple[np.ndarray, np.ndarray]:
-    parts = []
-    for path in cohort.cases:
-        with np.load(path, allow_pickle=False) as data:
-            parts.append(data["patches"].astype(np.float32))
-    return np.concatenate(parts), cohort.side
 
 
 def _crop(

@@ -71,6 +71,8 @@ def train_bundle(
     model = get_model(model_name)
     if model.classifier == "boosting":
         raise BadInput("A boosting model can be evaluated but not exported; train radiomics-logistic instead.")
+    if model.backbone is not None and experiment.settings.regime != "frozen":
+        raise BadInput("Only the frozen regime gives a bundle, since its fold models share one backbone.")
     cohort = experiment.cohort()
     folds = experiment.run(cohort, [model_name])[model_name]
     source = experiment.backbone(model)

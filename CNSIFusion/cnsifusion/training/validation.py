@@ -43,10 +43,8 @@ def _auc(cohort: Cohort, experiment: Experiment, model: str, labels: np.ndarray,
 
 
 def selection_outside(cohort: Cohort, settings: TrainingSettings) -> Cohort:
-    """Leak 1: features chosen once on all patients, before the folds."""
-    everyone = np.arange(len(cohort.patient))
-    count = settings.feature_counts[0]
-    chosen = select(cohort, everyone, settings.selectors[0], count, 0.0, False, settings.seed).columns
+    """Leak 1: thirty features chosen once on all patients, before the folds."""
+    chosen = select(cohort, np.arange(len(cohort.patient)), "l1", 30, 0.0, False, settings.seed).columns
     return replace(
         cohort, names=cohort.names[chosen], features=cohort.features[:, chosen], altered=cohort.altered[:, :, chosen],
         key=digest(cohort.key, "selection outside"),
@@ -54,14 +52,21 @@ def selection_outside(cohort: Cohort, settings: TrainingSettings) -> Cohort:
 
 
 def split_by_instance(cohort: Cohort) -> Cohort:
-    """Leak 2: every instance counts as a patient, so that one patient's slices stand on both sides of a split."""
+    """Leak 2: every instance counts as a patient, so that one patient's slices stand on both sides of a split.
+
+    The model sees covariates of the patient (noise, spacing, age ...), which are the same in every slice.
+    """
     owner = cohort.patient
+    covariates = np.column_stack([cohort.quantities, cohort.age])[owner]
+    known = np.flatnonzero(~np.isnan(covariates).any(axis=0))
+    features = covariates[:, known]
     names = ("labels", "quantities", "age", "male", "site", "cases")
     per_patient: dict[str, Any] = {n: getattr(cohort, n)[owner] for n in names}
     ids = np.array([f"{p}#{n}" for n, p in enumerate(cohort.patient_ids[owner])])
     return replace(
-        cohort, **per_patient, patient_ids=ids, patient=np.arange(len(owner)), key=digest(cohort.key, "by instance")
-    )
+        cohort, **per_patient, patient_ids=ids, patient=np.arange(len(owner)), key=digest(cohort.key, "by instance"),
+        names=np.array([f"covariate{n}" for n in known]), features=features, altered=np.stack([features] * 3),
+    )  # fmt: skip
 
 
 def patient_twice(cohort: Cohort) -> Cohort:
@@ -83,18 +88,17 @@ def patient_twice(cohort: Cohort) -> Cohort:
 def positive_controls(experiment: Experiment, cohort: Cohort, permutations: int) -> dict[str, list[float]]:
     """Mean fold-wise AUC of the three leaks for each of some permutations; their mean must exceed CAUGHT."""
     found: dict[str, list[float]] = {}
-    # What tells one slice of a patient from another patient's is spread over many features.
     many = replace(experiment, settings=replace(experiment.settings, feature_counts=(300,), minimum_icc=0.0))
     for permutation in range(1, permutations + 1):
         shuffled = cohort.with_labels(experiment.labels(cohort, permutation))
         leaks = {
-            "features chosen outside the folds": (experiment, selection_outside(shuffled, experiment.settings)),
-            "split by instance": (many, split_by_instance(shuffled)),
-            "one patient under two ids": (many, patient_twice(shuffled)),
+            "features chosen outside the folds": (selection_outside(shuffled, many.settings), "radiomics-logistic"),
+            "split by instance": (split_by_instance(shuffled), "radiomics-boosting"),
+            "one patient under two ids": (patient_twice(shuffled), "radiomics-logistic"),
         }
-        for name, (opened, leaky) in leaks.items():
-            leaky.save(opened.cohort_path(leaky))
-            found.setdefault(name, []).append(_auc(leaky, opened, "radiomics-logistic", leaky.labels, None))
+        for name, (leaky, model) in leaks.items():
+            leaky.save(many.cohort_path(leaky))
+            found.setdefault(name, []).append(_auc(leaky, many, model, leaky.labels, None))
     return found
 
 

@@ -5,10 +5,10 @@ import pytest
 
 pytest.importorskip("torch")
 
-from sklearn.linear_model import LogisticRegression  # noqa: E402
-from sklearn.metrics import roc_auc_score  # noqa: E402
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import roc_auc_score
 
-from cnsifusion.training.calibration import (  # noqa: E402
+from cnsifusion.training.calibration import (
     calibration_line,
     fit_platt,
     logistic_fit,
@@ -16,8 +16,8 @@ from cnsifusion.training.calibration import (  # noqa: E402
     threshold_at_sensitivity,
     threshold_youden,
 )
-from cnsifusion.training.folds import patient_folds, permuted, site_folds  # noqa: E402
-from cnsifusion.training.metrics import (  # noqa: E402
+from cnsifusion.training.folds import patient_folds, permuted, site_folds
+from cnsifusion.training.metrics import (
     Predictions,
     auc,
     bootstrap,
@@ -27,7 +27,7 @@ from cnsifusion.training.metrics import (  # noqa: E402
     paired_auc_difference,
     patient_figures,
 )
-from cnsifusion.training.selection import candidates, icc21, l1, mrmr, select, stability  # noqa: E402
+from cnsifusion.training.selection import candidates, icc21, l1, mrmr, select, stability
 
 
 @pytest.fixture

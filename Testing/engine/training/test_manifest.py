@@ -7,10 +7,10 @@ import pytest
 
 pytest.importorskip("torch")
 
-import SimpleITK as sitk  # noqa: E402
+import SimpleITK as sitk
 
-from cnsifusion.errors import BadInput  # noqa: E402
-from cnsifusion.training.manifest import read_manifest  # noqa: E402
+from cnsifusion.errors import BadInput
+from cnsifusion.training.manifest import read_manifest
 
 COLUMNS = ["patient_id", "image", "rois", "label", "mask_origin", "mri_date", "lp_date", "age", "reader"]
 
