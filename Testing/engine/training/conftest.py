@@ -14,7 +14,7 @@ from cnsifusion.training.cohort import Cohort
 PIXELS = 32
 
 
-def make_cohort(folder, patients=24, effect=1.5, spot=1.5, seed=0, instances=3, features=20):
+def make_cohort(folder, patients=24, effect=1.5, spot=1.5, seed=0, instances=3, features=20, pixels=PIXELS):
     """``effect`` (SD) is planted in feature 3, ``spot`` brightens a blob inside the region of each patch."""
     random = np.random.default_rng(seed)
     labels = np.arange(patients) % 2
@@ -26,11 +26,11 @@ def make_cohort(folder, patients=24, effect=1.5, spot=1.5, seed=0, instances=3, 
     altered[:, :, 5] = random.normal(size=altered.shape[:2])  # feature 5 is unstable
     folder.mkdir(parents=True, exist_ok=True)
     paths = []
-    rows, columns = np.mgrid[:PIXELS, :PIXELS]
+    rows, columns = np.mgrid[:pixels, :pixels]
     blob = np.exp(-((rows - 16) ** 2 + (columns - 18) ** 2) / 8.0)
     region = ((rows - 16) ** 2 + (columns - 16) ** 2 < 100).astype(np.float32)
     for p in range(patients):
-        patches = np.zeros((instances, 2, PIXELS, PIXELS), np.float32)
+        patches = np.zeros((instances, 2, pixels, pixels), np.float32)
         patches[:, 0] = random.normal(0, 0.2, patches[:, 0].shape) + spot * labels[p] * blob
         patches[:, 1] = region
         path = folder / f"case{p}.npz"

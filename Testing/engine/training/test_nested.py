@@ -200,9 +200,8 @@ def test_a_dask_cluster_gives_the_same_numbers(tmp_path, strong):
 def test_finetuning_learns_too(tmp_path):
     """The whole network, from the same backbone, on patches: a spatial effect is found."""
     cohort = make_cohort(tmp_path / "cases", patients=20, effect=0.0, spot=5.0, instances=2)
-    settings = replace(
-        SETTINGS, regime="finetune", folds=2, inner_folds=2, checkpoints=(6,), batch=8, augmentations=0, learning_rate=0.01
-    )
+    quick = {"folds": 2, "inner_folds": 2, "checkpoints": (6,), "batch": 8, "augmentations": 0, "learning_rate": 0.01}
+    settings = replace(SETTINGS, regime="finetune", **quick)
     experiment = open_experiment(tmp_path, cohort, settings=settings)
     found = experiment.run(cohort, ["mobilenetv3-large"])
     assert mean_auc(cohort, found["mobilenetv3-large"]) > 0.8

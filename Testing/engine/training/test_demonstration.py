@@ -1,0 +1,32 @@
+"""The bundle that ships: made by the recipe in the code, small enough, and honest about what it is."""
+
+import pytest
+
+pytest.importorskip("torch")
+
+from cnsifusion.bundles import default_bundle_dir, load_bundle
+from cnsifusion.training.demonstration import recipe_hash
+
+
+@pytest.fixture(scope="module")
+def bundle():
+    return load_bundle(default_bundle_dir())
+
+
+def test_it_was_made_with_this_engine_and_these_settings(bundle):
+    """After a change of recipe: make bundle, look at its card, commit it."""
+    assert bundle.settings.provenance["recipe_hash"] == recipe_hash()
+
+
+def test_it_is_small_enough():
+    assert sum(p.stat().st_size for p in default_bundle_dir().iterdir()) < 15e6
+
+
+def test_it_says_that_it_is_a_demonstration(bundle):
+    settings = bundle.settings
+    assert settings.demonstration and settings.cohort.simulated
+    assert "simulated" in settings.demonstration_text.lower()
+    assert settings.architecture.backbone_origin == "simulated"
+    assert "SIMULATED" in settings.figures_describe
+    assert settings.region == "sublentiform" and settings.architecture.model == "mobile-aspp-radfusion"
+    assert settings.architecture.cell_mm <= 4
