@@ -20,7 +20,7 @@ from slicer import vtkMRMLScene
 
 from cnsifusion.bundles import BundleSettings, default_bundle_dir, load_bundle
 from cnsifusion.errors import BadInput, CNSIFusionError
-from cnsifusion.imaging import Volume, atomic_path, check_image, read_image
+from cnsifusion.imaging import Volume, atomic_path, check_image, read_image, temporary_folder
 from cnsifusion.mrml import child
 from cnsifusion.mrml.case import CaseState
 from cnsifusion.mrml.results import showResult
@@ -64,7 +64,7 @@ class Session:
         self.job: Job | None = None
         self._afterCheck: Callable[[], None] | None = None
         self._reports: dict[str, Path] = {}
-        self._root = Path(tempfile.mkdtemp(prefix="cnsifusion-"))
+        self._root = temporary_folder()
         self._pool = ThreadPoolExecutor(1, "cnsifusion-files")
         self._pending: list[tuple[Future, Callable]] = []
         self._loaded: dict[str, tuple[Path, int]] = {}
@@ -206,6 +206,10 @@ class Session:
         self._pool.shutdown(wait=True, cancel_futures=True)
         shutil.rmtree(self._root, ignore_errors=True)
 
+    def newFolder(self) -> Path:
+        """A new folder for files of this session; it goes with the session, or with the next one after a crash."""
+        return Path(tempfile.mkdtemp(dir=self._root))
+
     # Inside
 
     def _required(self) -> CaseState:
@@ -225,7 +229,7 @@ class Session:
         case = self._required()
         if self.job is not None:
             raise BadInput("Another job is running; wait for it or cancel it.")
-        folder = Path(tempfile.mkdtemp(dir=self._root))
+        folder = self.newFolder()
         job = self.job = Job(kind, case, folder, {"name": "Hand over the image", "fraction": 0.0})
         case.message = {}
         source = self._unchangedSource(case.volume)

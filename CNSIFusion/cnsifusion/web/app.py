@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-import tempfile
 import webbrowser
 from dataclasses import asdict
 from pathlib import Path
@@ -69,7 +68,6 @@ class BrowserApp:
         self.viewer = Viewer(server, fillView)
         self.session = Session(self.viewer.scene, onChange=self._markDirty)
         self.tools = Tools(self.viewer, self.session, self._markDirty)
-        self._uploads = tempfile.TemporaryDirectory(prefix="cnsifusion-")
         self._dirty = True
         self._shown: tuple = ()
         self._watched: dict[str, tuple] = {}
@@ -104,12 +102,12 @@ class BrowserApp:
 
     def openUpload(self, files: list[dict]) -> None:
         """Open the image that the browser sent (one file, or the files of one DICOM series)."""
-        paths = _writeUpload(files, Path(tempfile.mkdtemp(dir=self._uploads.name)))
+        paths = _writeUpload(files, self.session.newFolder())
         self._open(paths[0] if len(paths) == 1 else paths[0].parent)
 
     def importUpload(self, files: list[dict]) -> None:
         """Bring in the region file that the browser sent."""
-        paths = _writeUpload(files, Path(tempfile.mkdtemp(dir=self._uploads.name)))
+        paths = _writeUpload(files, self.session.newFolder())
         self.session.importRegions(paths[0] if len(paths) == 1 else paths[0].parent)
 
     def openBundle(self) -> None:
