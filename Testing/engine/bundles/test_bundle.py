@@ -96,7 +96,8 @@ def test_what_is_out_of_range_is_said(bundle, inputs):
     features[4, 3] = 40
     outside = bundle.predict(patches, features, NAMES).out_of_range
     assert outside[4] == [NAMES[3]] and outside[0] == []
-    assert bundle.out_of_range({"pixel_mm": 0.9}) == ["Pixel of 0.9 mm lies outside the training range (0.4 to 0.6 mm)."]
+    sentences = bundle.out_of_range({"pixel_mm": 0.9})
+    assert sentences == ["Pixel of 0.9 mm lies outside the training range (0.4 to 0.6 mm)."]
     assert bundle.out_of_range({"pixel_mm": 0.5, "other": 1.0}) == []
     assert bundle.percentile(NAMES[0], 0.0) == 50 and bundle.percentile(NAMES[0], 9.0) == 100
 

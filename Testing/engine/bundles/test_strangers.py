@@ -69,7 +69,7 @@ EDITS = {
     "threshold": (lambda v: v.update(default_threshold="none"), "default_threshold"),
     "baseline": (lambda v: v["baseline_pooled"].pop(), "baseline_pooled"),
     "silent demonstration": (lambda v: v.update(demonstration_text=""), "demonstration_text"),
-    "less features": (lambda v: [v["features"][k].pop() for k in ("names", "mean", "scale", "impute", "quantiles")], ""),
+    "fewer features": (lambda v: [v["features"][k].pop() for k in v["features"] if k != "selector"], "onnx"),
 }
 
 
