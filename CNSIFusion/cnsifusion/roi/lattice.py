@@ -10,44 +10,47 @@ from scipy import ndimage
 from cnsifusion.imaging.grid import Grid
 from cnsifusion.roi.warp import Warp
 
-#: In-plane distance (mm) between the points of a lattice.
-_PITCH_MM = 1.6
+#: Greatest distance (mm) between neighbouring points of a lattice.
+_PITCH_MM = 2.0
 
 
 @dataclass(frozen=True, eq=False)
 class Lattice:
-    """Template positions ``points`` (k, m, n, 3; LPS mm) of the patient's voxels (k, ``rows``[m], ``columns``[n])."""
+    """Template positions ``points`` (3, l, m, n; x, y, z in LPS mm) of the patient's voxels at ``knots``.
+
+    ``knots`` are the slices (l), rows (m) and columns (n) of the patient's ``grid`` that the lattice keeps.
+    """
 
     grid: Grid
-    rows: np.ndarray
-    columns: np.ndarray
+    knots: tuple[np.ndarray, np.ndarray, np.ndarray]
     points: np.ndarray
 
     def read(self, array: np.ndarray, grid: Grid, outside: float) -> np.ndarray:
-        """``array`` on ``grid`` of template space at the lattice's points (k, m, n), linear, float32."""
-        index = np.moveaxis(grid.to_ijk(self.points)[..., ::-1], -1, 0)
-        values = ndimage.map_coordinates(array.astype(np.float32), index, order=1, mode="constant", cval=outside)
-        return values.astype(np.float32)
+        """``array`` on ``grid`` of template space (axes along LPS) at the lattice's points (l, m, n), linear."""
+        index = [(self.points[a] - np.float32(grid.origin[a])) / np.float32(grid.spacing[a]) for a in (2, 1, 0)]
+        return ndimage.map_coordinates(array.astype(np.float32), index, order=1, mode="constant", cval=outside)
 
     def spread(self, values: np.ndarray) -> np.ndarray:
-        """``values`` (k, m, n) of the lattice's points on all voxels [k, j, i], bilinear."""
-        return _stretch(_stretch(values, self.rows, self.grid.size[1], 1), self.columns, self.grid.size[0], 2)
+        """``values`` (l, m, n) of the lattice's points on all voxels [k, j, i], linear."""
+        for axis in range(3):
+            values = _stretch(values, self.knots[axis], self.grid.shape[axis], axis)
+        return values
 
 
 def make_lattice(grid: Grid, affine: np.ndarray, warp: Warp) -> Lattice:
     """The lattice of a patient's ``grid`` for a template placed by ``affine`` (to the patient) and ``warp``."""
     inverse = np.linalg.inv(affine)
-    rows, columns = _knots(grid.size[1], grid.spacing[1]), _knots(grid.size[0], grid.spacing[0])
-    j, i = np.meshgrid(rows, columns, indexing="ij")
-    points = np.empty((grid.size[2], *j.shape, 3))
-    for k in range(grid.size[2]):
+    knots = tuple(_knots(grid.size[a], grid.spacing[a]) for a in (2, 1, 0))
+    j, i = np.meshgrid(knots[1], knots[2], indexing="ij")
+    points = np.empty((3, len(knots[0]), *j.shape), np.float32)
+    for n, k in enumerate(knots[0]):
         patient = grid.to_lps(np.stack([i, j, np.full_like(i, k)], -1))
-        points[k] = warp(patient @ inverse[:3, :3].T + inverse[:3, 3])
-    return Lattice(grid, rows, columns, points)
+        points[:, n] = np.moveaxis(warp(patient @ inverse[:3, :3].T + inverse[:3, 3]), -1, 0)
+    return Lattice(grid, (knots[0], knots[1], knots[2]), points)
 
 
 def _knots(size: int, spacing: float) -> np.ndarray:
-    """Voxel indices about _PITCH_MM apart, the first and the last among them."""
+    """Voxel indices at most _PITCH_MM apart (or all), the first and the last among them."""
     step = max(1, int(_PITCH_MM / spacing))
     return np.unique(np.append(np.arange(0, size, step), size - 1))
 

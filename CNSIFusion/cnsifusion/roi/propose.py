@@ -10,7 +10,7 @@ from cnsifusion.roi.anatomy import Anatomy
 from cnsifusion.roi.foci import find_foci
 from cnsifusion.roi.regions import Focus, RegionSet
 from cnsifusion.roi.sublentiform import find_sublentiform
-from cnsifusion.roi.ventricles import csf_levels, find_ventricles
+from cnsifusion.roi.ventricles import Ventricles, csf_levels, find_ventricles
 
 _SIDES = {
     "left": (names.SUBLENTIFORM_LEFT, names.PVS_LEFT),
@@ -27,9 +27,8 @@ def propose(volume: Volume, anatomy: Anatomy, sensitivity: float = 0.5) -> Regio
         regions.withheld = dict.fromkeys(names.SEGMENTS, " ".join(anatomy.reasons))
         return regions
     fluid, tissue = csf_levels(volume, anatomy)
-    threshold = (fluid + tissue) / 2
-    _add_ventricles(regions, volume, anatomy, threshold)
-    sides = find_sublentiform(volume, anatomy, threshold)
+    _add_ventricles(regions, find_ventricles(volume, anatomy, fluid, tissue))
+    sides = find_sublentiform(volume, anatomy, (fluid + tissue) / 2)
     for side, mask in sides.items():
         _add_sublentiform(regions, volume, _SIDES[side][0], mask)
     offered = {side: mask for side, mask in sides.items() if _SIDES[side][0] in regions.masks}
@@ -41,8 +40,7 @@ def propose(volume: Volume, anatomy: Anatomy, sensitivity: float = 0.5) -> Regio
     return regions
 
 
-def _add_ventricles(regions: RegionSet, volume: Volume, anatomy: Anatomy, threshold: np.ndarray) -> None:
-    found = find_ventricles(volume, anatomy, threshold)
+def _add_ventricles(regions: RegionSet, found: Ventricles) -> None:
     regions.notes += found.withheld.values()
     if not (found.parts == 1).any():
         regions.withheld[names.VENTRICLES] = "The lateral ventricles were not found; draw the ventricles by hand."

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 from scipy import ndimage
 
 from cnsifusion.imaging.grid import Grid
 from cnsifusion.imaging.volume import Volume
 from cnsifusion.roi.anatomy import Anatomy
-from cnsifusion.roi.template import DEPTH_MM, LABELS, below_columns, load_template, sublentiform_window
+from cnsifusion.roi.template import DEPTH_MM, below_columns, lentiform_base, load_template, sublentiform_window
 
-_LENTIFORM = ("putamen_left", "putamen_right", "pallidum_left", "pallidum_right")
 #: Corners (mm) of the box, in the turned head's frame about the template's origin, in which columns are followed.
 _LOW, _HIGH = np.array([-40.0, -32.0, -34.0]), np.array([40.0, 32.0, 24.0])
+
+#: CSF-like signal in an island larger than this (mm2, in plane) is a cistern; a piece of region smaller is a sliver.
+_CISTERN_MM2, _SLIVER_MM2 = 28.0, 4.0
 
 
 def find_sublentiform(volume: Volume, anatomy: Anatomy, threshold: np.ndarray) -> dict[str, np.ndarray]:
@@ -27,18 +31,22 @@ def find_sublentiform(volume: Volume, anatomy: Anatomy, threshold: np.ndarray) -
     place = anatomy.to_template(points)
     template = load_template()
     index = np.moveaxis(template.grid.to_ijk(place)[..., ::-1], -1, 0)
-    lentiform = np.isin(template.labels, [LABELS[n] for n in _LENTIFORM]).astype(np.float32)
-    nucleus = ndimage.map_coordinates(lentiform, index, order=1, mode="constant") > 0.5
+    nucleus = ndimage.map_coordinates(_base(), index, order=1, mode="constant") > 0.5
     x, y, z = place[..., 0], -place[..., 1], place[..., 2]
     region = below_columns(nucleus, int(DEPTH_MM)) & sublentiform_window(np.abs(x), y, z)
     brain = ndimage.map_coordinates(template.brain.astype(np.float32), index, order=1, mode="constant") > 0.5
     region &= brain
-    tissue = _without_cisterns(volume, threshold)
+    tissue = ~_islands(volume, volume.array > threshold, _CISTERN_MM2)
     left = anatomy.midplane.distance(points) > 0
-    return {
-        "left": _on_patient(volume, frame, region & left) & tissue,
-        "right": _on_patient(volume, frame, region & ~left) & tissue,
-    }
+    sides = {"left": region & left, "right": region & ~left}
+    found = {side: _on_patient(volume, frame, mask) & tissue for side, mask in sides.items()}
+    return {side: _islands(volume, mask, _SLIVER_MM2) for side, mask in found.items()}
+
+
+@lru_cache(maxsize=1)
+def _base() -> np.ndarray:
+    template = load_template()
+    return lentiform_base(template.labels, template.grid).astype(np.float32)
 
 
 def _frame(anatomy: Anatomy) -> Grid:
@@ -74,14 +82,13 @@ def _on_patient(volume: Volume, frame: Grid, mask: np.ndarray) -> np.ndarray:
     return result
 
 
-def _without_cisterns(volume: Volume, threshold: np.ndarray) -> np.ndarray:
-    """True where there is tissue, or CSF-like signal in a spot smaller than a cistern (28 mm2 in plane)."""
-    fluid = volume.array > threshold
+def _islands(volume: Volume, mask: np.ndarray, least_mm2: float) -> np.ndarray:
+    """What of ``mask`` lies, slice by slice, in face-connected islands of more than ``least_mm2``."""
     pixel = volume.spacing[0] * volume.spacing[1]
-    tissue = np.ones(fluid.shape, bool)
-    for k in range(fluid.shape[0]):
-        labels, _ = ndimage.label(fluid[k])
-        large = np.bincount(labels.ravel()) * pixel > 28.0
+    kept = np.zeros(mask.shape, bool)
+    for k in np.flatnonzero(mask.any((1, 2))):
+        labels, _ = ndimage.label(mask[k])
+        large = np.bincount(labels.ravel()) * pixel > least_mm2
         large[0] = False
-        tissue[k] = ~large[labels]
-    return tissue
+        kept[k] = large[labels]
+    return kept

@@ -15,6 +15,9 @@ from cnsifusion.roi.names import PARTS
 
 #: How far (mm, template space) a part may reach beyond its place in the bent template.
 _REACH = {"lateral": 9.0, "third": 2.5, "fourth": 3.5}
+#: Within this distance (mm) half-way brightness is enough; beyond it this share of the way from tissue to CSF.
+_NEAR_MM, _SURE_CSF = 2.5, 0.75
+_PLANE = ndimage.generate_binary_structure(2, 1)[None]
 #: So much pure CSF (mm3) is enough to know its level.
 _ENOUGH_PURE_MM3 = 300.0
 
@@ -27,21 +30,26 @@ class Ventricles:
     withheld: dict[str, str]
 
 
-def find_ventricles(volume: Volume, anatomy: Anatomy, threshold: np.ndarray) -> Ventricles:
-    """Ventricles of ``volume``; ``threshold`` [k, j, i] is the half-way level between CSF and tissue (see csf_levels).
+def find_ventricles(volume: Volume, anatomy: Anatomy, fluid: np.ndarray, tissue: np.ndarray) -> Ventricles:
+    """Ventricles of ``volume``; ``fluid`` and ``tissue`` [k, j, i] are the local levels of csf_levels.
 
-    A voxel at the half-way level is half CSF: the mask is the 50 % partial-volume definition.
+    A voxel half-way between the levels is half CSF: the mask is the 50 % partial-volume definition. Far from where the
+    template expects a part only what is nearly as bright as CSF counts, with its rim: lesions at the wall stay out.
     """
     distance = _distances(anatomy)
-    bright = volume.array > threshold
+    bright = volume.array > (fluid + tissue) / 2
+    strong = volume.array > tissue + _SURE_CSF * (fluid - tissue)
+    rim = max(1, round(1.2 / volume.spacing[0]))
     parts = np.zeros(volume.grid.shape, np.uint8)
     withheld: dict[str, str] = {}
     nearest = np.minimum(np.minimum(distance["lateral"], distance["third"]), distance["fourth"])
     for value, part in PARTS.items():
         own = distance[part]
-        zone = bright & (own <= _REACH[part]) & (own <= nearest) & (own <= distance["outer"])
-        grown = _connected(zone, zone & (own < 0.5))
-        grown = _fill(grown) & (own <= _REACH[part])
+        zone = (own <= _REACH[part]) & (own <= nearest) & (own <= distance["outer"])
+        near = zone & bright & (own <= _NEAR_MM)
+        grown = _connected(near | (zone & strong), near & (own < 0.5))
+        grown |= ndimage.binary_dilation(grown & strong, _PLANE, iterations=rim) & zone & bright
+        grown = _fill(grown) & zone
         if grown.sum() * volume.grid.voxel_volume < 50:
             withheld[part] = f"No {part} ventricle was found where the template expects it."
             continue
@@ -101,7 +109,7 @@ def _purer(fluid: np.ndarray, volume: Volume) -> Iterator[tuple[np.ndarray, floa
     """
     yield fluid, 75.0
     rim = max(1, round(1.0 / volume.spacing[0]))
-    inner = ndimage.binary_erosion(fluid, ndimage.generate_binary_structure(2, 1)[None], iterations=rim)
+    inner = ndimage.binary_erosion(fluid, _PLANE, iterations=rim)
     yield inner, 65.0
     yield ndimage.binary_erosion(inner, np.ones((3, 1, 1), bool)), 50.0
 
