@@ -7,8 +7,8 @@ where a voxel holds as much CSF as tissue (partial volume), which is also the pr
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from scipy import ndimage
@@ -28,9 +28,11 @@ _NECK_FRACTIONS, _NECK_MAX_MM = (0.5, 0.75, 0.95), 2.5
 _DEEP_MM, _LEAK_PIXELS, _COARSE_MM = 18.0, 8, 3.0
 #: A region of the next slice lies over the slice before by at least this part, or it is another structure.
 _MIN_OVERLAP = 0.12
+#: It is looked for this far around the box of the slice before.
+_REACH_MM = 30.0
 #: It is at most this many times as large as what lies next to it: small horns open quickly, large ones do not.
 _MAX_GROWTH, _MAX_GROWTH_LARGE, _LARGE_MM2 = 4.0, 2.5, 150.0
-_MIN_CONTRAST = 0.15
+_MIN_CONTRAST, _MIN_CONTRAST_TO_NOISE = 0.15, 5.0
 
 
 @dataclass(frozen=True)
@@ -85,13 +87,9 @@ def grow(
     start = np.zeros(bright.shape, bool)
     start[seed] = True
     masks = np.zeros((array.shape[0], *bright.shape), bool)
-    masks[k] = _grown(bright, start, _Depth(array[k], window, 0.3 * levels.tissue, spacing), settings.leak_guard, True)
-    for step in (-1, 1):
-        for here in range(k + step, k + step * (settings.neighbours + 1), step):
-            if not 0 <= here < len(image) or not masks[here - step].any():
-                break
-            depth = _Depth(array[here], window, 0.3 * levels.tissue, spacing)
-            masks[here] = _carried(np.asarray(image[here]) > edge, masks[here - step], depth, settings.leak_guard)
+    outline = _Outline(window, 0.3 * levels.tissue, (spacing[1], spacing[0])) if settings.leak_guard else None
+    masks[k] = _grown(bright, start, outline, array[k], None, (spacing[1], spacing[0]))
+    _carry(masks, k, settings.neighbours, lambda n: np.asarray(image[n]) > edge, outline, array, spacing)
     return cropped(masks, (0, window[0].start, window[1].start), "Nothing was found here.")
 
 
@@ -127,8 +125,16 @@ def lobe(
     k, j, i = (int(p) for p in point)
     if not all(0 <= p < n for p, n in zip((k, j, i), mask.shape)) or not mask[k, j, i]:
         return nothing("There is nothing to erase at this point.")
-    # A drawn region is an image with two levels; its own edge is half-way between them.
-    return grow(mask.astype(np.float32), spacing, (k, j, i), replace(settings, tolerance=0.5))
+    window = _window(mask.shape, spacing, (j, i), settings.radius_mm)
+    drawn = mask[:, window[0], window[1]]
+    start = np.zeros(drawn.shape[1:], bool)
+    start[j - window[0].start, i - window[1].start] = True
+    pieces = np.zeros(drawn.shape, bool)
+    sampling = (spacing[1], spacing[0])
+    uncut = _NoOutline(sampling)
+    pieces[k] = _grown(drawn[k], start, uncut, mask[k], None, sampling)
+    _carry(pieces, k, settings.neighbours, lambda n: drawn[n], uncut, mask, spacing)
+    return cropped(pieces & drawn, (0, window[0].start, window[1].start), "There is nothing to erase at this point.")
 
 
 def _window(shape: tuple[int, ...], spacing: tuple[float, float, float], seed: tuple[int, int], radius: float):
@@ -155,7 +161,10 @@ def _levels(plane: np.ndarray, spacing: tuple[float, float, float], seed: tuple[
     tissue = float(np.percentile(near[disc], 35))
     plateau = ndimage.minimum_filter(near, 3)  # as bright as its darkest neighbour: pure, no thin or noisy maximum
     csf = max(float(np.percentile(plateau[disc], 99.5)), float(near[_brightest_near(near, centre)]))
-    return _Levels(csf, tissue) if csf - tissue > _MIN_CONTRAST * abs(csf) else None
+    steps = np.concatenate([np.diff(near, axis=0).ravel(), np.diff(near, axis=1).ravel()])
+    noise = 1.4826 * float(np.median(np.abs(steps))) / np.sqrt(2) if steps.size else 0.0
+    least = max(_MIN_CONTRAST * abs(csf), _MIN_CONTRAST_TO_NOISE * noise)
+    return _Levels(csf, tissue) if csf - tissue > least else None
 
 
 def _brightest_near(plane: np.ndarray, seed: tuple[int, int]) -> tuple[int, int]:
@@ -166,79 +175,133 @@ def _brightest_near(plane: np.ndarray, seed: tuple[int, int]) -> tuple[int, int]
     return (j + int(dj), i + int(di))
 
 
-class _Depth:
-    """How deep under the head's outline the pixels of one slice's window lie, in plane and mm; made only when asked.
+class _Outline:
+    """Tells whether a region comes close to the outline of the head, in plane, as no ventricle does.
 
     The outline is that of everything brighter than ``air``: the skin of a whole head, the surface of a stripped brain.
     """
 
-    def __init__(self, plane: np.ndarray, window: tuple[slice, slice], air: float, spacing: tuple[float, float, float]):
-        self._plane, self._window, self._air, self.sampling = plane, window, air, (spacing[1], spacing[0])
-        self._far: np.ndarray | None = None
+    def __init__(self, window: tuple[slice, slice], air: float, sampling: tuple[float, float]):
+        self._window, self._air, self._sampling = window, air, sampling
+        self._steps = tuple(max(round(_COARSE_MM / s), 1) for s in sampling)
 
-    def leaks(self, region: np.ndarray) -> bool:
-        """Whether ``region`` (on the window) comes close to the outline, as no ventricle does."""
-        if self._far is None:
-            steps = tuple(max(round(_COARSE_MM / s), 1) for s in self.sampling)
-            head = ndimage.binary_fill_holes(self._plane[:: steps[0], :: steps[1]] > self._air)
-            head = ndimage.binary_opening(np.pad(head, 1), iterations=2)[1:-1, 1:-1]
-            coarse = ndimage.distance_transform_edt(
-                np.pad(head, 1), sampling=[n * s for n, s in zip(steps, self.sampling)]
-            )[1:-1, 1:-1]
-            rows, columns = (np.arange(w.start, w.stop) // n for w, n in zip(self._window, steps))
-            self._far = coarse[np.ix_(np.minimum(rows, len(coarse) - 1), np.minimum(columns, coarse.shape[1] - 1))]
-        return int((region & (self._far < _DEEP_MM)).sum()) > _LEAK_PIXELS
+    def shallow(self, plane: np.ndarray) -> np.ndarray:
+        """The pixels of the window of slice ``plane`` that lie less than _DEEP_MM under the outline."""
+        head = plane[:: self._steps[0], :: self._steps[1]] > self._air
+        head = np.pad(head | _holes(head), 1)
+        head = ndimage.binary_opening(head, iterations=2)
+        deep = ndimage.distance_transform_edt(head, sampling=[n * s for n, s in zip(self._steps, self._sampling)])
+        coarse = (deep < _DEEP_MM)[1:-1, 1:-1]
+        rows, columns = (np.arange(w.start, w.stop) // n for w, n in zip(self._window, self._steps))
+        return coarse[np.ix_(rows, columns)]
 
 
-def _grown(bright: np.ndarray, start: np.ndarray, depth: _Depth, guard: bool, keep: bool) -> np.ndarray:
-    """The connected bright regions that ``start`` touches, holes filled; with ``guard`` cut at necks.
+class _NoOutline(_Outline):
+    """For a drawn mask, which is no head: nothing is shallow, regions are cut at their first necks."""
 
-    A region that runs out to the head's surface is cut at wider and wider necks; one that still does is left out, or
-    with ``keep`` (the user clicked there) shrinks to the blob around the start.
+    def __init__(self, sampling: tuple[float, float]):
+        super().__init__((slice(0), slice(0)), 0.0, sampling)
+
+    def shallow(self, plane: np.ndarray) -> np.ndarray:
+        return np.zeros((1, 1), bool)
+
+
+def _carry(
+    masks: np.ndarray,
+    k: int,
+    neighbours: int,
+    bright_of: Callable[[int], np.ndarray],
+    outline: _Outline | None,
+    array: np.ndarray,
+    spacing: tuple[float, float, float],
+) -> None:
+    """Carry ``masks[k]`` on to up to ``neighbours`` slices on each side, each starting from what it lies over."""
+    sampling = (spacing[1], spacing[0])
+    for step in (-1, 1):
+        for here in range(k + step, k + step * (neighbours + 1), step):
+            if not 0 <= here < len(masks) or not masks[here - step].any():
+                break
+            before = masks[here - step]
+            masks[here] = _grown(bright_of(here), before, outline, array[here], before, sampling)
+
+
+def _grown(
+    bright: np.ndarray,
+    start: np.ndarray,
+    outline: _Outline | None,
+    plane: np.ndarray,
+    before: np.ndarray | None,
+    sampling: tuple[float, float],
+) -> np.ndarray:
+    """The connected bright regions that ``start`` touches, holes filled; with an ``outline`` (leak guard) cut at necks.
+
+    ``before`` is the neighbouring slice's region when carrying on: what does not look like its continuation is left
+    out, and so is what still runs out to the outline when cut. On the slice of the click that shrinks to a blob.
     """
+    result = np.zeros_like(bright)
     labels, _ = ndimage.label(bright)
     touched = np.unique(labels[start & bright])
-    region = np.isin(labels, touched[touched > 0])
-    if guard and region.any():
-        for fraction in _NECK_FRACTIONS:
-            cut = _cut_at_necks(region, start & bright, fraction, depth.sampling)
-            if not depth.leaks(cut):
-                return _filled(cut, depth.sampling)
-        region = _blob(region, start & bright, depth.sampling) if keep else np.zeros_like(region)
-    return _filled(region, depth.sampling)
-
-
-def _carried(bright: np.ndarray, before: np.ndarray, depth: _Depth, guard: bool) -> np.ndarray:
-    """The region of the next slice: what lies over the slice ``before`` and is not another structure."""
-    if not guard:
-        return _grown(bright, before, depth, False, False)
-    result = np.zeros_like(bright)
-    pieces, count = ndimage.label(bright & before)
-    sizes = np.bincount(pieces.ravel(), minlength=count + 1)
-    below, _ = ndimage.label(before)
-    areas = np.bincount(below.ravel())
-    for piece in sorted(range(1, count + 1), key=lambda n: -sizes[n]):
-        start = pieces == piece
-        if result[start].any():
-            continue
-        region = _grown(bright, start, depth, True, False)
-        touched = np.unique(below[region & before])
-        carried, area = int(areas[touched[touched > 0]].sum()), int(region.sum())
-        large = area * depth.sampling[0] * depth.sampling[1] > _LARGE_MM2
-        growth = area / max(carried, 1)
-        if (region & before).sum() >= _MIN_OVERLAP * area and growth <= (_MAX_GROWTH_LARGE if large else _MAX_GROWTH):
-            result |= region
+    if not touched.any():
+        return result
+    if outline is not None and before is not None:
+        labels = _clipped(labels, before, sampling)
+    boxes = ndimage.find_objects(labels)
+    shallow = outline.shallow(plane) if outline is not None else None
+    neighbour = ndimage.label(before)[0] if before is not None and outline is not None else None
+    for number in touched[touched > 0]:
+        box = boxes[number - 1]
+        region = labels[box] == number
+        if shallow is not None:
+            edge = shallow[box] if shallow.shape == bright.shape else np.zeros_like(region)
+            region = _contained(region, start[box] & region, edge, before is None, sampling)
+        region |= _small_holes(region, sampling)
+        if neighbour is None or _continues(region, neighbour, box, sampling):
+            result[box] |= region
     return result
 
 
-def _cut_at_necks(region: np.ndarray, start: np.ndarray, fraction: float, sampling: tuple[float, float]) -> np.ndarray:
-    """The part of ``region`` around ``start`` up to its necks; horns, short tails beyond a neck, stay.
+def _clipped(labels: np.ndarray, before: np.ndarray, sampling: tuple[float, float]) -> np.ndarray:
+    """``labels`` without what lies further than _REACH_MM from the box around ``before``."""
+    kept = np.zeros_like(labels)
+    box = tuple(
+        slice(max(span.start - int(_REACH_MM / s), 0), span.stop + int(_REACH_MM / s))
+        for span, s in zip(ndimage.find_objects(before.astype(np.uint8))[0], sampling)
+    )
+    kept[box] = labels[box]
+    return kept
 
-    A neck is where the half-width falls below ``fraction`` of that at the start.
+
+def _continues(region: np.ndarray, neighbour: np.ndarray, box: tuple[slice, ...], sampling) -> bool:
+    """Whether ``region`` (in ``box``) looks like the continuation of the labelled regions of the slice before."""
+    over = neighbour[box][region]
+    touched = np.unique(over[over > 0])
+    area, carried = int(region.sum()), int(np.isin(neighbour, touched).sum()) if len(touched) else 0
+    limit = _MAX_GROWTH_LARGE if area * sampling[0] * sampling[1] > _LARGE_MM2 else _MAX_GROWTH
+    return carried > 0 and int((over > 0).sum()) >= _MIN_OVERLAP * area and area <= limit * carried
+
+
+def _contained(region: np.ndarray, seeds: np.ndarray, shallow: np.ndarray, keep: bool, sampling) -> np.ndarray:
+    """``region`` cut at wider and wider necks until it no longer comes to the ``shallow`` pixels.
+
+    One that still does is empty, or with ``keep`` the blob around the seeds: the least that a click can mean.
     """
-    box = ndimage.find_objects(region.astype(np.uint8))[0]
-    inner, seeds = np.pad(region[box], 1), np.pad(start[box], 1)
+    inner, seeds = np.pad(region, 1), np.pad(seeds, 1)
     width = ndimage.distance_transform_edt(inner, sampling=sampling)
+    for fraction in _NECK_FRACTIONS:
+        cut = _cut_at_necks(inner, seeds, width, fraction, sampling)[1:-1, 1:-1]
+        if int((cut & shallow).sum()) <= _LEAK_PIXELS:
+            return cut
+    if not keep:
+        return np.zeros_like(region)
+    away = ndimage.distance_transform_edt(~seeds, sampling=sampling)
+    return (inner & (away <= float(width[seeds].max()) + 2 * max(sampling)))[1:-1, 1:-1]
+
+
+def _cut_at_necks(inner: np.ndarray, seeds: np.ndarray, width: np.ndarray, fraction: float, sampling) -> np.ndarray:
+    """The part of ``inner`` around ``seeds`` up to its necks; horns, short tails beyond a neck, stay.
+
+    A neck is where the half-``width`` (mm) falls below ``fraction`` of that at the seeds.
+    """
     near = ndimage.binary_dilation(seeds, iterations=3) & inner
     neck = fraction * min(float(width[near].max()), _NECK_MAX_MM)
     cores, _ = ndimage.label(width > neck)
@@ -248,26 +311,23 @@ def _cut_at_necks(region: np.ndarray, start: np.ndarray, fraction: float, sampli
     kept = inner & (away <= neck + max(sampling))
     tails, count = ndimage.label(inner & ~kept, np.ones((3, 3)))
     if count:
-        length = ndimage.maximum(away, tails, np.arange(1, count + 1))
-        kept |= np.isin(tails, 1 + np.flatnonzero(length <= _HORN_MM))
+        length = np.atleast_1d(ndimage.maximum(away, tails, np.arange(1, count + 1)))
+        kept |= np.concatenate([[False], length <= _HORN_MM])[tails]
     labels, _ = ndimage.label(kept)
     touched = np.unique(labels[seeds | core])
-    result = np.zeros_like(region)
-    result[box] = np.isin(labels, touched[touched > 0])[1:-1, 1:-1]
-    return result
+    return np.isin(labels, touched[touched > 0])
 
 
-def _blob(region: np.ndarray, start: np.ndarray, sampling: tuple[float, float]) -> np.ndarray:
-    """The part of ``region`` within its own width of ``start``: the least that a click can mean."""
-    width = float(ndimage.distance_transform_edt(region, sampling=sampling)[start].max())
-    return region & (ndimage.distance_transform_edt(~start, sampling=sampling) <= width + 2 * max(sampling))
+def _holes(region: np.ndarray) -> np.ndarray:
+    """The background that ``region`` encloses (binary_fill_holes says the same, many times slower)."""
+    labels, _ = ndimage.label(~region)
+    rim = np.unique(np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]]))
+    return ~np.isin(labels, rim) & (labels > 0)
 
 
-def _filled(region: np.ndarray, sampling: tuple[float, float]) -> np.ndarray:
-    """``region`` with its enclosed holes up to _HOLE_MM2 filled."""
-    holes, count = ndimage.label(ndimage.binary_fill_holes(region) & ~region)
-    if not count:
-        return region
-    small = np.bincount(holes.ravel()) * sampling[0] * sampling[1] <= _HOLE_MM2
+def _small_holes(region: np.ndarray, sampling: tuple[float, float]) -> np.ndarray:
+    """The enclosed holes of ``region`` of up to _HOLE_MM2."""
+    holes, count = ndimage.label(_holes(region))
+    small = np.bincount(holes.ravel(), minlength=count + 1) * sampling[0] * sampling[1] <= _HOLE_MM2
     small[0] = False
-    return region | small[holes]
+    return small[holes]

@@ -15,6 +15,7 @@ from cnsifusion.roi.tools.result import ToolResult, cropped, nothing
 MAX_DIAMETER_MM, MIN_PIXELS = 3.0, 2
 #: Tissue around a focus is read within this.
 _AROUND_MM = 6.0
+_MIN_RING = 12
 #: A hand hits the focus within this.
 _AIM_MM = 1.2
 
@@ -93,6 +94,8 @@ def detect(
     aim = away <= max(_AIM_MM, 1.01 * max(spacing[:2]))
     peak = np.unravel_index(int(np.where(aim, plane, -np.inf).argmax()), plane.shape)
     ring = plane[(away > MAX_DIAMETER_MM / 2 + _AIM_MM) & (away <= _AROUND_MM)]
+    if ring.size < _MIN_RING:
+        return nothing("The point lies too near the image's edge.")
     background = float(np.median(ring))
     noise = 1.4826 * float(np.median(np.abs(ring - background)))
     height = float(plane[peak]) - background

@@ -1,0 +1,79 @@
+"""PVS candidates under the cursor; agreement of readers against published and hand-made figures."""
+
+import numpy as np
+import pytest
+
+from cnsifusion.errors import BadInput
+from cnsifusion.roi.agreement import compare, dice, icc_2_1
+from cnsifusion.roi.names import PVS_LEFT, VENTRICLES
+from cnsifusion.roi.regions import Focus, RegionSet
+from cnsifusion.roi.tools.pvs import PvsSettings, detect, focus_at, focus_mask, is_accepted, visible
+
+from .test_region_io import head, oblique_grid, regions_of
+
+SPACING = (0.5, 0.5, 4.0)
+
+
+def focus(confidence, k, j, i):
+    voxels = np.array([[k, j, i], [k, j, i + 1], [k, j + 1, i]])
+    return Focus("left", (i, j, k), (0.0, 0.0, 0.0), 1.0, 5.0, confidence, False, voxels)
+
+
+def test_sensitivity_focus_under_the_cursor_and_acceptance():
+    foci = [focus(0.9, 2, 10, 10), focus(0.4, 2, 10, 16)]
+    assert visible(foci, 0.1) == foci[:1] and visible(foci, 0.6) == foci and visible(foci, 0.0) == []
+    assert focus_at(foci, (2, 10, 12), SPACING) is foci[0] and focus_at(foci, (2, 10, 15), SPACING) is foci[1]
+    assert focus_at(foci, (3, 10, 10), SPACING) is None and focus_at(foci, (2, 30, 10), SPACING) is None
+    mask = focus_mask(foci[0]).on((4, 40, 40))
+    assert {tuple(v) for v in np.argwhere(mask)} == {tuple(v) for v in foci[0].voxels}
+    assert is_accepted(foci[0], mask) and not is_accepted(foci[1], mask) and not is_accepted(foci[0], None)
+
+
+def scene(diameter_mm, contrast, noise=5.0):
+    rng = np.random.default_rng(3)
+    y, x = np.mgrid[:60, :60]
+    dot = (x - 30) ** 2 + (y - 30) ** 2 <= (diameter_mm / 2 / 0.5) ** 2
+    return (100 + contrast * dot + rng.normal(0, noise, (3, 60, 60))).astype(np.float32), dot
+
+
+@pytest.mark.parametrize("diameter", [1.5, 2.0, 2.8])
+def test_detects_a_focus_near_the_click(diameter):
+    image, dot = scene(diameter, 60)
+    for point in ((1, 30, 30), (1, 31, 31)):
+        found = detect(image, SPACING, point).on(image.shape)[1]
+        assert 2 * (found & dot).sum() / (found.sum() + dot.sum()) > 0.8
+
+
+def test_faint_large_and_empty_give_a_reason_and_sensitivity_helps():
+    faint, _ = scene(2.0, 14)
+    assert detect(faint, SPACING, (1, 30, 30), PvsSettings(0.0)).reason
+    assert not detect(scene(2.0, 22)[0], SPACING, (1, 30, 30), PvsSettings(1.0)).empty
+    assert "too large" in detect(scene(6.0, 60)[0], SPACING, (1, 30, 30)).reason
+    assert detect(faint, SPACING, (9, 0, 0)).reason and detect(np.zeros((1, 5, 5)), SPACING, (0, 2, 2)).reason
+
+
+def test_icc_equals_the_published_example():
+    """Shrout and Fleiss 1979, table 2: ICC(2,1) = .29; McGraw and Wong's interval for it is about .02 to .76."""
+    table = [[9, 2, 5, 8], [6, 1, 3, 2], [8, 4, 6, 8], [7, 1, 2, 6], [10, 5, 6, 9], [6, 2, 4, 7]]
+    icc = icc_2_1(np.array(table))
+    assert icc.value == pytest.approx(0.2898, abs=1e-4)
+    assert (icc.low, icc.high) == (pytest.approx(0.0188, abs=2e-3), pytest.approx(0.7611, abs=2e-3))
+    assert icc_2_1(np.array([[1, 1], [2, 2], [5, 5]])).value == 1
+    for bad in ([[1, 2]], [[1], [2]], [[1, 1], [1, 1]], [[1, np.nan], [2, 2]]):
+        with pytest.raises(BadInput):
+            icc_2_1(np.array(bad))
+
+
+def test_compare_two_readers():
+    volume = head()
+    first, second = regions_of(volume), regions_of(volume)
+    mask = second.masks[VENTRICLES].copy()
+    mask[3] = False
+    second.masks = {VENTRICLES: mask}
+    rows = {row.name: row for row in compare(first, second)}
+    assert rows[VENTRICLES].dice == pytest.approx(2 * 4 / (5 + 4))
+    assert rows[VENTRICLES].difference_percent == pytest.approx(100 * (4 - 5) / 4.5)
+    assert rows[PVS_LEFT].dice == 0 and rows[PVS_LEFT].volume_second_ml == 0
+    assert "PVS right" not in rows and dice(mask & False, mask & False) == 1
+    with pytest.raises(BadInput, match="different grids"):
+        compare(first, RegionSet(oblique_grid((10, 10, 10))))
