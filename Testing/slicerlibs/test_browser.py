@@ -145,6 +145,46 @@ def test_08_propose(reader, realData):
 
 
 @pytest.mark.real
+def test_08b_a_focus_is_rejected_and_accepted_from_the_list(reader, realData):
+    page = reader.page
+    page.click("#region-PVS-left")
+    page.click("#tool-pvs")
+    focus = page.locator("#foci [id^=focus-]").first
+    focus.wait_for()
+
+    def both():
+        return reader.milliliters("PVS left") + reader.milliliters("PVS right")
+
+    before = both()
+    assert before > 0
+    focus.click()
+    changed = reader.waitForChange(both, before)
+    page.click("#undo")
+    assert reader.waitForChange(both, changed) == before
+
+
+@pytest.mark.real
+def test_08c_an_outline_is_drawn_by_dragging(reader, realData):
+    page, box = reader.page, reader.axialBox()
+    page.click("#region-Sub-lentiform-left")
+    page.wait_for_selector("#tool-csf", state="detached")  # this region is not CSF
+    page.click("#tool-outline")
+    before = reader.milliliters("Sub-lentiform left")
+    corners = [(0.62, 0.6), (0.7, 0.6), (0.7, 0.68), (0.62, 0.68)]
+    places = [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in corners]
+    page.mouse.move(*places[0])
+    page.mouse.down()
+    for place in places[1:]:
+        page.mouse.move(*place, steps=4)
+    page.mouse.up()
+    after = reader.waitForChange(lambda: reader.milliliters("Sub-lentiform left"), before)
+    assert after > before + 0.3
+    page.click("#undo")
+    assert reader.waitForChange(lambda: reader.milliliters("Sub-lentiform left"), after) == before
+    page.click("#tool-none")
+
+
+@pytest.mark.real
 def test_09_analyze_and_read_the_score(reader, realData):
     reader.page.click("#button-analyze")
     reader.page.wait_for_selector("#progress-analyze")

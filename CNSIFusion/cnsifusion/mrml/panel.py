@@ -85,6 +85,15 @@ class InstanceRow:
 
 
 @dataclass(frozen=True)
+class DriverRow:
+    """What one feature (or the network) added to the patient's log-odds, averaged over the slices."""
+
+    name: str
+    logOdds: float
+    text: str
+
+
+@dataclass(frozen=True)
 class ResultView:
     """The result in the protocol's words. ``verdict`` is drawn as large as ``probability``."""
 
@@ -105,6 +114,7 @@ class ResultView:
     instances: list[InstanceRow]
     notClassified: list[str]
     contributions: list[tuple[str, float]]
+    drivers: list[DriverRow]
     stale: str
 
 
@@ -327,8 +337,21 @@ def _resultView(case: CaseState, result: PatientResult, stale: bool) -> ResultVi
             f"{_place(n['part'], n['side'], n['slice_index'])}: {n['reason']}" for n in result.not_classified
         ],
         contributions=[(c.name, c.log_odds) for c in sorted(result.contributions, key=lambda c: -abs(c.log_odds))],
+        drivers=_driverRows(result),
         stale=_STALE if stale else "",
     )
+
+
+def _driverRows(result: PatientResult) -> list[DriverRow]:
+    """The strongest first; the constant "baseline" drives nothing and is left out."""
+    driving = [c for c in result.contributions if c.name != "baseline"]
+    rows = []
+    for item in sorted(driving, key=lambda c: -abs(c.log_odds)):
+        text = "raises" if item.log_odds > 0 else "lowers"
+        if item.training_quantile is not None:
+            text += f", higher than in {item.training_quantile:.0%} of the training"
+        rows.append(DriverRow(item.name, item.log_odds, text))
+    return rows
 
 
 def _place(part: str, side: str, index: int | None) -> str:

@@ -51,6 +51,23 @@ TOOLS = {
 }
 
 
+def toolsFor(segmentName: str) -> list[str]:
+    """Keys of the tools that make sense for a segment of the protocol."""
+    if segmentName in (PVS_LEFT, PVS_RIGHT):
+        return [NONE, PVS, CSF, OUTLINE]
+    return [NONE, CSF, OUTLINE] if segmentName == VENTRICLES else [NONE, OUTLINE]
+
+
+@dataclass(frozen=True)
+class FocusRow:
+    """One PVS-like focus of the list: its words, its centre (LPS, mm) and whether it is part of its segment."""
+
+    index: int
+    text: str
+    position: tuple[float, float, float]
+    accepted: bool
+
+
 class ToolController:
     """One reader's hand on one case. A face sets the attributes, forwards its mouse and draws what comes back.
 
@@ -81,14 +98,21 @@ class ToolController:
     @property
     def available(self) -> list[str]:
         """Keys of the tools that make sense for the chosen segment."""
-        if self.segmentName in (PVS_LEFT, PVS_RIGHT):
-            return [NONE, PVS, CSF, OUTLINE]
-        return [NONE, CSF, OUTLINE] if self.segmentName == VENTRICLES else [NONE, OUTLINE]
+        return toolsFor(self.segmentName)
 
     @property
     def foci(self) -> list[Focus]:
         """The proposal's PVS-like foci at the present sensitivity."""
         return visible(self._details.foci, self.sensitivity)
+
+    def focusRows(self) -> list[FocusRow]:
+        """The list of foci, those of the left first, from the lowest slice up."""
+        masks = {side: self._mask(_pvsName(side)) for side in ("left", "right")}
+        ordered = sorted(enumerate(self.foci), key=lambda item: (item[1].side, item[1].ijk[2]))
+        return [
+            FocusRow(index, _focusText(focus), focus.lps, is_accepted(focus, masks[focus.side]))
+            for index, focus in ordered
+        ]
 
     def accepted(self, focus: Focus) -> bool:
         """Whether the focus is part of its side's segment."""
@@ -241,6 +265,14 @@ _NO_EDGES = np.zeros((0, 2, 3))
 
 def _nothing() -> ToolResult:
     return ToolResult(np.zeros((1, 1, 1), bool), (0, 0, 0), "")
+
+
+def _focusText(focus: Focus) -> str:
+    kind = ", large: lacune, infarct or pseudocyst possible" if focus.large else ""
+    return (
+        f"{focus.side}, slice {focus.ijk[2] + 1}, {focus.diameter_mm:.1f} mm, "
+        f"contrast {focus.contrast_to_noise:.1f}{kind}"
+    )
 
 
 def _pvsName(side: str) -> str:

@@ -12,7 +12,8 @@ from cnsifusion.mrml.case import CaseState
 from cnsifusion.mrml.editing import modifier
 from cnsifusion.mrml.segmentation import ensureSegment, markEdited
 from cnsifusion.mrml.session import Session
-from cnsifusion.mrml.tools import CSF, NONE, PVS, TOOLS, ToolController
+from cnsifusion.mrml.tools import CSF, NONE, PVS, TOOLS, FocusRow, ToolController, toolsFor
+from cnsifusion.roi.names import VENTRICLES
 from cnsifusion.web.effect import RegionEffect
 from cnsifusion.web.viewer import Viewer
 
@@ -50,17 +51,18 @@ class Tools:
         case = self._case
         tool = TOOLS[case.tool if case else NONE]
         controller = self._controller
-        available = controller.available if controller else [NONE, *TOOLS]
+        name = case.segmentName if case else VENTRICLES
         return {
             "tool": tool.key,
-            "available": [vars(TOOLS[key]) for key in dict.fromkeys(available)],
-            "segmentName": case.segmentName if case else "",
+            "available": [vars(TOOLS[key]) for key in toolsFor(name)],
+            "segmentName": name,
             "slider": tool.slider,
             "value": self._sliderValue(),
             "erase": bool(case and case.erase),
             "neighbours": str(case.neighbours if case else 0),
             "canUndo": self._undoStack.can_undo(),
             "canRedo": self._undoStack.can_redo(),
+            "foci": [vars(row) for row in self._focusRows()] if tool.key == PVS else [],
             "hint": controller.message if controller and tool.key != NONE else "",
         }
 
@@ -81,6 +83,8 @@ class Tools:
         """Work in another of the protocol's segments."""
         if self._case is not None:
             self._case.segmentName = name
+            if self._case.tool not in toolsFor(name):
+                self.chooseTool(NONE)
             self._settingsChanged()
 
     def setSlider(self, value: float) -> None:
@@ -100,6 +104,16 @@ class Tools:
         if self._case is not None and value is not None:
             self._case.neighbours = int(value)
             self._settingsChanged()
+
+    def showFocus(self, index: int) -> None:
+        """Bring the views to one focus of the list."""
+        if self._controller is not None and index < len(self._controller.foci):
+            self._viewer.jumpTo(self._controller.foci[index].lps)
+
+    def toggleFocus(self, index: int) -> None:
+        """Accept or reject one focus of the list."""
+        if self._controller is not None and index < len(self._controller.foci):
+            self._controller.toggle(self._controller.foci[index])
 
     def undo(self) -> None:
         """Take back the last action."""
@@ -179,6 +193,9 @@ class Tools:
             self._controller.useSettings(self._case)
             self._effect.clearOutline()
         self._onChange()
+
+    def _focusRows(self) -> list[FocusRow]:
+        return self._controller.focusRows() if self._controller is not None else []
 
     def _sliderValue(self) -> float:
         return getattr(self._case, _SLIDERS.get(self._case.tool, "tolerance")) if self._case else 0.5

@@ -24,7 +24,8 @@ class Viewer:
         """``fillView(server, viewId, view)`` adds the page's own controls over each view."""
         self.slicer = SlicerApp()
         self.scene = self.slicer.scene
-        register_rca_factories(self.slicer.view_manager, server, slice_view_ui_f=fillView, interactive_quality=70)
+        self._heat: tuple[str | None, float] = (None, 0.0)
+        register_rca_factories(self.slicer.view_manager, server, slice_view_ui_f=fillView, interactive_quality=90)
         self.layout = LayoutManager(self.scene, self.slicer.view_manager, server)
         side = Layout(
             LayoutDirection.Vertical, [ViewLayoutDefinition.coronal_view(), ViewLayoutDefinition.sagittal_view()]
@@ -44,6 +45,7 @@ class Viewer:
 
     def show(self, volumeNode) -> None:
         """Show the volume in all views, aligned with its own slices."""
+        self._heat = (None, 0.0)
         for view in self.views.values():
             view.set_background_volume_id(volumeNode.GetID() if volumeNode else None)
             view.set_foreground_volume_id(None)
@@ -51,8 +53,12 @@ class Viewer:
 
     def showHeat(self, heatNode, shown: bool, opacity: float) -> None:
         """Lay the heat map over the image, or take it away."""
+        wanted = (heatNode.GetID() if heatNode and shown else None, opacity)
+        if wanted == self._heat:
+            return  # setting the same again would draw all views anew
+        self._heat = wanted
         for view in self.views.values():
-            view.set_foreground_volume_id(heatNode.GetID() if heatNode and shown else None)
+            view.set_foreground_volume_id(wanted[0])
             view.set_foreground_opacity(opacity)
 
     def showOnly(self, segmentationNode) -> None:
