@@ -55,6 +55,8 @@ class CNSIFusionWidget(ScriptedLoadableModuleWidget):
         from CNSIFusionLib.panel import Panel
 
         self.panel = Panel(self.layout, self.resourcePath("UI/CNSIFusion.ui"))
+        if self.parent.isEntered:  # after a reload nobody calls enter()
+            self.panel.enter()
 
     def enter(self):
         """Called each time the module is shown."""

@@ -136,7 +136,8 @@ class Panel:
         self.ui.researchLabel.text = self.ui.messageLabel.text = ""
         for widget in self._sectionWidgets().values():
             widget.enabled = False
-            widget.toolTip = problem
+            for part in (widget, *slicer.util.findChildren(widget, className="QPushButton")):
+                part.toolTip = problem
 
     def _poll(self) -> None:
         self.session.poll()

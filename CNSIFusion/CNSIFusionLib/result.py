@@ -12,6 +12,8 @@ from CNSIFusionLib.drawing import linesText, probabilityBar, scale, signedBar
 from CNSIFusionLib.sections import Section
 
 _SHOWN_CONTRIBUTIONS = 12
+#: The number and the verdict are drawn in one size: neither may outshine the other.
+_HEADLINE = "15pt"
 
 
 class ResultSection(Section):
@@ -49,7 +51,7 @@ class ResultSection(Section):
 
     def _drawResult(self, result) -> None:
         color = "#9a5b00" if result.demonstration else ""
-        style = "font-size:20pt; font-weight:bold"
+        style = f"font-size:{_HEADLINE}; font-weight:bold"
         self.ui.headlineLabel.text = (
             f'<div style="{style}">{escape(result.probability)}</div>'
             f'<div style="{style}; color:{color}">{escape(result.verdict)}</div>'
