@@ -92,7 +92,7 @@ def test_mirror_lands_on_the_other_side_and_back():
         middle = grid.to_lps(np.argwhere(a)[:, ::-1]).mean(axis=0)
         image = grid.to_lps(np.argwhere(b)[:, ::-1]).mean(axis=0)
         assert plane.distance(middle) * plane.distance(image) < 0
-        assert np.linalg.norm(middle - 2 * plane.distance(middle) * normal - image) < 0.5
+        assert np.linalg.norm(middle - 2 * plane.distance(middle) * normal - image) < 0.3 * grid.spacing[2]
     back = mirror(other, grid, plane).on(grid.shape)
     assert 2 * (back & mask).sum() / (back.sum() + mask.sum()) > 0.85  # two passes over 4.4 mm slices
 

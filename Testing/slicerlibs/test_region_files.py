@@ -1,0 +1,112 @@
+"""Region files against Slicer's own library: it reads ours, and we read what it writes."""
+
+import numpy as np
+import pytest
+
+slicer = pytest.importorskip("slicer")
+vtk = pytest.importorskip("vtk")
+
+from vtk.util.numpy_support import vtk_to_numpy  # noqa: E402
+
+from cnsifusion.imaging import Volume  # noqa: E402
+from cnsifusion.imaging.grid import Grid, snap  # noqa: E402
+from cnsifusion.roi.names import PVS_LEFT, SEGMENTS, SUBLENTIFORM_LEFT, VENTRICLES  # noqa: E402
+from cnsifusion.roi.region_io import read_regions, write_regions  # noqa: E402
+from cnsifusion.roi.regions import RegionSet  # noqa: E402
+
+_LABELMAP = "Binary labelmap"
+
+
+def head():
+    c, s = np.cos(0.2), np.sin(0.2)
+    grid = snap(Grid((30, 24, 9), (0.6, 0.7, 4.4), (-12.3, 20.5, 33.2), (c, -s, 0, s, c, 0, 0, 0, 1)))
+    return Volume(np.zeros(grid.shape, np.float32), grid)
+
+
+def regions_of(volume):
+    masks = {name: np.zeros(volume.grid.shape, bool) for name in (VENTRICLES, SUBLENTIFORM_LEFT, PVS_LEFT)}
+    masks[VENTRICLES][2:6, 4:12, 8:20] = True
+    masks[SUBLENTIFORM_LEFT][3:5, 14:20, 18:26] = True
+    masks[PVS_LEFT][3, 15:17, 20:22] = True  # inside the sub-lentiform region: needs a layer of its own
+    parts = np.where(masks[VENTRICLES], 1, 0).astype(np.uint8)
+    parts[2][masks[VENTRICLES][2]] = 3
+    return RegionSet(volume.grid, masks, parts, origin=dict.fromkeys(masks, "automatic"), edited={PVS_LEFT})
+
+
+def segmentation_node(scene):
+    node = scene.AddNewNodeByClass("vtkMRMLSegmentationNode")
+    node.CreateDefaultDisplayNodes()
+    return node
+
+
+def storage(scene, path):
+    node = slicer.vtkMRMLSegmentationStorageNode()
+    scene.AddNode(node)
+    node.SetFileName(str(path))
+    return node
+
+
+def mask_of(node, segment_id, grid):
+    """The segment's voxels as Slicer sees them, placed on ``grid`` by their world positions."""
+    image = slicer.vtkOrientedImageData()
+    node.GetBinaryLabelmapRepresentation(segment_id, image)
+    array = vtk_to_numpy(image.GetPointData().GetScalars()).reshape(image.GetDimensions()[::-1])
+    matrix = vtk.vtkMatrix4x4()
+    image.GetImageToWorldMatrix(matrix)
+    to_ras = np.array([[matrix.GetElement(r, c) for c in range(4)] for r in range(4)])
+    kji = np.argwhere(array > 0)
+    ijk = kji[:, ::-1] + np.array(image.GetExtent())[[0, 2, 4]]
+    lps = (np.c_[ijk, np.ones(len(ijk))] @ to_ras.T)[:, :3] * (-1, -1, 1)
+    where = grid.to_ijk(lps)
+    assert np.abs(where - np.round(where)).max() < 1e-2
+    mask = np.zeros(grid.shape, bool)
+    mask[tuple(np.round(where).astype(int)[:, ::-1].T)] = True
+    return mask
+
+
+def test_slicer_reads_our_file_and_we_read_it_back_after_slicer_saved_it(tmp_path):
+    volume, scene = head(), slicer.vtkMRMLScene()
+    regions = regions_of(volume)
+    write_regions(regions, tmp_path / "ours.seg.nrrd")
+    node = segmentation_node(scene)
+    assert storage(scene, tmp_path / "ours.seg.nrrd").ReadData(node)
+    segments = node.GetSegmentation()
+    ids = {segments.GetSegment(i).GetName(): i for i in segments.GetSegmentIDs()}
+    assert set(ids) == {*regions.masks, "Lateral ventricles", "Third ventricle", "Fourth ventricle"}
+    for name, mask in regions.masks.items():
+        segment = segments.GetSegment(ids[name])
+        np.testing.assert_array_equal(mask_of(node, ids[name], volume.grid), mask)
+        assert segment.GetColor() == pytest.approx(SEGMENTS[name].color, abs=1e-5)
+        terminology = segment.GetTerminology()
+        assert SEGMENTS[name].type.value in terminology and SEGMENTS[name].category.value in terminology
+        side = SEGMENTS[name].side_code
+        assert side is None or f"~{side.scheme}^{side.value}^{side.meaning}~" in terminology
+    np.testing.assert_array_equal(mask_of(node, ids["Fourth ventricle"], volume.grid), regions.parts == 3)
+
+    assert storage(scene, tmp_path / "slicer.seg.nrrd").WriteData(node)
+    back = read_regions(tmp_path / "slicer.seg.nrrd", volume)
+    for name, mask in regions.masks.items():
+        np.testing.assert_array_equal(back.masks[name], mask)
+    np.testing.assert_array_equal(back.parts, regions.parts)
+    assert back.origin == regions.origin and back.edited == regions.edited
+
+
+def test_foreign_segments_of_slicer_are_assigned(tmp_path):
+    volume, scene = head(), slicer.vtkMRMLScene()
+    mask = regions_of(volume).masks[VENTRICLES]
+    node = segmentation_node(scene)
+    image = slicer.vtkOrientedImageData()
+    image.SetDimensions(*volume.grid.size)
+    image.SetSpacing(*volume.grid.spacing)
+    image.SetOrigin(*(np.array(volume.grid.origin) * (-1, -1, 1)))
+    image.SetDirections((volume.grid.matrix * np.array([[-1], [-1], [1]])).tolist())
+    image.AllocateScalars(vtk.VTK_UNSIGNED_CHAR, 1)
+    vtk_to_numpy(image.GetPointData().GetScalars())[:] = mask.ravel()
+    segment = slicer.vtkSegment()
+    segment.SetName("Segment_1")
+    segment.AddRepresentation(_LABELMAP, image)
+    node.GetSegmentation().AddSegment(segment, "s1")
+    assert storage(scene, tmp_path / "s.seg.nrrd").WriteData(node)  # Slicer crops to the segment
+    regions = read_regions(tmp_path / "s.seg.nrrd", volume, {"Segment_1": VENTRICLES})
+    np.testing.assert_array_equal(regions.masks[VENTRICLES], mask)
+    assert regions.origin == {VENTRICLES: "imported"} and not regions.notes
