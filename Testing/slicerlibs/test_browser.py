@@ -1,10 +1,14 @@
 """The whole job by clicking, in a real Chromium on the real program: what a radiologist would do, in their order."""
 
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
 from browser import Reader, RunningApp, chromiumPath, openPage
+from scipy.ndimage import uniform_filter
+
+from cnsifusion.imaging import read_image
 
 pytest.importorskip("trame_slicer", reason="needs the extra 'web'")
 pytest.importorskip("playwright", reason="needs the extra 'test'")
@@ -13,9 +17,34 @@ pytestmark = [
     pytest.mark.skipif(chromiumPath() is None, reason="no Chromium or Chrome on this machine (set CHROMIUM)"),
 ]
 
-#: Where the right lateral ventricle's body lies in the axial view of patient 01's middle slice, as a share of the view.
-VENTRICLE = (0.487, 0.38)
-MIDDLE_SLICE = "19/36"
+SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
+#: The middle of the head, in which the brightest spot of a middle slice is a lateral ventricle (mm from the centre).
+_CENTRAL_MM = 25.0
+
+
+@pytest.fixture(scope="module")
+def image(request):
+    """A real T2 where the real volumes are at hand, otherwise the simulated patient."""
+    path = SHARED / "oms_patient01_study1" / "T2w.nii.gz"
+    return path if path.is_file() else request.getfixturevalue("simulated_image")
+
+
+@pytest.fixture(scope="module")
+def places(image):
+    """Shares (x, y) of the axial view: in a lateral ventricle, and in two more spots of CSF to drag between."""
+    volume = read_image(image)
+    middle = (volume.grid.size[2] - 1) // 2 + (volume.grid.size[2] - 1) % 2
+    blurred = uniform_filter(volume.array[middle], 5)
+    j, i = np.indices(blurred.shape)
+    (si, sj, _), (ni, nj, _) = volume.grid.spacing, volume.grid.size
+    dx, dy = (i - (ni - 1) / 2) * si, (j - (nj - 1) / 2) * sj
+    blurred[(np.abs(dx) > _CENTRAL_MM) | (np.abs(dy) > _CENTRAL_MM)] = 0
+    spots = []
+    for _ in range(2):
+        best = np.unravel_index(blurred.argmax(), blurred.shape)
+        spots.append((float(dx[best]), float(dy[best])))
+        blurred[np.hypot(dx - dx[best], dy - dy[best]) < 12] = 0
+    return spots, (ni * si, nj * sj)
 
 
 @pytest.fixture(scope="module")
@@ -31,9 +60,13 @@ def reader():
         app.stop()
 
 
-def ventriclePoint(reader):
+def onScreen(reader, places, number=0):
+    """The page's point of a spot: the view shows the whole slice, centred (as Slicer fits it)."""
+    spots, extent = places
     box = reader.axialBox()
-    return box["x"] + VENTRICLE[0] * box["width"], box["y"] + VENTRICLE[1] * box["height"]
+    mmPerPixel = max(extent[0] / box["width"], extent[1] / box["height"])
+    x, y = spots[number]
+    return box["x"] + box["width"] / 2 + x / mmPerPixel, box["y"] + box["height"] / 2 + y / mmPerPixel
 
 
 def settledPixels(reader):
@@ -61,20 +94,19 @@ def test_02_a_wrong_path_is_one_sentence(reader):
     assert "no readable file" in reader.text("#message")
 
 
-@pytest.mark.real
-def test_03_open_a_real_volume(reader, realData):
-    reader.openImage(realData / "oms_patient01_study1" / "T2w.nii.gz")
-    assert reader.text("#slice-Red") == f"Axial {MIDDLE_SLICE}"
+def test_03_open_an_image(reader, image):
+    reader.openImage(image)
+    number, count = map(int, reader.text("#slice-Red").split()[1].split("/"))
+    assert abs(number - count / 2) <= 1
     edges = {edge: reader.text(f"#edge-Red-{edge}") for edge in ("left", "right", "top", "bottom")}
     assert edges == {"left": "R", "right": "L", "top": "A", "bottom": "P"}
     assert settledPixels(reader).std() > 20, "the axial view shows no picture"
 
 
-@pytest.mark.real
-def test_04_hover_shows_what_a_click_adds(reader, realData):
+def test_04_hover_shows_what_a_click_adds(reader, places):
     reader.page.click("#tool-csf")
     reader.page.wait_for_selector("#slider-value")
-    x, y = ventriclePoint(reader)
+    x, y = onScreen(reader, places)
     reader.page.mouse.move(x, reader.axialBox()["y"] + 20)
     plain = settledPixels(reader)
     reader.page.mouse.move(x, y, steps=3)
@@ -86,9 +118,8 @@ def test_04_hover_shows_what_a_click_adds(reader, realData):
     reader.outlined = np.abs(outlined - plain).sum(2) > 60
 
 
-@pytest.mark.real
-def test_05_click_undo_redo(reader, realData):
-    x, y = ventriclePoint(reader)
+def test_05_click_undo_redo(reader, places):
+    x, y = onScreen(reader, places)
     reader.page.mouse.move(x, y)
     reader.page.mouse.down()
     reader.page.mouse.up()
@@ -97,7 +128,7 @@ def test_05_click_undo_redo(reader, realData):
         return reader.milliliters("CSF ventricles")
 
     grown = reader.waitForChange(read, 0.0)
-    assert 0.1 < grown < 3
+    assert 0.1 < grown < 20
     assert "edited" in reader.text("#region-CSF-ventricles")
     reader.page.click("#undo")
     assert reader.waitForChange(read, grown) == 0
@@ -105,24 +136,26 @@ def test_05_click_undo_redo(reader, realData):
     assert reader.waitForChange(read, 0.0) == grown
 
 
-@pytest.mark.real
-def test_06_a_drag_is_one_action(reader, realData):
-    before = reader.milliliters("CSF ventricles")
-    box = reader.axialBox()
-    reader.page.mouse.move(box["x"] + box["width"] * 0.42, box["y"] + box["height"] * 0.63)
-    reader.page.mouse.down()
-    reader.page.mouse.move(box["x"] + box["width"] * 0.55, box["y"] + box["height"] * 0.56, steps=8)
-    reader.page.mouse.up()
-    after = reader.waitForChange(lambda: reader.milliliters("CSF ventricles"), before)
-    assert after > before
+def test_06_a_drag_is_one_action(reader, places):
+    def read():
+        return reader.milliliters("CSF ventricles")
+
+    clicked = read()
     reader.page.click("#undo")
-    assert reader.waitForChange(lambda: reader.milliliters("CSF ventricles"), after) == before
-    reader.page.mouse.move(box["x"] + 20, box["y"] + 20)
+    assert reader.waitForChange(read, clicked) == 0
+    reader.page.mouse.move(*onScreen(reader, places))
+    reader.page.mouse.down()
+    reader.page.mouse.move(*onScreen(reader, places, 1), steps=8)
+    reader.page.mouse.up()
+    dragged = reader.waitForChange(read, 0.0)
+    assert dragged >= clicked
+    reader.page.click("#undo")
+    assert reader.waitForChange(read, dragged) == 0
+    reader.page.mouse.move(reader.axialBox()["x"] + 20, reader.axialBox()["y"] + 20)
 
 
-@pytest.mark.real
-def test_07_the_wheel_with_shift_turns_the_tolerance(reader, realData):
-    x, y = ventriclePoint(reader)
+def test_07_the_wheel_with_shift_turns_the_tolerance(reader, places):
+    x, y = onScreen(reader, places)
     reader.page.mouse.move(x, y)
     before, sliceText = reader.text("#slider-value"), reader.text("#slice-Red")
     reader.page.keyboard.down("Shift")
@@ -132,11 +165,10 @@ def test_07_the_wheel_with_shift_turns_the_tolerance(reader, realData):
     assert abs(float(after) - float(before)) == pytest.approx(0.05, abs=0.051)
     assert reader.text("#slice-Red") == sliceText
     reader.page.mouse.wheel(0, -100)
-    assert reader.waitForChange(lambda: reader.text("#slice-Red"), sliceText) != MIDDLE_SLICE
+    reader.waitForChange(lambda: reader.text("#slice-Red"), sliceText)
 
 
-@pytest.mark.real
-def test_08_propose(reader, realData):
+def test_08_propose(reader):
     reader.page.click("#button-propose")
     reader.waitFor("document.querySelector('#region-Sub-lentiform-left').innerText.includes('automatic')", 300)
     assert reader.milliliters("CSF ventricles") > 5
@@ -144,8 +176,7 @@ def test_08_propose(reader, realData):
     assert "axial T2" in reader.text("#step-image")
 
 
-@pytest.mark.real
-def test_08b_a_focus_is_rejected_and_accepted_from_the_list(reader, realData):
+def test_08b_a_focus_is_rejected_and_accepted_from_the_list(reader):
     page = reader.page
     page.click("#region-PVS-left")
     page.click("#tool-pvs")
@@ -163,8 +194,7 @@ def test_08b_a_focus_is_rejected_and_accepted_from_the_list(reader, realData):
     assert reader.waitForChange(both, changed) == before
 
 
-@pytest.mark.real
-def test_08c_an_outline_is_drawn_by_dragging(reader, realData):
+def test_08c_an_outline_is_drawn_by_dragging(reader):
     page, box = reader.page, reader.axialBox()
     page.click("#region-Sub-lentiform-left")
     page.wait_for_selector("#tool-csf", state="detached")  # this region is not CSF
@@ -184,8 +214,7 @@ def test_08c_an_outline_is_drawn_by_dragging(reader, realData):
     page.click("#tool-none")
 
 
-@pytest.mark.real
-def test_09_analyze_and_read_the_score(reader, realData):
+def test_09_analyze_and_read_the_score(reader):
     reader.page.click("#button-analyze")
     reader.page.wait_for_selector("#progress-analyze")
     reader.page.wait_for_selector("#probability", timeout=300_000)
@@ -200,24 +229,21 @@ def test_09_analyze_and_read_the_score(reader, realData):
     reader.page.wait_for_function("document.querySelector('#probability').getBoundingClientRect().bottom < innerHeight")
 
 
-@pytest.mark.real
-def test_10_a_slice_of_the_result_is_shown(reader, realData):
+def test_10_a_slice_of_the_result_is_shown(reader):
     row = reader.page.locator("[id^=instance-]").first
     number = re.search(r"slice (\d+)", row.inner_text()).group(1)
     row.click()
-    reader.waitFor(f"document.querySelector('#slice-Red').innerText == 'Axial {number}/36'", 20)
+    reader.waitFor(f"document.querySelector('#slice-Red').innerText.startsWith('Axial {number}/')", 20)
 
 
-@pytest.mark.real
-def test_11_the_heat_map_can_be_taken_away(reader, realData):
+def test_11_the_heat_map_can_be_taken_away(reader):
     reader.page.mouse.move(5, 5)
     withHeat = settledPixels(reader)
     reader.page.locator("#heat-shown").uncheck()
     reader.waitForChange(lambda: int((np.abs(reader.axialPixels() - withHeat).sum(2) > 30).sum() > 50), 0)
 
 
-@pytest.mark.real
-def test_12_the_pretest_probability_is_used(reader, realData):
+def test_12_the_pretest_probability_is_used(reader):
     before = reader.text("#at-pretest")
     reader.page.fill("#pretest", "10")
     reader.page.keyboard.press("Enter")
@@ -225,8 +251,7 @@ def test_12_the_pretest_probability_is_used(reader, realData):
     assert after.startswith("With a pre-test probability of 10% it would be")
 
 
-@pytest.mark.real
-def test_13_the_report_opens(reader, realData):
+def test_13_the_report_opens(reader):
     with reader.page.expect_popup() as popup:
         reader.page.click("#button-report")
     report = popup.value
@@ -235,8 +260,7 @@ def test_13_the_report_opens(reader, realData):
     report.close()
 
 
-@pytest.mark.real
-def test_14_cancel_a_second_run(reader, realData):
+def test_14_cancel_a_second_run(reader):
     first = reader.text("#probability")
     reader.page.click("#button-analyze")
     reader.page.wait_for_selector("#progress-analyze")
@@ -247,8 +271,7 @@ def test_14_cancel_a_second_run(reader, realData):
     assert reader.text("#probability") == first
 
 
-@pytest.mark.real
-def test_15_a_second_tab_shows_the_same(reader, realData):
+def test_15_a_second_tab_shows_the_same(reader):
     second = reader.page.context.new_page()
     second.goto(f"http://127.0.0.1:{reader.app.port}/")
     second.wait_for_selector("#probability")
@@ -256,9 +279,8 @@ def test_15_a_second_tab_shows_the_same(reader, realData):
     second.close()
 
 
-@pytest.mark.real
-def test_16_another_image_starts_afresh(reader, realData):
-    reader.openImage(realData / "synA_normal" / "synA_normal_T2w.nii.gz")
+def test_16_another_image_starts_afresh(reader, simulated_image):
+    reader.openImage(simulated_image)
     reader.page.wait_for_selector("#probability", state="detached")
     assert reader.milliliters("CSF ventricles") == 0
 

@@ -18,6 +18,9 @@ import tomllib
 
 ROOT = Path(__file__).resolve().parents[2]
 PANEL_FORM = ROOT / "CNSIFusion/Resources/UI/CNSIFusion.ui"
+EFFECT_FORM = ROOT / "CNSISegmentEditor/CNSISegmentEditorLib/CNSISegmentEditor.ui"
+#: Each form and the folder of the code that binds its names.
+BOUND = [(PANEL_FORM, ROOT / "CNSIFusion/CNSIFusionLib"), (EFFECT_FORM, EFFECT_FORM.parent)]
 FORMS = sorted(ROOT.glob("CNSI*/**/*.ui"))
 MODULE_FILES = [ROOT / "CNSIFusion/CNSIFusion.py", ROOT / "CNSISegmentEditor/CNSISegmentEditor.py"]
 #: Read by Slicer at start-up, before the engine's packages may be there.
@@ -47,31 +50,35 @@ def test_form_loads(form: Path) -> None:
 
 
 def _names(form: Path) -> set[str]:
-    return {e.get("name") for e in ElementTree.parse(form).iter() if e.tag in ("widget", "layout", "spacer")}
+    """Names of the widgets: slicer.util.childWidgetVariables knows no layouts."""
+    return {e.get("name") for e in ElementTree.parse(form).iter("widget")}
 
 
-def _usedNames() -> dict[str, str]:
-    """Names the panel's code takes from its form, and where."""
+def _usedNames(folder: Path) -> dict[str, str]:
+    """Names the code takes from its form, and where."""
     used = {}
-    for path in (ROOT / "CNSIFusion/CNSIFusionLib").glob("*.py"):
+    for path in folder.glob("*.py"):
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
             if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Attribute) and node.value.attr == "ui":
                 used[node.attr] = f"{path.name}:{node.lineno}"
     return used
 
 
-def test_every_name_the_code_binds_is_in_the_form() -> None:
-    used = _usedNames()
-    assert len(used) > 40
-    names = _names(PANEL_FORM)
-    assert {name: where for name, where in used.items() if name not in names} == {}
-    sections = {f"{name}Section" for name in ("image", "regions", "model", "analyze", "result")}
-    assert sections <= names
+@pytest.mark.parametrize(("form", "folder"), BOUND, ids=lambda p: p.name)
+def test_every_name_the_code_binds_is_in_the_form(form: Path, folder: Path) -> None:
+    used = _usedNames(folder)
+    assert len(used) > 8
+    assert {name: where for name, where in used.items() if name not in _names(form)} == {}
 
 
-def test_every_button_of_the_form_is_bound() -> None:
-    buttons = {e.get("name") for e in ElementTree.parse(PANEL_FORM).iter("widget") if e.get("class") == "QPushButton"}
-    assert buttons <= set(_usedNames())
+def test_every_step_has_its_section() -> None:
+    assert {f"{name}Section" for name in ("image", "regions", "model", "analyze", "result")} <= _names(PANEL_FORM)
+
+
+@pytest.mark.parametrize(("form", "folder"), BOUND, ids=lambda p: p.name)
+def test_every_button_of_the_form_is_bound(form: Path, folder: Path) -> None:
+    buttons = {e.get("name") for e in ElementTree.parse(form).iter("widget") if e.get("class") == "QPushButton"}
+    assert buttons and buttons <= set(_usedNames(folder))
 
 
 def test_form_names_are_unique() -> None:

@@ -158,6 +158,7 @@ class BrowserApp:
         return aiohttp_web.FileResponse(path)
 
     async def _work(self) -> None:
+        asyncio.get_running_loop().set_exception_handler(_forgiveClosedTabs)
         while True:
             await asyncio.sleep(_POLL_SECONDS)
             self.session.poll()
@@ -219,6 +220,12 @@ class BrowserApp:
             self.state[f"slice_{tag}"] = f"{index + 1}/{count}"
         if tag == AXIAL:
             self.tools.onSlice()
+
+
+def _forgiveClosedTabs(loop: asyncio.AbstractEventLoop, context: dict) -> None:
+    """A tab that was closed while a picture was on its way to it is no error."""
+    if not isinstance(context.get("exception"), ConnectionResetError):
+        loop.default_exception_handler(context)
 
 
 def _writeUpload(files: list[dict], folder: Path) -> list[Path]:
