@@ -11,6 +11,7 @@ from cnsifusion.imaging.grid import Grid
 from cnsifusion.imaging.volume import Volume
 from cnsifusion.roi.anatomy import Anatomy
 from cnsifusion.roi.template import DEPTH_MM, below_columns, lentiform_base, load_template, sublentiform_window
+from cnsifusion.roi.ventricles import csf_levels
 
 #: Corners (mm) of the box, in the turned head's frame about the template's origin, in which columns are followed.
 _LOW, _HIGH = np.array([-40.0, -32.0, -34.0]), np.array([40.0, 32.0, 24.0])
@@ -22,25 +23,49 @@ _CISTERN_MM2, _SLIVER_MM2 = 28.0, 4.0
 def find_sublentiform(volume: Volume, anatomy: Anatomy, threshold: np.ndarray) -> dict[str, np.ndarray]:
     """Bool masks [k, j, i] by side (``left``, ``right``); ``threshold`` is the half-way level between CSF and tissue.
 
-    Columns run along the inferior axis of the AC-PC-aligned head in true millimetres, on a 1 mm grid; a voxel belongs
-    to the region if at least half of it does. CSF that reaches the cisterns is left out, small bright foci stay in.
+    CSF that reaches the cisterns is left out, small bright foci stay in.
     """
     frame = _frame(anatomy)
-    k, j, i = np.indices(frame.shape)
-    points = frame.to_lps(np.stack([i, j, k], -1))
-    place = anatomy.to_template(points)
-    template = load_template()
-    index = np.moveaxis(template.grid.to_ijk(place)[..., ::-1], -1, 0)
+    points, index = _places(frame, anatomy)
     nucleus = ndimage.map_coordinates(_base(), index, order=1, mode="constant") > 0.5
-    x, y, z = place[..., 0], -place[..., 1], place[..., 2]
-    region = below_columns(nucleus, int(DEPTH_MM)) & sublentiform_window(np.abs(x), y, z)
-    brain = ndimage.map_coordinates(template.brain.astype(np.float32), index, order=1, mode="constant") > 0.5
-    region &= brain
+    region = _below(nucleus, index)
     tissue = ~_islands(volume, volume.array > threshold, _CISTERN_MM2)
     left = anatomy.midplane.distance(points) > 0
     sides = {"left": region & left, "right": region & ~left}
     found = {side: _on_patient(volume, frame, mask) & tissue for side, mask in sides.items()}
     return {side: _islands(volume, mask, _SLIVER_MM2) for side, mask in found.items()}
+
+
+def region_below(volume: Volume, anatomy: Anatomy, nucleus: np.ndarray) -> np.ndarray:
+    """The protocol's region under a drawn or known ``nucleus`` (putamen and pallidum, [k, j, i] on the image's grid).
+
+    Cisterns are left out by the image's own half-way level.
+    """
+    frame = _frame(anatomy)
+    points, index = _places(frame, anatomy)
+    own = np.moveaxis(volume.grid.to_ijk(points)[..., ::-1], -1, 0)
+    region = _below(ndimage.map_coordinates(nucleus.astype(np.float32), own, order=1, mode="constant") > 0.5, index)
+    fluid, tissue = csf_levels(volume, anatomy)
+    return _on_patient(volume, frame, region) & ~_islands(volume, volume.array > (fluid + tissue) / 2, _CISTERN_MM2)
+
+
+def _places(frame: Grid, anatomy: Anatomy) -> tuple[np.ndarray, np.ndarray]:
+    """Patient positions (k, j, i, 3; LPS mm) of a frame's voxels, and their template voxel indices (3, k, j, i)."""
+    k, j, i = np.indices(frame.shape)
+    points = frame.to_lps(np.stack([i, j, k], -1))
+    index = load_template().grid.to_ijk(anatomy.to_template(points))
+    return points, np.moveaxis(index[..., ::-1], -1, 0)
+
+
+def _below(nucleus: np.ndarray, index: np.ndarray) -> np.ndarray:
+    """The protocol's region on the frame: 10 mm below ``nucleus``, in the template's window, in the brain.
+
+    Columns run along the inferior axis of the AC-PC-aligned head in true millimetres, on the frame's 1 mm grid.
+    """
+    template = load_template()
+    z, y, x = (index[a] + template.grid.origin[2 - a] for a in range(3))
+    brain = ndimage.map_coordinates(template.brain.astype(np.float32), index, order=1, mode="constant") > 0.5
+    return below_columns(nucleus, int(DEPTH_MM)) & sublentiform_window(np.abs(x), -y, z) & brain
 
 
 @lru_cache(maxsize=1)

@@ -17,6 +17,8 @@ from cnsifusion.roi.names import PARTS
 _REACH = {"lateral": 9.0, "third": 2.5, "fourth": 3.5}
 #: Within this distance (mm) half-way brightness is enough; beyond it this share of the way from tissue to CSF.
 _NEAR_MM, _SURE_CSF = 2.5, 0.75
+#: Template |x| and LPS y (mm) beyond which a horn is occipital.
+_BACK = (12.0, 30.0)
 _PLANE = ndimage.generate_binary_structure(2, 1)[None]
 #: So much pure CSF (mm3) is enough to know its level.
 _ENOUGH_PURE_MM3 = 300.0
@@ -46,6 +48,8 @@ def find_ventricles(volume: Volume, anatomy: Anatomy, fluid: np.ndarray, tissue:
     for value, part in PARTS.items():
         own = distance[part]
         zone = (own <= _REACH[part]) & (own <= nearest) & (own <= distance["outer"])
+        if part == "lateral":
+            zone |= _occipital(anatomy, zone & strong, strong)
         near = zone & bright & (own <= _NEAR_MM)
         grown = _connected(near | (zone & strong), near & (own < 0.5))
         grown |= ndimage.binary_dilation(grown & strong, _PLANE, iterations=rim) & zone & bright
@@ -55,6 +59,23 @@ def find_ventricles(volume: Volume, anatomy: Anatomy, fluid: np.ndarray, tissue:
             continue
         parts[grown & (parts == 0)] = value
     return Ventricles(parts, withheld)
+
+
+def _occipital(anatomy: Anatomy, sure: np.ndarray, strong: np.ndarray) -> np.ndarray:
+    """The back of ``strong`` islands of a slice that are for the greater part ``sure``: large occipital horns.
+
+    They vary more than any other horn, and reach where the template has sulci.
+    """
+    x, y = (anatomy.lattice.spread(anatomy.lattice.points[a]) for a in (0, 1))
+    back = strong & (y > _BACK[1]) & (np.abs(x) > _BACK[0])
+    grown = np.zeros(strong.shape, bool)
+    for k in np.flatnonzero((sure & back).any((1, 2))):
+        labels, n = ndimage.label(back[k])
+        inside, all_of_it = (np.bincount(v, minlength=n + 1) for v in (labels[sure[k]], labels.ravel()))
+        share = inside / np.maximum(all_of_it, 1)
+        share[0] = 0
+        grown[k] = (share > 0.5)[labels]
+    return grown
 
 
 def _distances(anatomy: Anatomy) -> dict[str, np.ndarray]:
