@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
@@ -24,6 +25,7 @@ RESEARCH_ONLY = "Research use only: not for diagnosis."
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code. One sentence on stderr for anything expected that goes wrong."""
     options = _parser().parse_args(arguments)
+    _silence_libraries()
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     _cancel_on_signals()
     emit = _progress(options)
@@ -39,6 +41,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stderr.close()  # the reader went away; there is nobody to tell
         return Cancelled.exit_code
     return 0
+
+
+def _silence_libraries() -> None:
+    """Native image libraries print file names and matrices to the process' stderr; what the user reads is ours."""
+    if sys.stderr is not sys.__stderr__ or sys.stderr is None:
+        return  # called by another Python program, which owns its stderr
+    own = os.fdopen(os.dup(sys.stderr.fileno()), "w", buffering=1, encoding="utf-8", errors="replace")
+    silent = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(silent, sys.stderr.fileno())
+    os.close(silent)
+    sys.stderr = own
 
 
 def _expected(error: BaseException) -> CNSIFusionError:

@@ -12,6 +12,7 @@ import numpy as np
 import pydicom
 import SimpleITK as sitk  # noqa: N813
 from pydicom.errors import InvalidDicomError
+from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from cnsifusion.errors import BadInput
 from cnsifusion.imaging.grid import Grid
@@ -22,8 +23,11 @@ _TAGS = [
     "Columns", "NumberOfFrames", "ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "SamplesPerPixel",
     "RepetitionTime", "EchoTime", "EffectiveEchoTime", "InversionTime", "MagneticFieldStrength", "Manufacturer",
     "MRAcquisitionType", "ContrastBolusAgent", "AcquisitionMatrix", "SliceThickness", "PatientAge", "ConvolutionKernel",
-    "FilterType", "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence", "TemporalPositionIdentifier",
+    "FilterType", "BitsAllocated",
+    "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence", "TemporalPositionIdentifier",
 ]  # fmt: skip
+_NO_PLACE = "A DICOM file lacks a usable position, orientation, pixel spacing or size; export it again."
+_UNDECODABLE = "A DICOM file's pixels cannot be decoded: it is damaged or compressed unusually."
 
 
 @dataclass(frozen=True)
@@ -64,6 +68,8 @@ def read_dicom_series(folder: Path, max_voxels: int) -> tuple[np.ndarray, Grid, 
     if any(int(getattr(h, "SamplesPerPixel", 1)) != 1 for h in headers):
         raise BadInput("The series is in colour; a grey-scale T2 is needed.")
     slices = [s for path, header in zip(files, headers) for s in _slices(path, header)]
+    if any(_lacks_pixels(path, header) for path, header in zip(files, headers)):
+        raise BadInput(_UNDECODABLE)
     ordered, grid = _arrange(slices)
     if float(np.prod([float(n) for n in grid.size])) > max_voxels:
         raise BadInput(f"The series claims {' x '.join(map(str, grid.size))} voxels, which is no head scan.")
@@ -98,17 +104,30 @@ def _only_series(folder: Path) -> list[Path]:
     return next(iter(series.values()))
 
 
+def _lacks_pixels(path: Path, header: Any) -> bool:
+    """Whether an uncompressed file is shorter than its pixels must be: GDCM fills what is missing."""
+    meta = getattr(header, "file_meta", {})
+    if meta.get("TransferSyntaxUID") not in (ExplicitVRLittleEndian, ImplicitVRLittleEndian, ExplicitVRBigEndian):
+        return False
+    frames = int(header.get("NumberOfFrames") or 1)
+    pixels = int(header.Rows) * int(header.Columns) * frames
+    return path.stat().st_size < pixels * int(header.get("BitsAllocated") or 16) // 8
+
+
 def _slices(path: Path, header: Any) -> list[_Slice]:
+    try:
+        return _placed_slices(path, header)
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError, OverflowError) as error:
+        raise BadInput(_NO_PLACE) from error
+
+
+def _placed_slices(path: Path, header: Any) -> list[_Slice]:
     shape = (int(header.Rows), int(header.Columns))
     if "PerFrameFunctionalGroupsSequence" in header:
         shared = header.SharedFunctionalGroupsSequence[0]
         frames = header.PerFrameFunctionalGroupsSequence
         return [_frame(path, n, frame, shared, shape) for n, frame in enumerate(frames)]
-    try:
-        position, orientation = header.ImagePositionPatient, header.ImageOrientationPatient
-        spacing = header.PixelSpacing
-    except AttributeError as error:
-        raise BadInput("A DICOM file lacks its position, orientation or pixel spacing; export it again.") from error
+    position, orientation, spacing = header.ImagePositionPatient, header.ImageOrientationPatient, header.PixelSpacing
     return [_slice(path, 0, position, orientation, spacing, shape)]
 
 
@@ -126,10 +145,8 @@ def _frame(path: Path, number: int, frame: Any, shared: Any, shape: tuple[int, i
 
 
 def _slice(path: Path, frame: int, position: Any, orientation: Any, spacing: Any, shape: tuple[int, int]) -> _Slice:
-    if position is None or orientation is None or spacing is None:
-        raise BadInput("A DICOM file lacks its position, orientation or pixel spacing; export it again.")
     return _Slice(
-        path, frame, np.array(position, float), np.array(orientation, float).reshape(2, 3),
+        path, frame, np.array(position, float).reshape(3), np.array(orientation, float).reshape(2, 3),
         (float(spacing[1]), float(spacing[0])), shape,
     )  # fmt: skip
 
@@ -182,7 +199,7 @@ def _decode(path: Path) -> np.ndarray:
     try:
         image = sitk.ReadImage(str(path), sitk.sitkFloat32, "GDCMImageIO")
     except RuntimeError as error:
-        raise BadInput("A DICOM file's pixels cannot be decoded: it is damaged or compressed unusually.") from error
+        raise BadInput(_UNDECODABLE) from error
     array = sitk.GetArrayFromImage(image)
     return array.reshape(-1, *array.shape[-2:])
 
@@ -200,7 +217,7 @@ def _acquisition(header: Any, first: _Slice) -> Acquisition:
         return None
 
     age = str(header.get("PatientAge", ""))
-    matrix = [int(v) for v in (header.get("AcquisitionMatrix") or []) if int(v) > 0]
+    matrix = [int(v) for v in np.atleast_1d(header.get("AcquisitionMatrix") or []) if int(v) > 0]
     fov = (first.shape[1] * first.pixel_mm[0], first.shape[0] * first.pixel_mm[1])
     contrast = header.get("ContrastBolusAgent")
     return Acquisition(

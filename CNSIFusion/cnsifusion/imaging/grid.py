@@ -14,6 +14,8 @@ from cnsifusion.errors import BadInput
 #: variant of one head give the same bits, and moves no voxel by more than 0.005 mm.
 _SPACING_DECIMALS, _ORIGIN_DECIMALS, _DIRECTION_DECIMALS = 4, 2, 4
 
+_SPACING_MM, _MAX_ORIGIN_MM = (0.001, 1000.0), 100_000.0
+
 
 @dataclass(frozen=True)
 class Grid:
@@ -75,13 +77,13 @@ def triple(values: ArrayLike) -> tuple[float, float, float]:
 def snap(grid: Grid) -> Grid:
     """``grid`` with rounded numbers and exactly orthonormal axes, so that storage round-off leaves no trace.
 
-    Raises BadInput for spacing that is not positive and finite, and for axes that are sheared or singular.
+    Raises BadInput for spacing or an origin that no scanner gives, and for axes that are sheared or singular.
     """
     spacing, matrix = np.array(grid.spacing, float), grid.matrix
-    if not np.all(np.isfinite(spacing)) or np.any(spacing <= 0):
-        raise BadInput(f"The image's voxel spacing {tuple(grid.spacing)} is not positive; export the series again.")
-    if not np.all(np.isfinite(matrix)) or not np.all(np.isfinite(grid.origin)):
-        raise BadInput("The image's orientation or origin is not a number; export the series again.")
+    if not np.all((spacing >= _SPACING_MM[0]) & (spacing <= _SPACING_MM[1])):
+        raise BadInput("The image's voxel spacing is not that of a head scan; export the series again.")
+    if not np.all(np.isfinite(matrix)) or not np.all(np.abs(grid.origin) <= _MAX_ORIGIN_MM):
+        raise BadInput("The image's orientation or origin is no usable number; export the series again.")
     if np.abs(matrix.T @ matrix - np.eye(3)).max() > 0.02:
         raise BadInput(
             "The image's axes are not at right angles (sheared, as with a tilted gantry, or damaged geometry); "
