@@ -51,7 +51,7 @@ class Panel:
         self.ui.installButton.visible = self.ui.installFolderButton.visible = bool(wanted)
         if problem:
             self._showIdle(problem)
-        elif self.session is None:
+        else:
             self._begin()
         self._drawPackages()
 
@@ -116,8 +116,11 @@ class Panel:
         from CNSIFusionLib.sections import AnalyzeSection, ImageSection, ModelSection, RegionsSection
 
         self.ui.researchLabel.text = _(RESEARCH_USE)
-        for name in self._sectionWidgets():
-            self._sectionWidgets()[name].enabled = True
+        for widget in self._sectionWidgets().values():
+            widget.enabled = True
+        self.markDirty()
+        if self.session is not None:
+            return
         self.session = Session(slicer.mrmlScene, onChange=self.markDirty)
         self._sections = {
             "image": ImageSection(self),

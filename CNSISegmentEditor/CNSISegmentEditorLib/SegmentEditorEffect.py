@@ -70,7 +70,7 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorLabelEffect):
 
     def updateGUIFromMRML(self):
         """The editor node changed: perhaps another segment is selected."""
-        if not self.scriptedEffect.active():
+        if self._options is None or not self.scriptedEffect.active():
             return
         if self.controller is None or self._nodes() != (self.controller.segmentationNode, self.controller.volumeNode):
             self._begin()
@@ -87,7 +87,8 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorLabelEffect):
 
     def activate(self):
         """The reader chose the effect."""
-        self._begin()
+        if self._options is not None:
+            self._begin()
 
     def deactivate(self):
         """Another effect was chosen, or none: leave nothing behind."""
@@ -98,6 +99,7 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorLabelEffect):
         self._end()
         if self._options is not None:
             self._options.cleanup()
+            self._options = None
 
     def sourceVolumeNodeChanged(self):
         """Another image."""
@@ -248,6 +250,8 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorLabelEffect):
         segmentation = self.controller.segmentationNode.GetSegmentation()
         for event in (segmentation.SourceRepresentationModified, segmentation.SegmentModified):
             self._observed.append((segmentation, segmentation.AddObserver(event, self._onSegmentModified)))
+        editorNode = self.scriptedEffect.parameterSetNode()  # effects are not told of another segment
+        self._observed.append((editorNode, editorNode.AddObserver(vtk.vtkCommand.ModifiedEvent, self._onEditorNode)))
         self._options.draw()
 
     def _makeController(self):
@@ -282,8 +286,7 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorLabelEffect):
             return
         self.controller.segmentName = name
         self.controller.forget()
-        if self.controller.tool == NONE or self.controller.tool not in self.controller.available:
-            self.controller.tool = next(key for key in self.controller.available if key != NONE)
+        self.controller.tool = next(key for key in self.controller.available if key != NONE)
 
     def _ready(self) -> bool:
         """Whether a tool is chosen and the selected segment is one of the protocol's; says so where it is not."""
@@ -294,6 +297,11 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorLabelEffect):
             self._options.explain(_("Choose one of the protocol's regions above."))
             return False
         return self.controller.tool != NONE
+
+    def _onEditorNode(self, *_arguments) -> None:
+        segment = self._selectedSegment()
+        if segment is not None and segment.GetName() != self.segmentName:
+            self.updateGUIFromMRML()
 
     def _onSegmentModified(self, *_arguments) -> None:
         if not self._changedTimer.active:
@@ -306,8 +314,8 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorLabelEffect):
 
     def _end(self) -> None:
         self._changedTimer.stop()
-        for segmentation, tag in self._observed:
-            segmentation.RemoveObserver(tag)
+        for observed, tag in self._observed:
+            observed.RemoveObserver(tag)
         self._observed = []
         self._removeOutlines()
         self._hovered = self._pressedIn = self.controller = None

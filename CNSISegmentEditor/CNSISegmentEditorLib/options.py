@@ -17,6 +17,7 @@ class Options:
     def __init__(self, effect):
         self._effect = effect
         self._frame = slicer.util.loadUI(str(_FORM))
+        self._frame.layout().setContentsMargins(0, 0, 0, 0)
         effect.scriptedEffect.addOptionsWidget(self._frame)
         self.ui = slicer.util.childWidgetVariables(self._frame)
         self._tools = {}
@@ -31,7 +32,7 @@ class Options:
         self.ui.alignButton.connect("clicked()", self._onAlign)
         self.ui.fociTable.connect("cellClicked(int,int)", self._onFocus)
         self.ui.alignButton.visible = False
-        _columns(self.ui.fociTable, [_("Use"), _("Side"), _("Slice"), _("mm"), _("Contrast")])
+        _columns(self.ui.fociTable, [_("Use"), _("PVS-like focus")])
 
     def cleanup(self) -> None:
         """Let go of the effect; may be called twice."""
@@ -93,7 +94,7 @@ class Options:
         button = qt.QPushButton(_(tool.label))
         button.toolTip, button.checkable = _(tool.tooltip), True
         button.connect("clicked()", lambda: self._onTool(key))
-        self.ui.toolLayout.addWidget(button)
+        self.ui.toolFrame.layout().addWidget(button)
         return button
 
     def _drawFoci(self, controller) -> None:
@@ -101,13 +102,10 @@ class Options:
 
         table = self.ui.fociTable
         table.visible = controller.tool == PVS
-        self._foci = controller.foci if controller.tool == PVS else []
+        self._foci = controller.focusRows() if controller.tool == PVS else []
         table.setRowCount(len(self._foci))
-        for number, focus in enumerate(self._foci):
-            used = "✓" if controller.accepted(focus) else ""
-            size = f"{focus.diameter_mm:.1f}" + (_(" large: lacune?") if focus.large else "")
-            texts = (used, _(focus.side), str(focus.ijk[2] + 1), size, f"{focus.contrast_to_noise:.1f}")
-            for column, text in enumerate(texts):
+        for number, row in enumerate(self._foci):
+            for column, text in enumerate(("✓" if row.accepted else "", _(row.text))):
                 table.setItem(number, column, qt.QTableWidgetItem(text))
 
     # The reader's choices
@@ -141,14 +139,12 @@ class Options:
             self.showAlignment("", offer=False)
             self.explain("")
 
-    def _onFocus(self, row: int, column: int) -> None:
-        focus = self._foci[row]
-        x, y, z = focus.lps
-        slicer.vtkMRMLSliceNode.JumpAllSlices(
-            slicer.mrmlScene, -x, -y, z, slicer.vtkMRMLSliceNode.OffsetJumpSlice
-        )
+    def _onFocus(self, number: int, column: int) -> None:
+        row, controller = self._foci[number], self._effect.controller
+        x, y, z = row.position
+        slicer.vtkMRMLSliceNode.JumpAllSlices(slicer.mrmlScene, -x, -y, z, slicer.vtkMRMLSliceNode.OffsetJumpSlice)
         if column == 0:
-            self._effect.run(lambda: self._effect.controller.toggle(focus))
+            self._effect.run(lambda: controller.toggle(controller.foci[row.index]))
 
     def _changed(self) -> None:
         self._effect.controller.forget()

@@ -145,13 +145,6 @@ def openPanel():
 def loadT2():
     """The real T2 where it is, else a simulated one, loaded by Slicer as a reader would."""
     path = SHARED / "oms_patient01_study1" / "T2w.nii.gz"
-    if not hasattr(slicer.modules, "volumes"):
-        from cnsifusion.mrml.volumes import loadVolume
-        node = loadVolume(slicer.mrmlScene, path)
-        c = slicer.mrmlScene.GetFirstNodeByName("Grey") or slicer.mrmlScene.AddNewNodeByClass("vtkMRMLColorTableNode","Grey")
-        c.SetTypeToGrey()
-        node.GetDisplayNode().SetAndObserveColorNodeID(c.GetID())
-        return node
     if path.exists():
         return slicer.util.loadVolume(str(path))
     from CNSIFusionLib import sampleData

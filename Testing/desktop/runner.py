@@ -34,6 +34,9 @@ def runAll(script: Path, path: Path) -> int:
     spec.loader.exec_module(module)
     tests = [name for name in vars(module) if name.startswith("test_")]
     results, failures = {"tests": {}, "measures": desk.measures}, 0
+    silent = []
+    # What a slot or an observer raises is only printed by Qt and VTK; here it fails the test that caused it.
+    sys.excepthook = lambda *error: silent.append("".join(traceback.format_exception(*error)))
     only = os.environ.get("CNSIFUSION_DESKTOP_ONLY", "")
     for name in tests:
         if only and only not in name:
@@ -41,12 +44,14 @@ def runAll(script: Path, path: Path) -> int:
         print(f"desktop test {name} ...", flush=True)
         start = time.monotonic()
         try:
+            silent.clear()
             vars(module)[name]()
-            outcome, text = "passed", ""
+            outcome, text = ("failed", "".join(silent)) if silent else ("passed", "")
         except desk.Skip as reason:
             outcome, text = "skipped", str(reason)
         except Exception:  # noqa: BLE001  (whatever a test raises is its result)
-            outcome, text = "failed", traceback.format_exc()
+            outcome, text = "failed", traceback.format_exc() + "".join(silent)
+        if outcome == "failed":
             failures += 1
             desk.screenshot(path.with_name(f"{path.stem}_{name}.png"))
         results["tests"][name] = {"outcome": outcome, "text": text, "seconds": round(time.monotonic() - start, 2)}
