@@ -103,7 +103,7 @@ def test_every_focus_is_listed_with_its_true_size(infected):
     for focus in foci:
         assert 0.4 <= focus.diameter_mm <= 3.0
         k, j, i = focus.voxels[0]
-        assert abs(k - focus.ijk[2]) <= 1 and np.hypot(i - focus.ijk[0], j - focus.ijk[1]) < 8
+        assert abs(k - focus.ijk[2]) <= 1 and np.hypot(i - focus.ijk[0], j - focus.ijk[1]) < 12
     mean = np.mean([f.diameter_mm for f in foci])
     assert mean == pytest.approx(latents["calibre"], rel=0.2)
     drawn = infected.truth.masks[PVS_LEFT] | infected.truth.masks[PVS_RIGHT]
