@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -49,6 +48,7 @@ class Experiment:
     jobs: int = 1
     scheduler: str | None = None
     progress: Progress = no_progress
+    _sources: dict[str, BackboneSource] = field(default_factory=dict, init=False, repr=False)
 
     @classmethod
     def open(
@@ -94,16 +94,15 @@ class Experiment:
                 f"{model.name} needs weights for {model.backbone}: give a file with --backbone-weights (ImageNet, or "
                 "made by pre-training), or allow a random one with --allow-random-backbone."
             )
-        origin, loaded = "random", random_backbone(model, self.settings.seed)
-        if given is not None:
-            sha256 = content_sha256(given)
-            origin, loaded = _open_backbone(model, given, sha256)
-        shape = f"{model.map_channels}-{model.stride}"
-        path = self.work.resolve() / f"backbone-{model.backbone}-{shape}-{origin}.pt"
-        partial = path.with_name(path.name + ".new")
-        sha256 = save_backbone(loaded, partial)
-        shutil.move(partial, path)
-        return BackboneSource(origin, path, sha256)
+        shape = f"{model.backbone}-{model.map_channels}-{model.stride}"
+        if shape not in self._sources:
+            if given is None:
+                origin, loaded = "random", random_backbone(model, self.settings.seed)
+            else:
+                origin, loaded = _open_backbone(model, given, content_sha256(given))
+            path = self.work.resolve() / f"backbone-{shape}-{origin}.pt"
+            self._sources[shape] = BackboneSource(origin, path, save_backbone(loaded, path))
+        return self._sources[shape]
 
     def labels(self, cohort: Cohort, permutation: int | None) -> np.ndarray:
         """Labels (P,), shuffled between patients where ``permutation`` gives a seed."""
