@@ -22,13 +22,11 @@ _LEVEL_RADIUS_MM = 25.0
 _HORN_MM = 14.0
 #: Enclosed darker islands up to this area are choroid plexus or flow, and belong to the region.
 _HOLE_MM2 = 25.0
-#: A neck is narrower than this fraction of the region at the start (half-widths, the start's capped in mm).
-_NECK_FRACTIONS, _NECK_MAX_MM = (0.5, 0.75, 0.95), 2.5
+#: The half-width at the point counts for at most this (mm) when necks are judged.
+_NECK_MAX_MM = 2.5
 #: Ventricles lie deeper under the outline of the head (or stripped brain) than this; sulci and cisterns reach it.
 _DEEP_MM, _LEAK_PIXELS, _COARSE_MM = 18.0, 8, 3.0
-#: A region of the next slice lies over the slice before by at least this part, or it is another structure.
-_MIN_OVERLAP = 0.12
-#: It is looked for this far around the box of the slice before.
+#: The region of the next slice is looked for this far around the box of the slice before.
 _REACH_MM = 30.0
 #: It is at most this many times as large as what lies next to it: small horns open quickly, large ones do not.
 _MAX_GROWTH, _MAX_GROWTH_LARGE, _LARGE_MM2 = 4.0, 2.5, 150.0
@@ -47,6 +45,27 @@ class CsfSettings:
     leak_guard: bool = True
     radius_mm: float = 70.0
     neighbours: int = 0
+
+
+@dataclass(frozen=True)
+class _Rules:
+    """When a region is cut, and when it goes on in the next slice.
+
+    A neck is narrower than one of ``necks`` (tried in turn) times the half-width at the point. The next slice's region
+    lies over this slice's by at least ``overlap`` of its area and is at most ``growth`` times as large (above
+    _LARGE_MM2 ``growth_large`` times: small horns open quickly, large regions do not).
+    """
+
+    necks: tuple[float, ...]
+    overlap: float
+    growth: float
+    growth_large: float
+
+
+#: Growing may be generous, since the image says where CSF ends; erasing follows only what stays the same shape.
+_GROWING = _Rules((0.5, 0.75, 0.95), 0.12, 4.0, 2.5)
+_ERASING = _Rules((0.5,), 0.3, 2.0, 1.7)
+_LARGE_MM2 = 150.0
 
 
 @dataclass(frozen=True)
@@ -87,8 +106,9 @@ def grow(
     start = np.zeros(bright.shape, bool)
     start[seed] = True
     masks = np.zeros((array.shape[0], *bright.shape), bool)
-    outline = _Outline(window, 0.3 * levels.tissue, (spacing[1], spacing[0])) if settings.leak_guard else None
-    masks[k] = _grown(bright, start, outline, array[k], None, (spacing[1], spacing[0]))
+    sampling = (spacing[1], spacing[0])
+    outline = _Outline(window, 0.3 * levels.tissue, sampling, _GROWING) if settings.leak_guard else None
+    masks[k] = _grown(bright, start, outline, array[k], None, sampling)
     _carry(masks, k, settings.neighbours, lambda n: np.asarray(image[n]) > edge, outline, array, spacing)
     return cropped(masks, (0, window[0].start, window[1].start), "Nothing was found here.")
 
@@ -181,8 +201,8 @@ class _Outline:
     The outline is that of everything brighter than ``air``: the skin of a whole head, the surface of a stripped brain.
     """
 
-    def __init__(self, window: tuple[slice, slice], air: float, sampling: tuple[float, float]):
-        self._window, self._air, self._sampling = window, air, sampling
+    def __init__(self, window: tuple[slice, slice], air: float, sampling: tuple[float, float], rules: _Rules):
+        self._window, self._air, self._sampling, self.rules = window, air, sampling, rules
         self._steps = tuple(max(round(_COARSE_MM / s), 1) for s in sampling)
 
     def shallow(self, plane: np.ndarray) -> np.ndarray:
@@ -200,7 +220,7 @@ class _NoOutline(_Outline):
     """For a drawn mask, which is no head: nothing is shallow, regions are cut at their first necks."""
 
     def __init__(self, sampling: tuple[float, float]):
-        super().__init__((slice(0), slice(0)), 0.0, sampling)
+        super().__init__((slice(0), slice(0)), 0.0, sampling, _ERASING)
 
     def shallow(self, plane: np.ndarray) -> np.ndarray:
         return np.zeros((1, 1), bool)
@@ -251,11 +271,13 @@ def _grown(
     for number in touched[touched > 0]:
         box = boxes[number - 1]
         region = labels[box] == number
-        if shallow is not None:
+        if outline is not None and shallow is not None:
             edge = shallow[box] if shallow.shape == bright.shape else np.zeros_like(region)
-            region = _contained(region, start[box] & region, edge, before is None, sampling)
+            region = _contained(region, start[box] & region, edge, before is None, outline.rules, sampling)
         region |= _small_holes(region, sampling)
-        if neighbour is None or _continues(region, neighbour, box, sampling):
+        if outline is None or neighbour is None:
+            result[box] |= region
+        elif _continues(region, neighbour[box], neighbour, outline.rules, sampling):
             result[box] |= region
     return result
 
@@ -271,23 +293,25 @@ def _clipped(labels: np.ndarray, before: np.ndarray, sampling: tuple[float, floa
     return kept
 
 
-def _continues(region: np.ndarray, neighbour: np.ndarray, box: tuple[slice, ...], sampling) -> bool:
-    """Whether ``region`` (in ``box``) looks like the continuation of the labelled regions of the slice before."""
-    over = neighbour[box][region]
+def _continues(region: np.ndarray, inside: np.ndarray, neighbour: np.ndarray, rules: _Rules, sampling) -> bool:
+    """Whether ``region`` continues the labelled regions of the slice before (``inside`` its box, ``neighbour`` all)."""
+    over = inside[region]
     touched = np.unique(over[over > 0])
     area, carried = int(region.sum()), int(np.isin(neighbour, touched).sum()) if len(touched) else 0
-    limit = _MAX_GROWTH_LARGE if area * sampling[0] * sampling[1] > _LARGE_MM2 else _MAX_GROWTH
-    return carried > 0 and int((over > 0).sum()) >= _MIN_OVERLAP * area and area <= limit * carried
+    limit = rules.growth_large if area * sampling[0] * sampling[1] > _LARGE_MM2 else rules.growth
+    return carried > 0 and int((over > 0).sum()) >= rules.overlap * area and area <= limit * carried
 
 
-def _contained(region: np.ndarray, seeds: np.ndarray, shallow: np.ndarray, keep: bool, sampling) -> np.ndarray:
+def _contained(
+    region: np.ndarray, seeds: np.ndarray, shallow: np.ndarray, keep: bool, rules: _Rules, sampling: tuple[float, float]
+) -> np.ndarray:
     """``region`` cut at wider and wider necks until it no longer comes to the ``shallow`` pixels.
 
     One that still does is empty, or with ``keep`` the blob around the seeds: the least that a click can mean.
     """
     inner, seeds = np.pad(region, 1), np.pad(seeds, 1)
     width = ndimage.distance_transform_edt(inner, sampling=sampling)
-    for fraction in _NECK_FRACTIONS:
+    for fraction in rules.necks:
         cut = _cut_at_necks(inner, seeds, width, fraction, sampling)[1:-1, 1:-1]
         if int((cut & shallow).sum()) <= _LEAK_PIXELS:
             return cut
