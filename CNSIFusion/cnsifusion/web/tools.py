@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-from trame_slicer.segmentation import ModificationMode
+from trame_slicer.segmentation.segmentation_undo_command import SegmentationLabelMapUndoCommand
 from undo_stack import UndoStack
 
 from cnsifusion.mrml.case import CaseState
@@ -158,17 +158,17 @@ class Tools:
         self._editor.set_active_effect_type(RegionEffect)
 
     def _apply(self, name: str, mask: np.ndarray, origin: tuple[int, int, int], erase: bool) -> None:
-        """One undoable action of the reader."""
-        case, segmentModifier = self._case, self._editor.active_segment_modifier
-        with self._undoStack.group_undo_commands("CNSIFusion"):
+        """One undoable action of the reader: a new segment, its voxels and its provenance come and go together."""
+        case, edited = self._case, self._editor.active_segmentation
+        labelmap, extent = modifier(mask, origin, case.volume, self._controller.geometry)
+        logic = edited.editor_logic
+        mode = logic.ModificationModeRemove if erase else logic.ModificationModeAdd
+        with SegmentationLabelMapUndoCommand.push_state_change(edited):
             segmentId = ensureSegment(case.segmentation, name)
-            self._editor.set_active_segment_id(segmentId)
-            labelmap, extent = modifier(mask, origin, case.volume, self._controller.geometry)
-            mode = ModificationMode.Remove if erase else ModificationMode.Add
-            segmentModifier.apply_labelmap(
-                labelmap, segment_id=segmentId, modification_mode=mode, modifier_extent=extent
-            )
-        markEdited(case.segmentation, segmentId)
+            logic.ModifySegmentByLabelmap(case.segmentation, segmentId, labelmap, mode, extent, True, False)
+            markEdited(case.segmentation, segmentId)
+        self._editor.set_active_segment_id(segmentId)
+        edited.trigger_modified()
         self._onChange()
 
     def _regionsReplaced(self) -> None:
