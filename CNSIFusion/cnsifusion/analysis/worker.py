@@ -37,6 +37,7 @@ def answer(line: str, emit: Emit, analyzer: Analyzer) -> None:
 
     try:
         request.update(_parse(line))
+        _check_request(request)
         tagged(_COMMANDS[request["command"]](request, tagged, analyzer))
     except CNSIFusionError as error:
         tagged({"event": "error", "exit_code": error.exit_code, "message": str(error)})
@@ -68,19 +69,31 @@ def _parse(line: str) -> dict[str, Any]:
         request = json.loads(line)
     except (ValueError, RecursionError) as error:
         raise BadInput("The request is not a line of JSON.") from error
-    if not isinstance(request, dict) or not isinstance(request.get("id", ""), (str, int)):
+    if not isinstance(request, dict) or not (isinstance(request.get("id", 0), int) or _is_text(request["id"])):
         raise BadInput("The request is not a JSON object with a plain id.")
-    known = {"id": request.get("id")}
-    if request.get("command") not in _COMMANDS:
+    return {key: request.get(key) for key in ("id", "command", "image", "out", "rois", "bundle")}
+
+
+def _check_request(request: dict[str, Any]) -> None:
+    if not isinstance(request["command"], str) or request["command"] not in _COMMANDS:
         raise BadInput(f"The request's command must be one of {', '.join(_COMMANDS)}.")
     for key in ("image", "out", "rois", "bundle"):
-        value = request.get(key)
-        if value is not None and (not isinstance(value, str) or "\0" in value or not value):
+        value = request[key]
+        if value is not None and (not _is_text(value) or "\0" in value or not value):
             raise BadInput(f"The request's '{key}' must be a path.")
-        known[key] = value
-    if not known["image"] or (request["command"] != "check" and not known["out"]):
+    if not request["image"] or (request["command"] != "check" and not request["out"]):
         raise BadInput("The request needs an image and, but for check, an output path.")
-    return {**known, "command": request["command"]}
+
+
+def _is_text(value: object) -> bool:
+    """Whether ``value`` is a text that can be printed and used as a path: JSON may hold halves of characters."""
+    if not isinstance(value, str):
+        return False
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _analyze(request: dict, emit: Emit, analyzer: Analyzer) -> dict:

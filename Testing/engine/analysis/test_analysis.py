@@ -144,13 +144,17 @@ def test_worker_survives_bad_requests(analyzer, simulated_image, tmp_path) -> No
         '{"id": 1, "command": "format"}',
         '{"id": 2, "command": "analyze", "image": 5, "out": "x"}',
         '{"id": 3, "command": "analyze"}',
+        '{"id": 3, "command": {"analyze": 1}}',
+        '{"id": "\\ud800", "command": "check"}',
+        '{"id": 3, "command": "check", "image": "\\ud800"}',
         json.dumps({"id": 4, "command": "check", "image": str(tmp_path / "absent.nii")}),
         json.dumps({"id": 5, "command": "check", "image": str(simulated_image)}),
     ]
     answers: list[dict] = []
     serve(lines, answers.append, analyzer)
-    assert [a["event"] for a in answers] == ["error"] * 6 + ["done"]
-    assert all(a["exit_code"] == 2 and a["message"] for a in answers[:6])
+    assert [a["event"] for a in answers] == ["error"] * 9 + ["done"]
+    assert all(a["exit_code"] == 2 and a["message"] for a in answers[:9])
+    assert [a["id"] for a in answers[2:9]] == [1, 2, 3, 3, None, 3, 4]
     assert answers[-1]["check"]["verdict"] in ("ok", "warn") and answers[-1]["id"] == 5
 
 

@@ -1,0 +1,96 @@
+"""The same head in every storage order, container and type: the same grid and voxels, regions and probability."""
+
+from __future__ import annotations
+
+import gzip
+import itertools
+import struct
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "imaging"))
+from dicom_files import write_enhanced, write_series
+
+from cnsifusion.analysis import Analyzer
+from cnsifusion.imaging import Grid, Volume, read_image, write_volume
+from cnsifusion.imaging.grid import snap
+
+ORDERS = [
+    (axes, flips) for axes in itertools.permutations(range(3)) for flips in itertools.product([False, True], repeat=3)
+]
+
+
+def turned(degrees: float) -> tuple[float, ...]:
+    """Axes turned about i and k."""
+    a, b = np.radians([degrees, degrees / 3])
+    rx = np.array([[1, 0, 0], [0, np.cos(a), -np.sin(a)], [0, np.sin(a), np.cos(a)]])
+    rz = np.array([[np.cos(b), -np.sin(b), 0], [np.sin(b), np.cos(b), 0], [0, 0, 1]])
+    return tuple((rx @ rz).ravel())
+
+
+@pytest.fixture(scope="module")
+def block() -> Volume:
+    """Oblique random whole numbers, another size and spacing along every axis."""
+    rng = np.random.default_rng(11)
+    grid = snap(Grid((31, 27, 9), (0.43, 0.47, 5.5), (-61.13, -77.71, 12.49), turned(9)))
+    return Volume(rng.integers(0, 4000, grid.shape).astype(np.float32), grid)
+
+
+@pytest.mark.parametrize("suffix", [".nii.gz", ".nrrd", ".mha"])
+def test_all_48_orders_in_every_container(block, suffix, tmp_path) -> None:
+    for axes, flips in ORDERS:
+        image = sitk.Flip(sitk.PermuteAxes(block.to_sitk(), axes), flips, False)
+        sitk.WriteImage(sitk.Cast(image, sitk.sitkInt16), str(tmp_path / f"x{suffix}"))
+        again = read_image(tmp_path / f"x{suffix}")
+        assert again.grid == block.grid, (axes, flips)
+        assert np.array_equal(again.array, block.array), (axes, flips)
+
+
+def test_dicom_classic_and_enhanced(block, tmp_path) -> None:
+    write_series(block, tmp_path / "c")
+    write_enhanced(block, tmp_path / "e" / "one.dcm")
+    for folder in ("c", "e"):
+        again = read_image(tmp_path / folder)
+        assert again.grid == block.grid and np.array_equal(again.array, block.array)
+
+
+@pytest.mark.parametrize("codes", [(1, 0), (0, 1), (1, 1), (2, 4)], ids=str)
+def test_qform_and_sform_alone_or_both(block, codes, tmp_path) -> None:
+    write_volume(block, tmp_path / "x.nii.gz")
+    content = bytearray(gzip.decompress((tmp_path / "x.nii.gz").read_bytes()))
+    struct.pack_into("<2h", content, 252, *codes)
+    (tmp_path / "y.nii").write_bytes(content)
+    again = read_image(tmp_path / "y.nii")
+    assert again.grid == block.grid and np.array_equal(again.array, block.array)
+
+
+TYPES = (sitk.sitkInt16, sitk.sitkUInt16, sitk.sitkInt32, sitk.sitkUInt32, sitk.sitkFloat32, sitk.sitkFloat64)
+
+
+@pytest.mark.parametrize("suffix", [".nii", ".nii.gz", ".nrrd", ".mha", ".mhd", ".nhdr"])
+def test_every_type_that_holds_the_values(block, suffix, tmp_path) -> None:
+    for kind in TYPES:
+        sitk.WriteImage(sitk.Cast(block.to_sitk(), kind), str(tmp_path / f"x{suffix}"))
+        again = read_image(tmp_path / f"x{suffix}")
+        assert again.grid == block.grid and np.array_equal(again.array, block.array), kind
+
+
+def test_regions_and_probability_do_not_depend_on_storage(simulated_image, tmp_path) -> None:
+    head = read_image(simulated_image)
+    head = head.with_array(head.array.round())
+    write_series(head, tmp_path / "series")
+    sagittal = sitk.Flip(sitk.PermuteAxes(head.to_sitk(), (1, 2, 0)), (True, False, True), False)
+    sitk.WriteImage(sitk.Cast(sagittal, sitk.sitkUInt16), str(tmp_path / "sagittal.mha"))
+    sitk.WriteImage(sitk.Cast(head.to_sitk(), sitk.sitkFloat64), str(tmp_path / "double.nrrd"))
+    results = []  # each from an analyzer of its own: no cache may make them equal
+    for number, name in enumerate(("series", "sagittal.mha", "double.nrrd")):
+        result = Analyzer().analyze(tmp_path / name, tmp_path / f"out{number}")
+        results.append((result, (tmp_path / f"out{number}" / "rois.seg.nrrd").read_bytes()))
+    for result, regions in results[1:]:
+        assert regions == results[0][1]
+        assert result.patient.probability == pytest.approx(results[0][0].patient.probability, abs=1e-6)
+        assert [(i.key, i.side) for i in result.instances] == [(i.key, i.side) for i in results[0][0].instances]
