@@ -1,8 +1,6 @@
 """Slicer's own Segment Editor inside the panel, with our effect in front; made when first needed."""
 
-import qt
 import slicer
-from slicer.i18n import tr as _
 
 from cnsifusion.mrml.segmentation import ensureSegment
 
@@ -10,6 +8,7 @@ EFFECT_NAME = "CNSI"
 _EFFECTS = [EFFECT_NAME, "Paint", "Erase", "Draw", "Islands"]
 _EDITOR_TAG = "CNSIFusion"
 _UNDO_STATES = 30
+_TABLE_HEIGHT = 150
 
 
 class Corrector:
@@ -82,9 +81,11 @@ class Corrector:
         self._widget.segmentationNodeSelectorVisible = False
         self._widget.sourceVolumeNodeSelectorVisible = False
         self._widget.switchToSegmentationsButtonVisible = False
+        self._widget.addRemoveSegmentButtonsVisible = False  # the effect's own list makes the protocol's regions
+        self._widget.show3DButtonVisible = False
+        slicer.util.findChild(self._widget, "SegmentsTableView").setMaximumHeight(_TABLE_HEIGHT)
         self._widget.setEffectNameOrder(_EFFECTS)
         self._widget.unorderedEffectsVisible = False
         self._widget.setMRMLSegmentEditorNode(self._node)
+        self._frame.layout().setContentsMargins(0, 0, 0, 0)
         self._frame.layout().addWidget(self._widget)
-        hint = qt.QLabel(_("Press “Correct” again to put the tools away."))
-        self._frame.layout().addWidget(hint)

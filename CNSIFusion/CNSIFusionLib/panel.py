@@ -172,6 +172,7 @@ class Panel:
             opened = ["result"]
         if self._sections["regions"].corrector.isOpen:
             opened.append("regions")
+        opened += [name for name in ("image", "regions") if any(line.level != "info" for line in steps[name].lines)]
         if states != self._states and opened:
             for name, widget in self._sectionWidgets().items():
                 widget.collapsed = name not in opened and not (name == "analyze" and "result" not in opened)

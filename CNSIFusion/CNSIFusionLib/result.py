@@ -14,6 +14,7 @@ from CNSIFusionLib.sections import Section
 _SHOWN_CONTRIBUTIONS = 12
 #: The number and the verdict are drawn in one size: neither may outshine the other.
 _HEADLINE = "15pt"
+_SCALE_WIDTH = 340
 
 
 class ResultSection(Section):
@@ -23,8 +24,8 @@ class ResultSection(Section):
         super().__init__(panel)
         self._drawn = None
         self._instances = []
-        _columns(self.ui.instanceTable, [_("Slice"), _("Above or below the threshold (tick)"), _("Score")])
-        _columns(self.ui.contributionTable, [_("Feature"), _("Away from or towards infection"), _("Log-odds")])
+        _columns(self.ui.instanceTable, [_("Slice"), _("Tick: threshold"), _("Score")])
+        _columns(self.ui.contributionTable, [_("Feature"), _("away ◂ infection ▸ towards"), _("Log-odds")])
         self.ui.instanceTable.toolTip = _("Click a slice to bring the views there.")
         self.ui.instanceTable.connect("itemSelectionChanged()", self._onInstance)
         self.ui.pretestBox.connect("valueChanged(double)", self._onPretest)
@@ -52,11 +53,12 @@ class ResultSection(Section):
     def _drawResult(self, result) -> None:
         color = "#9a5b00" if result.demonstration else ""
         style = f"font-size:{_HEADLINE}; font-weight:bold"
+        title = escape(_("Infection probability"))
         self.ui.headlineLabel.text = (
-            f'<div style="{style}">{escape(result.probability)}</div>'
+            f'<div style="{style}">{title} {escape(result.probability)}</div>'
             f'<div style="{style}; color:{color}">{escape(result.verdict)}</div>'
         )
-        self.ui.scaleLabel.setPixmap(scale(result, max(self.ui.resultFrame.width - 24, 300)))
+        self.ui.scaleLabel.setPixmap(scale(result, _SCALE_WIDTH))
         self.ui.scaleLabel.toolTip = _("Circle: the score. Band: range over fold models. Dashed line: the threshold.")
         threshold = _("Dashed line: threshold {value:.0%}.").format(value=result.threshold)
         self.ui.scoreLabel.text = "<br>".join(escape(t) for t in (f"{result.range}. {threshold}", result.calibration))
@@ -137,6 +139,8 @@ def _columns(table, titles: list) -> None:
     table.horizontalHeader().setSectionResizeMode(0, qt.QHeaderView.Stretch)
     for column, width in ((1, 165), (2, 60)):
         table.setColumnWidth(column, width)
+    table.setWordWrap(False)
+    table.setTextElideMode(qt.Qt.ElideMiddle)
     table.verticalHeader().hide()
     table.verticalHeader().setDefaultSectionSize(22)
 

@@ -39,7 +39,8 @@ class ImageSection(Section):
         super().__init__(panel)
         self._formerLayout = slicer.vtkMRMLLayoutNode.SlicerLayoutFourUpView
         self._shown = ""
-        self.ui.volumeSelector.connect("currentNodeChanged(vtkMRMLNode*)", self._onVolume)
+        # What the reader picks; not what Slicer falls back to when the chosen volume is deleted.
+        self.ui.volumeSelector.connect("nodeActivated(vtkMRMLNode*)", self._onVolume)
         self.bind(self.ui.openButton, self._open)
         self.bind(self.ui.dicomButton, self._openDicom)
         self.bind(self.ui.alignButton, lambda: views.alignWith(self.session.case.volume))
@@ -124,9 +125,12 @@ class RegionsSection(Section):
         """Show the view's region step."""
         self.panel.drawButton(self.ui.proposeButton, view.actions["propose"])
         self.panel.drawButton(self.ui.editButton, view.actions["edit"])
+        if self.corrector.isOpen:
+            self.ui.editButton.text = _("Done correcting")
+        self.ui.regionTable.visible = self.ui.assignGroup.visible = not self.corrector.isOpen
         self.panel.drawButton(self.ui.importButton, view.actions["import"])
         self.ui.regionLines.text = linesText(view.steps[REGIONS_STEP].lines)
-        self.ui.regionLines.visible = bool(view.steps[REGIONS_STEP].lines)
+        self.ui.regionLines.visible = bool(view.steps[REGIONS_STEP].lines) and not self.corrector.isOpen
         if view.regions != self._rows:
             self._fill(view.regions)
         volume = self.panel.volume()
@@ -141,6 +145,7 @@ class RegionsSection(Section):
         """Put the tools away."""
         self.corrector.close()
         self.ui.editButton.checked = False
+        self.panel.markDirty()
 
     def cleanup(self) -> None:
         """Release the embedded editor."""
@@ -261,6 +266,7 @@ class AnalyzeSection(Section):
         self.panel.drawButton(self.ui.cancelButton, view.actions["cancel"])
         self.ui.analyzeButton.default = view.steps[ANALYZE_STEP].state == "next"
         running = self.session.busy
+        self.ui.progressBar.visible = self.ui.progressLabel.visible = running
         self.ui.progressBar.value = round(1000 * view.progress.get("fraction", 0.0)) if running else 0
         self.ui.progressLabel.text = escape(_progressText(view.progress)) if running else ""
 

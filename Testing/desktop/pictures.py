@@ -30,6 +30,7 @@ def take(image: Path, folder: Path) -> None:
     panel.ui.largeViewCheck.checked = True
     desk.waitFor(lambda: panel.volume() is volume and idle(), "the check", 180)
     slicer.util.resetSliceViews()
+    panel.ui.imageSection.collapsed = False
     save("1_image")
     panel.session.propose()
     desk.waitFor(idle, "the proposal", 240)
@@ -38,12 +39,15 @@ def take(image: Path, folder: Path) -> None:
     panel.ui.regionsSection.collapsed = False
     panel.ui.imageSection.collapsed = True
     save("2_regions")
+    panel.ui.imageSection.collapsed = panel.ui.modelSection.collapsed = panel.ui.analyzeSection.collapsed = True
     panel.guarded(panel._sections["regions"]._edit)
-    desk.settle(0.5)
-    ventricle = _centre(panel.session.case, "CSF ventricles: lateral")
+    desk.settle(1.0)
+    ventricle = _centre(panel.session.case, "CSF ventricles")
     _jump(ventricle)
+    effect = panel._sections["regions"].corrector.widget.activeEffect().self()
     desk.moveTo(_bright(panel.session.case.volume, ventricle))
-    desk.reveal(panel.ui.editorFrame)
+    desk.key("e")
+    desk.reveal(effect._options.ui.messageLabel)
     save("2_correct")
     panel.closeTools()
     panel.ui.regionsSection.collapsed = True

@@ -38,7 +38,7 @@ def slicerCommand(script: Path, *arguments: str) -> list[str]:
     ]  # fmt: skip
 
 
-def tests() -> list:
+def insideTests() -> list:
     """One parameter per test function inside Slicer."""
     found = []
     for script in SCRIPTS:
@@ -69,7 +69,7 @@ def results(script: Path) -> dict:
     return {**found, "code": code, "log": str(log), "tail": tail}
 
 
-@pytest.mark.parametrize(("script", "name"), tests())
+@pytest.mark.parametrize(("script", "name"), insideTests())
 @pytest.mark.timeout(_SECONDS + 60)
 def test_inside_slicer(script: Path, name: str) -> None:
     if slicerProgram() is None:
