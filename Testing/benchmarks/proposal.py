@@ -115,7 +115,8 @@ def ventricle_rows(head: Head, regions: RegionSet) -> list[str]:
         score = dice(mask, truth)
         verdict = "" if not head.exact and part != "lateral" else "ok" if score >= target else "below"
         rows.append(
-            f"{head.name:24s} {part:8s} Dice {score:.3f} (target {target:.2f} {verdict:5s}) volume {millilitres:6.2f} ml,"
+            f"{head.name:24s} {part:8s} Dice {score:.3f} (target {target:.2f} {verdict:5s})"
+            f" volume {millilitres:6.2f} ml,"
             f" true {true:6.2f} ({100 * (millilitres / max(true, 1e-9) - 1):+5.1f} %), surface {surface:.1f} px"
         )
     return rows

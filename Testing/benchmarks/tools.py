@@ -219,8 +219,8 @@ def noc(curve: list[float], level: float) -> str:
     return str(reached[0]) if reached else f">{len(curve)} ({max(curve, default=0):.2f})"
 
 
-def economy(name: str, volume: Volume, truth: np.ndarray, actions: int) -> None:
-    """Print NoC of every tool on one case, and the Dice that the best threshold within 3 mm of the truth has."""
+def economy(name: str, volume: Volume, truth: np.ndarray, actions: int) -> dict[str, list[float]]:
+    """Print and return (as curves) NoC of every tool on one case, and the Dice of the best threshold near the truth."""
     whole = Scene(volume.array, truth, volume.spacing)
     margin = [int(np.ceil(_MARGIN_MM / s)) for s in volume.spacing[::-1]]
     box = tuple(
@@ -237,6 +237,18 @@ def economy(name: str, volume: Volume, truth: np.ndarray, actions: int) -> None:
     }
     for tool, curve in curves.items():
         print(f"{name:22s} {tool:20s}" + "".join(f"{noc(curve, x):>14s}" for x in LEVELS), flush=True)
+    return curves
+
+
+def summary(cases: list[dict[str, list[float]]], actions: int) -> None:
+    """Print the median NoC over the cases (one not reached counts as more than ``actions``), tool by tool."""
+    for tool in cases[0]:
+        medians = []
+        for level in LEVELS:
+            reached = [next((n for n, x in enumerate(c[tool], 1) if x >= level), np.inf) for c in cases]
+            medians.append(float(np.median(reached)))
+        shown = "".join(f"{f'{m:g}' if np.isfinite(m) else f'>{actions}':>14s}" for m in medians)
+        print(f"{f'median of {len(cases)}':22s} {tool:20s}{shown}")
 
 
 def _case(name: str) -> tuple[Volume, np.ndarray]:
@@ -286,8 +298,8 @@ def main() -> None:
         raise SystemExit("The test data (../shared/data) is absent; this benchmark needs it.")
     latency()
     print(f"\n{'case':22s} {'tool':20s}" + "".join(f"{f'NoC@{100 * x:.0f}':>14s}" for x in LEVELS))
-    for name in options.cases:
-        economy(name, *_case(name), options.actions)
+    cases = [economy(name, *_case(name), options.actions) for name in options.cases]
+    summary(cases, options.actions)
 
 
 if __name__ == "__main__":
