@@ -25,7 +25,7 @@ class ResultSection(Section):
         self._drawn = None
         self._instances = []
         _columns(self.ui.instanceTable, [_("Slice"), _("Tick: threshold"), _("Score")])
-        _columns(self.ui.contributionTable, [_("Feature"), _("away ◂ infection ▸ towards"), _("Log-odds")])
+        _columns(self.ui.contributionTable, [_("Feature"), _("away ◂ ▸ towards"), _("Log-odds")])
         self.ui.instanceTable.toolTip = _("Click a slice to bring the views there.")
         self.ui.instanceTable.connect("itemSelectionChanged()", self._onInstance)
         self.ui.pretestBox.connect("valueChanged(double)", self._onPretest)
@@ -66,8 +66,8 @@ class ResultSection(Section):
         self.ui.slicesLabel.text = f"<b>{escape(result.slices)}</b>"
         self.ui.heatLabel.text = escape(result.heatCaption)
         self.ui.heatLabel.visible = bool(result.heatCaption)
-        lines = [Line(text, "warn") for text in result.warnings] + [Line(result.caveat)]
-        self.ui.warningLabel.text = linesText(lines)
+        self.ui.warningLabel.text = linesText([Line(text, "warn") for text in result.warnings])
+        self.ui.warningLabel.visible = bool(result.warnings)
         self.ui.leftOutGroup.visible = bool(result.notClassified)
         self.ui.leftOutLabel.text = "<br>".join(escape(text) for text in result.notClassified)
         self._fillInstances(result)

@@ -368,6 +368,34 @@ def test_failed_install_says_so():
     assert "could not be installed" in sentence
 
 
+def test_installs_from_a_folder_of_wheels_and_removes_again():
+    import tempfile
+    import zipfile
+
+    from CNSIFusionLib import compat
+
+    name = "cnsifusion_desktop_test_wheel"
+    wanted = compat.Requirement(name, "1.0", 1)
+    with tempfile.TemporaryDirectory() as folder:
+        info = f"{name}-1.0.dist-info"
+        with zipfile.ZipFile(f"{folder}/{name}-1.0-py3-none-any.whl", "w") as wheel:
+            wheel.writestr(f"{name}.py", "")
+            wheel.writestr(f"{info}/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
+            wheel.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+            wheel.writestr(f"{info}/RECORD", f"{name}.py,,\n{info}/METADATA,,\n{info}/WHEEL,,\n{info}/RECORD,,\n")
+        former, compat.missing = compat.missing, lambda: [] if wanted.met else [wanted]
+        try:
+            assert not wanted.met
+            assert compat.install(folder=folder, confirm=lambda packages: packages == [wanted]) == ""
+            assert wanted.met
+            assert compat.installedByUs() == [name]
+            assert compat.removeInstalled() == ""
+            assert not wanted.met
+            assert compat.installedByUs() == []
+        finally:
+            compat.missing = former
+
+
 def test_self_tests_of_the_modules_pass():
     import unittest
 

@@ -45,8 +45,12 @@ def take(image: Path, folder: Path) -> None:
     ventricle = _centre(panel.session.case, "CSF ventricles")
     _jump(ventricle)
     effect = panel._sections["regions"].corrector.widget.activeEffect().self()
-    desk.moveTo(_bright(panel.session.case.volume, ventricle))
-    desk.key("e")
+    place = _bright(panel.session.case.volume, ventricle)
+    effect.controller.erase = True  # take one ventricle away, so that the outline shows what a click adds
+    desk.clickAt(place)
+    effect.controller.erase = False
+    effect.controller.forget()
+    desk.moveTo((place[0] + 0.6, *place[1:]))
     desk.reveal(effect._options.ui.messageLabel)
     save("2_correct")
     panel.closeTools()
