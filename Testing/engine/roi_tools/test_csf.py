@@ -11,7 +11,7 @@ from cnsifusion.roi.tools.csf import ALL_SLICES, CsfSettings, grow, grow_stroke,
 SPACING = (0.6, 0.6, 5.0)
 
 
-def phantom(noise=3.0, gain=1.0, offset=0.0):
+def phantom(noise=3.0, gain=1.0, offset=0.0, sulcus_pixels=4):
     """A head (tissue 150) with two ventricles (400) on slices 3-6, one joined to a sulcus that reaches the surface."""
     fine = np.zeros((10, 200, 200), np.float32)
     y, x = np.mgrid[:200, :200]
@@ -21,7 +21,7 @@ def phantom(noise=3.0, gain=1.0, offset=0.0):
         left[k] = ((x - 80) / 9) ** 2 + ((y - 100) / 24) ** 2 < 1
         right[k] = ((x - 120) / 9) ** 2 + ((y - 100) / 24) ** 2 < 1
     sulcus = np.zeros(fine.shape, bool)
-    sulcus[4, 98:102, 125:192] = True  # 2.4 mm wide, from the ventricle to the surface
+    sulcus[4, 98 : 98 + sulcus_pixels, 125:192] = True  # 0.6 mm a pixel, from the ventricle to the surface
     fine[left | right | sulcus] = 400
     smooth = ndimage.gaussian_filter(fine, (0, 0.8, 0.8)) + np.random.default_rng(0).normal(0, noise, fine.shape)
     return (gain * smooth + offset).astype(np.float32), left, right, sulcus & ~right
@@ -39,11 +39,12 @@ def test_one_click_takes_the_ventricle_of_the_slice_in_any_units(gain, offset):
     assert not found[[0, 1, 2, 3, 4, 6, 7, 8, 9]].any()
 
 
-def test_leak_guard_keeps_out_of_the_sulcus_and_without_it_the_sulcus_is_taken():
-    image, _, right, sulcus = phantom()
+@pytest.mark.parametrize("pixels", [4, 6])  # the wider one is no neck: only its way to the surface tells
+def test_leak_guard_keeps_out_of_the_sulcus_and_without_it_the_sulcus_is_taken(pixels):
+    image, _, right, sulcus = phantom(sulcus_pixels=pixels)
     guarded = grow(image, SPACING, (4, 100, 120)).on(image.shape)
     assert overlap(guarded[4], right[4]) > 0.95
-    assert (guarded & sulcus).sum() < 0.1 * sulcus.sum()
+    assert (guarded & sulcus).sum() < 0.15 * sulcus.sum()
     leaking = grow(image, SPACING, (4, 100, 120), CsfSettings(leak_guard=False)).on(image.shape)
     assert (leaking & sulcus).sum() > 0.9 * sulcus.sum()
 

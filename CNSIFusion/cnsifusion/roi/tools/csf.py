@@ -275,10 +275,9 @@ def _grown(
             edge = shallow[box] if shallow.shape == bright.shape else np.zeros_like(region)
             region = _contained(region, start[box] & region, edge, before is None, outline.rules, sampling)
         region |= _small_holes(region, sampling)
-        if outline is None or neighbour is None:
-            result[box] |= region
-        elif _continues(region, neighbour[box], neighbour, outline.rules, sampling):
-            result[box] |= region
+        if outline is not None and neighbour is not None:
+            region = region & _continues(region, neighbour[box], neighbour, outline.rules, sampling)
+        result[box] |= region
     return result
 
 
