@@ -50,11 +50,11 @@ def _click(reader: Reader, image: Path) -> None:
     x, y = box["x"] + HOVER[0] * box["width"], box["y"] + HOVER[1] * box["height"]
     page.mouse.move(x, y)
     page.mouse.move(x + 2, y, steps=2)
-    _take(page, "3_correct")
+    _take(page, "4_correct")
     page.click("#tool-none")
     page.click("#button-propose")
     reader.waitFor("document.querySelector('#region-Sub-lentiform-left').innerText.includes('automatic')", 300)
-    _take(page, "4_regions")
+    _take(page, "3_regions")
     page.click("#button-analyze")
     page.wait_for_selector("#progress-analyze")
     _take(page, "5_analyze", settle=300)
@@ -66,9 +66,8 @@ def _click(reader: Reader, image: Path) -> None:
 
 def _take(page, name: str, settle: int = 3000) -> None:
     page.wait_for_timeout(settle)
-    picture = Image.open(io.BytesIO(page.screenshot())).convert("RGB")
     path = OUT / f"browser_{name}.png"
-    picture.quantize(256, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).save(path, optimize=True)
+    Image.open(io.BytesIO(page.screenshot())).convert("RGB").save(path, optimize=True)
     print(f"{path.name}: {path.stat().st_size // 1024} kB")
 
 

@@ -167,6 +167,7 @@ class Session:
         case = self._required()
         request = {"command": "analyze", "out": "analysis", "bundle": str(self.bundleFolder())}
         regions = self.regions() if case.segmentation is not None else None
+        regions = regions if regions is not None and regions.masks else None  # nothing drawn: the engine proposes
         mark = fingerprint(case.segmentation) if regions is not None else ""
         self._start(ANALYZE, request, self._onAnalyzed, regions)
         self.job.analyzedRegions = mark
