@@ -95,6 +95,8 @@ def _compute(task: CaseTask) -> dict[str, np.ndarray]:
         reasons = "; ".join(sorted({item.reason for item in left_out}))
         raise BadInput(f"no part of the region {task.region} can be classified ({reasons})")
     features, names = _features(case, instances, task.radiomics)
+    if np.isinf(features).any():
+        raise BadInput("a radiomics feature is infinite (check the intensities in the region)")
     patches, _ = cut_patches(case, instances, task.patches)
     return {
         "keys": np.array([i.key for i in instances]),

@@ -82,7 +82,8 @@ def main() -> None:
     options = parser.parse_args()
 
     def say(done: int, total: int, name: str) -> None:
-        print(f"\r{name}: {done}/{total}   ", end="\n" if done == total else "", flush=True)
+        if done == total or done % max(1, total // 10) == 0:
+            print(f"{name}: {done}/{total}", flush=True)
 
     print(f"Bundle: {make_demonstration(options.work, options.out, options.jobs, say)}")
 

@@ -9,6 +9,7 @@ import numpy as np
 from sklearn.linear_model import LogisticRegression
 from sklearn.svm import l1_min_c
 
+from cnsifusion.errors import BadInput
 from cnsifusion.training.cohort import Cohort, instance_weights
 
 _MAX_MISSING = 0.2
@@ -58,7 +59,7 @@ def stability(cohort: Cohort, rows: np.ndarray) -> np.ndarray:
 def candidates(cohort: Cohort, rows: np.ndarray, minimum_icc: float, include_shape: bool, least: int) -> np.ndarray:
     """Columns that may be chosen: not shape (unless asked for), rarely missing, not constant, stable.
 
-    Where fewer than ``least`` are stable enough, the most stable ones are taken.
+    Where fewer than ``least`` are stable enough, the most stable ones are taken. Raises BadInput where there is none.
     """
     features = cohort.features[rows]
     usable = np.isnan(features).mean(axis=0) <= _MAX_MISSING
@@ -67,6 +68,8 @@ def candidates(cohort: Cohort, rows: np.ndarray, minimum_icc: float, include_sha
     spread = np.nanstd(np.where(usable, features, 0.0), axis=0)
     usable &= spread > 1e-12
     icc = np.where(usable, np.nan_to_num(stability(cohort, rows), nan=-1.0), -np.inf)
+    if not usable.any():
+        raise BadInput("No radiomics feature can be used: all are missing or constant; check images and regions.")
     stable = np.flatnonzero(icc >= minimum_icc)
     if len(stable) >= least:
         return stable

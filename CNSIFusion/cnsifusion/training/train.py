@@ -73,9 +73,9 @@ def train_bundle(
         raise BadInput("A boosting model can be evaluated but not exported; train radiomics-logistic instead.")
     if model.backbone is not None and experiment.settings.regime != "frozen":
         raise BadInput("Only the frozen regime gives a bundle, since its fold models share one backbone.")
+    source = experiment.backbone(model)
     cohort = experiment.cohort()
     folds = experiment.run(cohort, [model_name])[model_name]
-    source = experiment.backbone(model)
     features = common_features(cohort, folds, _selectors(folds)) if model.radiomics else _no_features()
     graphs = _graphs(experiment, cohort, model, source, folds, features)
     settings = _settings(experiment, cohort, model, source, folds, features, graphs, name, kind_of_controls)

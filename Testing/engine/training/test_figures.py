@@ -8,6 +8,7 @@ pytest.importorskip("torch")
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 
+from cnsifusion.errors import BadInput
 from cnsifusion.training.calibration import (
     calibration_line,
     fit_platt,
@@ -182,6 +183,12 @@ def test_unstable_and_shape_features_are_not_chosen(cohort):
     cohort.names[2] = "original_shape2D_Area"
     assert 2 not in candidates(cohort, rows, 0.5, False, 8)
     assert 2 in candidates(cohort, rows, 0.5, True, 8)
+
+
+def test_no_usable_feature_is_said(cohort):
+    cohort.features[:] = np.nan
+    with pytest.raises(BadInput, match="missing or constant"):
+        candidates(cohort, np.arange(len(cohort.patient)), 0.5, False, 8)
 
 
 def test_nothing_is_fitted_on_patients_outside(cohort):
