@@ -199,6 +199,7 @@ def test_08c_an_outline_is_drawn_by_dragging(reader):
     page.click("#region-Sub-lentiform-left")
     page.wait_for_selector("#tool-csf", state="detached")  # this region is not CSF
     page.click("#tool-outline")
+    reader.waitFor("document.querySelector('#tool-outline').className.includes('active')")
     before = reader.milliliters("Sub-lentiform left")
     corners = [(0.62, 0.6), (0.7, 0.6), (0.7, 0.68), (0.62, 0.68)]
     places = [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in corners]
@@ -208,7 +209,7 @@ def test_08c_an_outline_is_drawn_by_dragging(reader):
         page.mouse.move(*place, steps=4)
     page.mouse.up()
     after = reader.waitForChange(lambda: reader.milliliters("Sub-lentiform left"), before)
-    assert after > before + 0.3
+    assert after > before + 0.3, (before, after)
     page.click("#undo")
     assert reader.waitForChange(lambda: reader.milliliters("Sub-lentiform left"), after) == before
     page.click("#tool-none")

@@ -15,7 +15,6 @@ from vtkmodules.vtkCommonCore import vtkCommand
 
 from cnsifusion.errors import BadInput, CNSIFusionError
 from cnsifusion.mrml.panel import panelView
-from cnsifusion.mrml.segmentation import regionCentre
 from cnsifusion.mrml.session import Session
 from cnsifusion.web.locks import HOST, Locks
 from cnsifusion.web.page import buildPage, fillView
@@ -185,8 +184,6 @@ class BrowserApp:
         if nodes != self._shown:
             if nodes[:1] != self._shown[:1]:
                 self.viewer.show(volume)
-            elif segmentation is not None and (centre := regionCentre(segmentation, volume)) is not None:
-                self.viewer.jumpTo(centre)
             self._shown = nodes
             self._watch(segmentation)
             self.viewer.showOnly(segmentation)

@@ -10,7 +10,7 @@ from undo_stack import UndoStack
 
 from cnsifusion.mrml.case import CaseState
 from cnsifusion.mrml.editing import modifier
-from cnsifusion.mrml.segmentation import ensureSegment, markEdited
+from cnsifusion.mrml.segmentation import ensureSegment, markEdited, regionCentre
 from cnsifusion.mrml.session import Session
 from cnsifusion.mrml.tools import CSF, NONE, PVS, TOOLS, FocusRow, ToolController, toolsFor
 from cnsifusion.roi.names import VENTRICLES
@@ -176,6 +176,9 @@ class Tools:
         if self._controller is not None:
             self._bind()
             self._activateIfChosen()
+        case = self._session.case
+        if (centre := regionCentre(case.segmentation, case.volume)) is not None:
+            self._viewer.jumpTo(centre)
         self._onChange()
 
     def _afterEvent(self) -> None:
