@@ -8,6 +8,7 @@ and fixed by its seed: it is fitted to nothing (Johnson and Lindenstrauss, 1984)
 from __future__ import annotations
 
 import hashlib
+import io
 from pathlib import Path
 
 import torch
@@ -127,12 +128,17 @@ def _modern_names(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
 
 
 def save_backbone(backbone: Backbone, path: Path) -> str:
-    """Write the weights (tensors only) atomically; returns the file's SHA-256."""
+    """Write the weights (tensors only) atomically; returns the file's SHA-256.
+
+    The bytes depend on the weights alone: torch would otherwise write the file's own name into it.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
+    buffer = io.BytesIO()
+    torch.save(backbone.state_dict(), buffer)
     partial = path.with_suffix(".partial")
-    torch.save(backbone.state_dict(), partial)
+    partial.write_bytes(buffer.getvalue())
     partial.replace(path)
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    return hashlib.sha256(buffer.getvalue()).hexdigest()
 
 
 def load_backbone(settings: ModelSettings, path: Path, sha256: str | None = None) -> Backbone:

@@ -54,7 +54,7 @@ class FoldTask:
         maps = [Path(m).stem for m in self.maps]
         labels = self.cohort_key if self.labels is None else digest(self.cohort_key, self.labels)
         started = self.weights.sha256 if self.weights else maps
-        name = digest(labels, self.model, self.outer, self.fold, started, self.settings.to_dict())
+        name = digest(labels, self.model, self.outer, self.fold, started, self.settings.of_fold())
         return Path(self.out) / f"{self.row}-{self.fold}-{name}.npz"
 
 

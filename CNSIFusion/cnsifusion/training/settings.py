@@ -77,6 +77,10 @@ class TrainingSettings:
         values["radiomics"] = self.radiomics.to_dict() if self.radiomics else None
         return {k: list(v) if isinstance(v, tuple) else v for k, v in values.items()}
 
+    def of_fold(self) -> dict[str, Any]:
+        """What a fold's result depends on: all but the choices that concern reports alone."""
+        return {k: v for k, v in self.to_dict().items() if k not in ("bootstrap", "leave_site_out", "ablations")}
+
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> TrainingSettings:
         """Settings from JSON; what is left out keeps its default. Raises BadInput for unknown names or wrong types."""

@@ -113,6 +113,7 @@ def test_onnx_gives_torchs_probabilities(name):
 def test_backbone_files(tmp_path):
     backbone = random_backbone(MOBILE, 4)
     sha256 = save_backbone(backbone, tmp_path / "b.pt")
+    assert save_backbone(backbone, tmp_path / "other name.pt") == sha256
     again = load_backbone(MOBILE, tmp_path / "b.pt", sha256)
     assert weights_sha256(again) == weights_sha256(backbone) != weights_sha256(random_backbone(MOBILE, 5))
     with pytest.raises(BadInput, match="SHA-256"):
