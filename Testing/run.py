@@ -80,7 +80,7 @@ def test(words: list[str]) -> int:
     else:
         say("Ring 3 (real Slicer desktop) is SKIPPED: no 'Slicer' on PATH and SLICER_EXECUTABLE is not set.")
     say("Tests ...")
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "CNSIFUSION_SLICER": slicer or ""}
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONUTF8": "1", "CNSIFUSION_SLICER": slicer or ""}
     code = subprocess.run([PYTHON, "-m", "pytest", "-q", *words], cwd=ROOT, env=environment, check=False).returncode
     say(f"Done after {(time.monotonic() - start) / 60:.1f} minutes.")
     return code

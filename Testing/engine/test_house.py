@@ -96,7 +96,7 @@ def test_no_shared_data_at_run_time() -> None:
 
 def test_ci_runs_the_readmes_test_command() -> None:
     assert "make test" in (ROOT / ".ci" / "run").read_text()
-    assert "make test" in (ROOT / "README.md").read_text()
+    assert "make test" in (ROOT / "README.md").read_text("utf-8")
 
 
 def test_onnx_runtime_is_never_imported_with_its_telemetry(tmp_path: Path) -> None:
