@@ -54,16 +54,16 @@ def main(words: list[str]) -> int:
     options = parser.parse_args(words)
     amount = QUICK if options.quick else FULL
     rows: list[Row] = []
+    print(f"{'what':<44}{'tried':>9}{'failed':>8}  note", flush=True)
     with tempfile.TemporaryDirectory() as folder:
         image = simulated(Path(folder) / "T2w.nii.gz")
         for name in options.only.split(","):
             begin = time.monotonic()
             found = PARTS[name](image, Path(folder) / name, amount, random.Random(options.seed))
             print(f"[soak] {name}: {time.monotonic() - begin:.0f} s", file=sys.stderr, flush=True)
+            for row in found:
+                print(f"{row.what:<44}{row.tried:>9}{len(row.failures):>8}  {row.note}", flush=True)
             rows += found
-    print(f"{'what':<44}{'tried':>9}{'failed':>8}  note")
-    for row in rows:
-        print(f"{row.what:<44}{row.tried:>9}{len(row.failures):>8}  {row.note}")
     for row in rows:
         for text in row.failures[:10]:
             print(f"FAILED {row.what}: {text}")
