@@ -13,8 +13,7 @@ from typing import Any
 
 import numpy as np
 import pydicom
-from matplotlib import image as mpl_image
-from matplotlib.figure import Figure
+from PIL import Image
 from pydicom.sr.coding import Code
 from pydicom.uid import generate_uid
 
@@ -24,7 +23,7 @@ from cnsifusion.errors import BadInput
 from cnsifusion.imaging import atomic_path, read_image
 from cnsifusion.imaging.dicom import read_dicom_headers
 from cnsifusion.imaging.grid import restore
-from cnsifusion.reporting.html import png
+from cnsifusion.reporting.pictures import label
 from cnsifusion.roi.names import SEGMENTS, SegmentName
 from cnsifusion.roi.names import Code as NamedCode
 from cnsifusion.roi.region_io import read_regions
@@ -39,6 +38,7 @@ _MAY_BE_EMPTY = (
     "PatientName", "PatientID", "PatientBirthDate", "PatientSex", "StudyDate", "StudyTime", "StudyID",
     "AccessionNumber", "ReferringPhysicianName",
 )  # fmt: skip
+_BANNER = 50  # pixels above the key images
 _MAKER = "CNSIFusion (research use only)"
 _ALGORITHM_TYPES = {"automatic": "AUTOMATIC", "manual": "MANUAL"}
 
@@ -200,17 +200,13 @@ def _score_group(sr: Any, result: PatientResult) -> Any:
 
 def _key_image(highdicom: Any, headers: list[pydicom.Dataset], picture: bytes, result: PatientResult) -> Any:
     """The key images with RESEARCH USE ONLY burnt in, as a secondary capture of the same study."""
-    pixels = mpl_image.imread(io.BytesIO(picture))
-    height, width = pixels.shape[:2]
-    figure = Figure(figsize=(width / 130, (height + 50) / 130), facecolor="black")
-    axes = figure.add_axes((0, 0, 1, height / (height + 50)))
-    axes.imshow(pixels)
-    axes.axis("off")
+    with Image.open(io.BytesIO(picture)) as sheet:
+        labelled = Image.new("RGB", (sheet.width, sheet.height + _BANNER))
+        labelled.paste(sheet, (0, _BANNER))
     words = "RESEARCH USE ONLY" + (" - DEMONSTRATION, not meaningful for patients" if result.demonstration else "")
-    figure.text(0.5, 1 - 25 / (height + 50), words, color="white", ha="center", va="center", fontsize=12)
-    labelled = (255 * mpl_image.imread(io.BytesIO(png(figure)))[..., :3]).round().astype(np.uint8)
+    label(labelled, words, (labelled.width // 2, _BANNER // 2), min(24, labelled.width // (len(words) // 2 + 2)))
     capture = highdicom.sc.SCImage.from_ref_dataset(
-        ref_dataset=headers[0], pixel_array=labelled, photometric_interpretation="RGB", bits_allocated=8,
+        ref_dataset=headers[0], pixel_array=np.asarray(labelled), photometric_interpretation="RGB", bits_allocated=8,
         coordinate_system="PATIENT", series_instance_uid=generate_uid(), series_number=9003,
         sop_instance_uid=generate_uid(), instance_number=1, manufacturer=_MAKER, patient_orientation=("L", "P"),
         series_description="CNSIFusion key images RESEARCH USE ONLY",

@@ -3,32 +3,25 @@
 from __future__ import annotations
 
 import base64
-import io
 from datetime import datetime, timezone
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment
-from matplotlib.figure import Figure
 
 from cnsifusion.analysis import PatientResult
-from cnsifusion.reporting.pictures import CHARTS, chart, readable
+from cnsifusion.reporting.charts import CHARTS, readable, svg
+from cnsifusion.roi.names import SEGMENTS
 
 PRETEST = (0.01, 0.02, 0.05, 0.10, 0.20, 0.30, 0.50)
 _FEATURES_LISTED = 8
+_CHART_WIDTH = 620  # points
 CAVEAT = (
     "Research use only, not for diagnosis. Does not replace lumbar puncture; a low score does not exclude infection."
 )
 THRESHOLD_WORDS = {"sensitivity95": "set at sensitivity 95 %", "youden": "set by Youden's index"}
 REGION_WORDS = {"sublentiform": "sub-lentiform parenchyma", "ventricles": "ventricular CSF"}
-
-
-def png(figure: Figure, dpi: int = 130) -> bytes:
-    """A figure as PNG bytes."""
-    stream = io.BytesIO()
-    figure.savefig(stream, format="png", dpi=dpi, facecolor=figure.get_facecolor())
-    return stream.getvalue()
 
 
 def percent(value: float) -> str:
@@ -40,7 +33,7 @@ def percent(value: float) -> str:
 
 def render(result: PatientResult, key_images: bytes) -> str:
     """The report's HTML; ``key_images`` is a PNG."""
-    pictures = {name: _embed(png(chart(name, result))) for name in CHARTS}
+    charts = {name: _embed(svg(draw(result, _CHART_WIDTH)).encode(), "svg+xml") for name, draw in CHARTS.items()}
     source = (files("cnsifusion.resources") / "report" / "report.html.j2").read_text("utf-8")
     template = Environment(autoescape=True, trim_blocks=True).from_string(source)
     score = result.patient
@@ -52,7 +45,7 @@ def render(result: PatientResult, key_images: bytes) -> str:
         threshold_words=THRESHOLD_WORDS.get(score.threshold_name, score.threshold_name),
         region=REGION_WORDS[result.region],
         created=datetime.now(timezone.utc).astimezone().strftime("%Y-%m-%d %H:%M"),
-        pictures={**pictures, "key_images": _embed(key_images)},
+        pictures={**charts, "key_images": _embed(key_images, "png")},
         pretest=[(p, score.at_prevalence(p)) for p in PRETEST],
         sides=side_means(result),
         features=result.contributions[2 : 2 + _FEATURES_LISTED],
@@ -76,15 +69,20 @@ def side_means(result: PatientResult) -> dict[str, float] | None:
 
 
 def region_rows(result: PatientResult) -> list[dict[str, Any]]:
-    """One row per segment with its statistics and how it was made."""
+    """One row per segment with its statistics, how it was made and its colour in the pictures (CSS)."""
     made = result.provenance["region_origin"]
     return [
-        {**row, "name": name, "origin": made.get(name, "")} for name, row in result.statistics["segments"].items()
+        {**row, "name": name, "origin": made.get(name, ""), "colour": _css(SEGMENTS[name].color)}
+        for name, row in result.statistics["segments"].items()
     ]
 
 
-def _embed(picture: bytes) -> str:
-    return "data:image/png;base64," + base64.b64encode(picture).decode("ascii")
+def _css(colour: tuple[float, float, float]) -> str:
+    return "#" + "".join(f"{round(255 * c):02x}" for c in colour)
+
+
+def _embed(picture: bytes, kind: str) -> str:
+    return f"data:image/{kind};base64," + base64.b64encode(picture).decode("ascii")
 
 
 def _flat(data: dict[str, Any], prefix: str = "") -> list[tuple[str, str]]:

@@ -1,55 +1,75 @@
-"""The one-page PDF report, drawn with matplotlib on A4 with margins that leave it whole on Letter paper too."""
+"""The one-page PDF report: A4, with margins that leave it whole on Letter paper too."""
 
 from __future__ import annotations
 
 import io
-import textwrap
 from pathlib import Path
+from xml.sax.saxutils import escape
 
-from matplotlib import image as mpl_image
-from matplotlib.backends.backend_pdf import PdfPages
-from matplotlib.figure import Figure
+from reportlab.graphics import renderPDF
+from reportlab.lib.colors import Color
+from reportlab.lib.pagesizes import A4
+from reportlab.lib.styles import ParagraphStyle
+from reportlab.lib.utils import ImageReader
+from reportlab.pdfgen.canvas import Canvas
+from reportlab.platypus import Paragraph
 
 from cnsifusion.analysis import PatientResult
 from cnsifusion.imaging import atomic_path
+from cnsifusion.reporting.charts import CHARTS, DARK, GREY, ORANGE
 from cnsifusion.reporting.html import CAVEAT, REGION_WORDS, percent, region_rows
-from cnsifusion.reporting.pictures import CHARTS, DARK, GREY, ORANGE
 
-_A4 = (8.27, 11.69)
-#: Left, bottom, right, top of what is printed, as shares of A4: inside a Letter page centred on it.
-_LEFT, _BOTTOM, _RIGHT, _TOP = 0.08, 0.065, 0.92, 0.945
-_WIDTH = 108  # characters of a full line at the small size
+#: Edges of what is printed (points): inside a Letter page centred on the A4 sheet.
+_LEFT, _RIGHT, _TOP, _BOTTOM = 48.0, A4[0] - 48.0, 796.0, 50.0
+_FULL = _RIGHT - _LEFT
+_PROVENANCE_TOP = _BOTTOM + 26
 
 
 def write_pdf(result: PatientResult, key_images: bytes, out: str | Path) -> None:
     """Write the one-page report of ``result`` to ``out``, atomically; ``key_images`` is a PNG."""
-    page = Figure(figsize=_A4)
-    _head(page, result)
-    _place(page, "score", result, 0.715, 0.075)
-    picture = page.add_axes((_LEFT, 0.435, _RIGHT - _LEFT, 0.26))
-    picture.imshow(mpl_image.imread(io.BytesIO(key_images)))
-    picture.axis("off")
-    _place(page, "slices", result, 0.285, 0.105, _LEFT + 0.04, 0.24)
-    _place(page, "drivers", result, 0.285, 0.12, 0.735, 0.185)
-    _foot(page, result)
-    with atomic_path(out) as temporary, PdfPages(temporary) as pages:
-        pages.savefig(page)
+    with atomic_path(out) as temporary:
+        page = Canvas(str(temporary), pagesize=A4)
+        page.setTitle("CNSIFusion report (research use only)")
+        page.setAuthor("CNSIFusion")
+        y = _head(page, result)
+        y = _chart(page, "score", result, _LEFT, y, _FULL)
+        y = _key_images(page, result, key_images, y)
+        charts = y - 4
+        left = _chart(page, "slices", result, _LEFT, charts, 0.4 * _FULL)
+        right = _chart(page, "drivers", result, _LEFT + 0.42 * _FULL, charts, 0.58 * _FULL)
+        _foot(page, result, min(left, right) - 4)
+        page.save()
 
 
-def _place(
-    page: Figure, name: str, result: PatientResult, bottom: float, height: float, left: float = _LEFT, width: float = 0
-) -> None:
-    CHARTS[name][0](page.add_axes((left, bottom, width or _RIGHT - _LEFT, height)), result)
+def _text(
+    page: Canvas, words: str, size: float, x: float, y: float, width: float, colour: Color = DARK, bold: bool = False
+) -> float:
+    """Write ``words`` (plain text, wrapped) below ``y``; returns the lower edge."""
+    paragraph = _paragraph(words, size, colour, bold)
+    _, height = paragraph.wrap(width, y)
+    paragraph.drawOn(page, x, y - height)
+    return y - height
 
 
-def _head(page: Figure, result: PatientResult) -> None:
+def _paragraph(words: str, size: float, colour: Color = DARK, bold: bool = False) -> Paragraph:
+    font = "Helvetica-Bold" if bold else "Helvetica"
+    style = ParagraphStyle("text", fontName=font, fontSize=size, leading=1.22 * size, textColor=colour)
+    return Paragraph(escape(words).replace("\n", "<br/>"), style)
+
+
+def _chart(page: Canvas, name: str, result: PatientResult, x: float, y: float, width: float) -> float:
+    drawing = CHARTS[name](result, width)
+    renderPDF.draw(drawing, page, x, y - drawing.height)
+    return y - drawing.height
+
+
+def _head(page: Canvas, result: PatientResult) -> float:
     score = result.patient
-    page.text(_LEFT, _TOP, "Infection probability from axial T2 MRI", fontsize=15, weight="bold", va="top")
-    page.text(_LEFT, _TOP - 0.026, CAVEAT, fontsize=7.5, color=GREY, va="top")
-    page.text(_LEFT, _TOP - 0.05, percent(score.probability), fontsize=27, weight="bold", va="top")
+    y = _text(page, "Infection probability from axial T2 MRI", 15, _LEFT, _TOP, _FULL, bold=True)
+    y = _text(page, CAVEAT, 7.5, _LEFT, y - 3, _FULL, GREY)
+    number = _text(page, percent(score.probability), 28, _LEFT, y - 6, 110, bold=True)
     colour = ORANGE if result.demonstration else DARK
-    verdict = "\n".join(textwrap.wrap(result.verdict, 24))
-    page.text(_LEFT + 0.2, _TOP - 0.05, verdict, fontsize=17, weight="bold", va="top", color=colour)
+    verdict = _text(page, result.verdict, 17, _LEFT + 115, y - 8, _FULL - 115, colour, bold=True)
     prevalence = "half" if abs(score.training_prevalence - 0.5) < 0.005 else percent(score.training_prevalence)
     facts = (
         f"Model score, calibrated where {prevalence} were infected; range over fold models {percent(score.low)} to "
@@ -57,33 +77,53 @@ def _head(page: Figure, result: PatientResult) -> None:
         f"With a pre-test probability of 5 % it would be {percent(score.at_prevalence(0.05))}, "
         f"with 20 % {percent(score.at_prevalence(0.2))}. Region: {REGION_WORDS[result.region]}. Model: {result.model}."
     )
-    page.text(_LEFT, _TOP - 0.115, textwrap.fill(facts, _WIDTH), fontsize=8, va="top")
+    return _text(page, facts, 8, _LEFT, min(number, verdict) - 8, _FULL)
 
 
-def _foot(page: Figure, result: PatientResult) -> None:
+def _key_images(page: Canvas, result: PatientResult, key_images: bytes, y: float) -> float:
+    picture = ImageReader(io.BytesIO(key_images))
+    columns, rows = picture.getSize()
+    height = min(235.0, _FULL * rows / columns)
+    width = height * columns / rows
+    page.drawImage(picture, _LEFT + (_FULL - width) / 2, y - height, width, height)
+    words = "Patient's left is on the right."
     if result.heatmap:
-        cells = f"Heat map cells {result.heatmap.cell_mm:.1f} mm: {result.heatmap.caption}."
-        page.text(_LEFT, 0.425, f"Patient's left is on the right. {cells}", fontsize=7, color=GREY)
-    rows = region_rows(result)
+        words += f" Below: heat map, cells of {result.heatmap.cell_mm:.1f} mm, {result.heatmap.caption}."
+    return _text(page, words, 7, _LEFT, y - height - 2, _FULL, GREY)
+
+
+def _foot(page: Canvas, result: PatientResult, y: float) -> None:
+    half = 0.48 * _FULL
     lines = [
         f"{row['name']}: {row['volume_ml']:.2f} ml, {row['slices']} slices, mean {row['mean']:.0f}, SD {row['sd']:.0f}"
-        for row in rows
+        for row in region_rows(result)
     ]
     lines.append(f"PVS-like foci: left {result.pvs['left']}, right {result.pvs['right']}")
-    page.text(_LEFT, 0.232, "Regions", fontsize=9, weight="bold", va="top")
-    page.text(_LEFT, 0.217, "\n".join(lines), fontsize=7.5, va="top")
-    warnings = [*result.warnings, *result.out_of_distribution] or ["none"]
-    text = "\n".join(textwrap.fill(f"- {w}", 62, subsequent_indent="  ") for w in warnings).splitlines()
-    shown = text if len(text) <= 9 else [*text[:8], f"... {len(warnings)} warnings in all: see the HTML report"]
-    page.text(0.53, 0.232, "Warnings", fontsize=9, weight="bold", va="top")
-    page.text(0.53, 0.217, "\n".join(shown), fontsize=7.5, va="top")
+    below = _text(page, "Regions", 9, _LEFT, y, half, bold=True)
+    _text(page, "\n".join(lines), 7, _LEFT, below - 2, half)
+    column = _LEFT + 0.52 * _FULL
+    below = _text(page, "Warnings", 9, column, y, half, bold=True)
+    _text(page, _warnings(result, half, below - _PROVENANCE_TOP), 7, column, below - 2, half)
+    _text(page, _provenance(result), 6.5, _LEFT, _PROVENANCE_TOP, _FULL, GREY)
+
+
+def _warnings(result: PatientResult, width: float, room: float) -> str:
+    """As many warnings as ``room`` (points) holds, and how many there are when that is not all."""
+    warnings = [f"- {w}" for w in (*result.warnings, *result.out_of_distribution)] or ["none"]
+    for shown in range(len(warnings), 0, -1):
+        more = [f"... {len(warnings)} warnings in all: see the HTML report"] if shown < len(warnings) else []
+        words = "\n".join([*warnings[:shown], *more])
+        if _paragraph(words, 7).wrap(width, room)[1] <= room:
+            break
+    return words
+
+
+def _provenance(result: PatientResult) -> str:
     p = result.provenance
     hashes = ", ".join(f"{what} {p[f'{what}_sha256'][:16]}" for what in ("image", "regions", "bundle"))
-    provenance = (
+    words = (
         f"{hashes} ({p['bundle_name']}, backbone {p['backbone_origin']}); "
         f"CNSIFusion {p['versions']['cnsifusion']}, radiomics {p['radiomics']['engine']} "
         f"{p['radiomics']['engine_version']}; input check {result.check['verdict']}"
     )
-    if result.demonstration:
-        provenance = f"DEMONSTRATION: {result.demonstration_text} {provenance}"
-    page.text(_LEFT, _BOTTOM, textwrap.fill(provenance, _WIDTH + 10), fontsize=6.8, color=GREY, va="bottom")
+    return f"DEMONSTRATION: {result.demonstration_text} {words}" if result.demonstration else words

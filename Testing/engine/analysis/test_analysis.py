@@ -121,10 +121,9 @@ def test_reoriented_storage_changes_nothing(analyzer, analyzed, simulated_image,
     assert (tmp_path / "rois.seg.nrrd").read_bytes() == (out / "rois.seg.nrrd").read_bytes()
 
 
-def test_pdf_is_one_page(analyzed, tmp_path) -> None:
+def test_report_as_pdf_and_another_ending(analyzed, tmp_path) -> None:
     write_report(analyzed[0] / "result.json", tmp_path / "report.pdf")
-    content = (tmp_path / "report.pdf").read_bytes()
-    assert content.startswith(b"%PDF") and content.count(b"/Type /Page ") == 1
+    assert (tmp_path / "report.pdf").read_bytes().startswith(b"%PDF")
     with pytest.raises(BadInput, match="end in"):
         write_report(analyzed[0] / "result.json", tmp_path / "report.docx")
 

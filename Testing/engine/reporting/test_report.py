@@ -1,0 +1,97 @@
+"""The report as a reader gets it: one page whatever it has to say, charts that hold their words, true key images."""
+
+from __future__ import annotations
+
+import io
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from reportlab.pdfbase.pdfmetrics import stringWidth
+
+from cnsifusion.analysis import Analyzer, PatientResult
+from cnsifusion.imaging import Volume, read_image
+from cnsifusion.reporting import write_report_beside
+from cnsifusion.reporting.charts import CHARTS, svg
+from cnsifusion.reporting.pdf import write_pdf
+from cnsifusion.reporting.pictures import key_images, key_slices
+from cnsifusion.roi.names import SEGMENTS
+from cnsifusion.roi.region_io import read_regions
+
+SIDES = ("Sub-lentiform left", "Sub-lentiform right")
+
+
+@pytest.fixture(scope="module")
+def analyzed(simulated_image, tmp_path_factory) -> tuple[PatientResult, Path]:
+    """A result and its folder."""
+    folder = tmp_path_factory.mktemp("report")
+    return Analyzer(write_report_beside).analyze(simulated_image, folder), folder
+
+
+def test_the_pdf_is_one_page_however_many_warnings_there_are(analyzed, tmp_path) -> None:
+    result, folder = analyzed
+    long = replace(result, warnings=[f"{n} " + "a warning of many words " * 6 for n in range(40)])
+    write_pdf(long, (folder / "key_images.png").read_bytes(), tmp_path / "report.pdf")
+    content = (tmp_path / "report.pdf").read_bytes()
+    assert len(re.findall(rb"/Type /Page\b", content)) == 1
+
+
+@pytest.mark.parametrize("name", CHARTS)
+def test_words_of_charts_are_not_cut_off(analyzed, name) -> None:
+    drawing = CHARTS[name](analyzed[0], 300.0)
+    assert svg(drawing).count("<text") > 3
+
+    def ends(shape, shift=0.0):
+        """Left and right end of every text, in the drawing's points."""
+        if hasattr(shape, "provideNode"):
+            yield from ends(shape.provideNode(), shift)
+        elif hasattr(shape, "contents"):
+            for inner in shape.contents:
+                yield from ends(inner, shift + shape.transform[4])
+        elif hasattr(shape, "text"):
+            width = stringWidth(shape.text, shape.fontName, shape.fontSize)
+            start = {"start": 0.0, "end": -width, "middle": -width / 2}[shape.getProperties()["textAnchor"]]
+            yield shift + shape.x + start, shift + shape.x + start + width
+
+    found = [end for shape in drawing.contents for end in ends(shape)]
+    assert min(left for left, _ in found) >= 0 and max(right for _, right in found) <= drawing.width
+
+
+@pytest.fixture(scope="module")
+def drawn(analyzed, simulated_image):
+    """Result, volume, regions, and column and index of a key slice with the region on both sides."""
+    result, folder = analyzed
+    volume = read_image(simulated_image)
+    regions = read_regions(folder / result.files["regions"], volume)
+    both = [all(regions.masks[name][k].any() for name in SIDES) for k in key_slices(result)]
+    column = both.index(True)
+    return result, volume, regions, column, key_slices(result)[column]
+
+
+def _tile(drawn, heat: Volume | None, row: int) -> np.ndarray:
+    """One tile of the key images as integers [y, x, RGB]."""
+    result, volume, regions, column, _ = drawn
+    sheet = np.asarray(Image.open(io.BytesIO(key_images(result, volume, regions, heat)))).astype(int)
+    return sheet[32 + 342 * row :, 342 * column :][:338, :338]
+
+
+def test_contours_lie_where_the_region_is(drawn) -> None:
+    tile, centres = _tile(drawn, None, 0), []
+    for name in SIDES:
+        colour = [round(255 * c) for c in SEGMENTS[name].color]
+        centres.append(np.argwhere((np.abs(tile - colour) <= 1).all(axis=-1)).mean(axis=0))
+    (left_y, left_x), (right_y, right_x) = centres
+    assert left_x > 338 / 2 > right_x
+    assert abs(left_y - right_y) < 60
+
+
+def test_heat_is_shown_where_it_is(drawn) -> None:
+    _, volume, regions, _, k = drawn
+    heat = np.zeros(volume.array.shape, np.float32)
+    heat[k] = regions.masks["Sub-lentiform left"][k]
+    tile = _tile(drawn, Volume(heat, volume.grid), 1)
+    coloured = np.argwhere(tile.max(axis=-1) - tile.min(axis=-1) > 40)
+    assert len(coloured) > 50 and coloured[:, 1].min() > 338 / 2
