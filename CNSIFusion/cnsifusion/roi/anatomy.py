@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from scipy import ndimage
@@ -52,6 +52,13 @@ class Anatomy:
         Linear; beyond the map it is ``outside``. Maps are smooth, so they are read on ``lattice`` and interpolated.
         """
         return self.lattice.spread(self.lattice.read(array, grid or load_template().grid, outside))
+
+    def cropped(self, box: tuple[slice, slice, slice]) -> Anatomy:
+        """The same anatomy on the voxels ``box`` [k, j, i] of the grid alone."""
+        lattice = self.lattice.cropped(box)
+        return replace(
+            self, grid=lattice.grid, lattice=lattice, brain=self.brain[box], white_matter=self.white_matter[box]
+        )
 
     def prior(self, label_name: str) -> np.ndarray:
         """How much (0-1, float32) of each voxel the template gives to ``label_name`` (see template.LABELS)."""

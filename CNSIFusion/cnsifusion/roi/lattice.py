@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
-from cnsifusion.imaging.grid import Grid
+from cnsifusion.imaging.grid import Grid, triple
 from cnsifusion.roi.warp import Warp
 
 #: Greatest distance (mm) between neighbouring points of a lattice.
@@ -30,11 +30,29 @@ class Lattice:
         index = [(self.points[a] - np.float32(grid.origin[a])) / np.float32(grid.spacing[a]) for a in (2, 1, 0)]
         return ndimage.map_coordinates(array.astype(np.float32), index, order=1, mode="constant", cval=outside)
 
+    def cropped(self, box: tuple[slice, slice, slice]) -> Lattice:
+        """The same lattice for the voxels ``box`` [k, j, i] of the patient's grid; its knots may begin before them."""
+        knots, kept = [], []
+        for axis, part in enumerate(box):
+            first = int(np.searchsorted(self.knots[axis], part.start, side="right")) - 1
+            last = int(np.searchsorted(self.knots[axis], part.stop - 1, side="left"))
+            kept.append(slice(first, last + 1))
+            knots.append(self.knots[axis][first : last + 1] - part.start)
+        points = self.points[:, kept[0], kept[1], kept[2]]
+        return Lattice(crop_grid(self.grid, box), (knots[0], knots[1], knots[2]), points)
+
     def spread(self, values: np.ndarray) -> np.ndarray:
         """``values`` (l, m, n) of the lattice's points on all voxels [k, j, i], linear."""
         for axis in range(3):
             values = _stretch(values, self.knots[axis], self.grid.shape[axis], axis)
         return values
+
+
+def crop_grid(grid: Grid, box: tuple[slice, slice, slice]) -> Grid:
+    """The grid of the voxels ``box`` [k, j, i] of ``grid``."""
+    low = [part.start for part in box[::-1]]
+    size = [part.stop - part.start for part in box[::-1]]
+    return Grid((size[0], size[1], size[2]), grid.spacing, triple(grid.to_lps(low)), grid.direction)
 
 
 def make_lattice(grid: Grid, affine: np.ndarray, warp: Warp) -> Lattice:
@@ -57,7 +75,7 @@ def _knots(size: int, spacing: float) -> np.ndarray:
 
 def _stretch(values: np.ndarray, knots: np.ndarray, size: int, axis: int) -> np.ndarray:
     """Linear interpolation along ``axis`` from ``knots`` to 0 .. size - 1."""
-    if len(knots) == size:
+    if len(knots) == size and knots[0] == 0:
         return values
     position = np.arange(size)
     low = np.clip(np.searchsorted(knots, position, side="right") - 1, 0, len(knots) - 2)

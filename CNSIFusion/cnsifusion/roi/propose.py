@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
+from cnsifusion.imaging.grid import Grid
 from cnsifusion.imaging.volume import Volume
 from cnsifusion.roi import names
 from cnsifusion.roi.anatomy import Anatomy
 from cnsifusion.roi.foci import find_foci
+from cnsifusion.roi.lattice import crop_grid
+from cnsifusion.roi.maps import part_distances
 from cnsifusion.roi.regions import Focus, RegionSet
 from cnsifusion.roi.sublentiform import find_sublentiform
 from cnsifusion.roi.ventricles import Ventricles, csf_levels, find_ventricles
@@ -26,6 +31,14 @@ def propose(volume: Volume, anatomy: Anatomy, sensitivity: float = 0.5) -> Regio
     if not anatomy.trusted:
         regions.withheld = dict.fromkeys(names.SEGMENTS, " ".join(anatomy.reasons))
         return regions
+    box = _deep_box(anatomy)
+    part = Volume(volume.array[box], crop_grid(volume.grid, box))
+    return _whole(_propose(part, anatomy.cropped(box), sensitivity), volume.grid, box)
+
+
+def _propose(volume: Volume, anatomy: Anatomy, sensitivity: float) -> RegionSet:
+    """The proposal on a volume that holds the deep structures and little else."""
+    regions = RegionSet(volume.grid, midplane=anatomy.midplane)
     fluid, tissue = csf_levels(volume, anatomy)
     _add_ventricles(regions, find_ventricles(volume, anatomy, fluid, tissue))
     sides = find_sublentiform(volume, anatomy, (fluid + tissue) / 2)
@@ -38,6 +51,37 @@ def propose(volume: Volume, anatomy: Anatomy, sensitivity: float = 0.5) -> Regio
         _add_foci(regions, side, [focus for focus in regions.foci if focus.side == side and not focus.large])
     regions.origin = dict.fromkeys(regions.masks, "automatic")
     return regions
+
+
+def _deep_box(anatomy: Anatomy) -> tuple[slice, slice, slice]:
+    """The voxels [k, j, i] around the ventricles and the lentiform nuclei: a third of a head, for speed."""
+    _, grid = part_distances()
+    low, high = (np.array(p).reshape(3, 1, 1, 1) for p in (grid.origin, grid.to_lps(np.array(grid.size) - 1)))
+    inside = np.all((anatomy.lattice.points >= low) & (anatomy.lattice.points <= high), 0)
+    box = []
+    for axis, knots in enumerate(anatomy.lattice.knots):
+        hit = np.flatnonzero(inside.any(tuple({0, 1, 2} - {axis})))
+        first, last = (int(hit[0]), int(hit[-1])) if len(hit) else (0, len(knots) - 1)
+        box.append(slice(int(knots[max(first - 1, 0)]), int(knots[min(last + 1, len(knots) - 1)]) + 1))
+    return box[0], box[1], box[2]
+
+
+def _whole(regions: RegionSet, grid: Grid, box: tuple[slice, slice, slice]) -> RegionSet:
+    """``regions`` of the voxels ``box`` of ``grid`` on the whole of it."""
+
+    def put(array: np.ndarray) -> np.ndarray:
+        whole = np.zeros(grid.shape, array.dtype)
+        whole[box] = array
+        return whole
+
+    first = np.array([part.start for part in box])
+    foci = [
+        replace(focus, ijk=tuple((focus.ijk + first[::-1]).tolist()), voxels=focus.voxels + first)
+        for focus in regions.foci
+    ]
+    masks = {name: put(mask) for name, mask in regions.masks.items()}
+    parts = None if regions.parts is None else put(regions.parts)
+    return replace(regions, grid=grid, masks=masks, parts=parts, foci=foci)
 
 
 def _add_ventricles(regions: RegionSet, found: Ventricles) -> None:

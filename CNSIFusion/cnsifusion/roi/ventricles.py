@@ -14,11 +14,18 @@ from cnsifusion.roi.maps import FAR_MM, coarse_grid, part_distances, tissue_maps
 from cnsifusion.roi.names import PARTS
 
 #: How far (mm, template space) a part may reach beyond its place in the bent template.
-_REACH = {"lateral": 9.0, "third": 2.5, "fourth": 3.5}
+_REACH = {"lateral": 9.0, "third": 4.0, "fourth": 3.5}
 #: Within this distance (mm) half-way brightness is enough; beyond it this share of the way from tissue to CSF.
 _NEAR_MM, _SURE_CSF = 2.5, 0.75
+#: Up to this distance (mm) from its expected place a part needs no CSF beside it; elsewhere within _BESIDE_MM.
+_CERTAIN_MM = 1.0
+_BESIDE_MM = 1.5
+#: The tissue that counts for a voxel of the wall lies between these distances (mm) from CSF and is no brighter than
+#: this share of the way from tissue to CSF (no lesion); its level is smoothed over this length (mm).
+_SHELL_MM, _SHELL_SHARE, _SHELL_SMOOTH_MM = (1.5, 5.0), 0.35, 5.0
 #: Template |x| and LPS y (mm) beyond which a horn is occipital.
 _BACK = (12.0, 30.0)
+_CLOSED_OFF_SLICES = 2
 _PLANE = ndimage.generate_binary_structure(2, 1)[None]
 #: So much pure CSF (mm3) is enough to know its level.
 _ENOUGH_PURE_MM3 = 300.0
@@ -36,11 +43,13 @@ def find_ventricles(volume: Volume, anatomy: Anatomy, fluid: np.ndarray, tissue:
     """Ventricles of ``volume``; ``fluid`` and ``tissue`` [k, j, i] are the local levels of csf_levels.
 
     A voxel half-way between the levels is half CSF: the mask is the 50 % partial-volume definition. Far from where the
-    template expects a part only what is nearly as bright as CSF counts, with its rim: lesions at the wall stay out.
+    template expects a part only what is nearly as bright as CSF counts, with its rim, and a half-bright voxel beside
+    the template's ventricle needs CSF next to it (partial volume has, a lesion has not): lesions at the wall stay out.
     """
     distance = _distances(anatomy)
     bright = volume.array > (fluid + tissue) / 2
     strong = volume.array > tissue + _SURE_CSF * (fluid - tissue)
+    supported = _beside(strong, volume)
     rim = max(1, round(1.2 / volume.spacing[0]))
     parts = np.zeros(volume.grid.shape, np.uint8)
     withheld: dict[str, str] = {}
@@ -49,8 +58,8 @@ def find_ventricles(volume: Volume, anatomy: Anatomy, fluid: np.ndarray, tissue:
         own = distance[part]
         zone = (own <= _REACH[part]) & (own <= nearest) & (own <= distance["outer"])
         if part == "lateral":
-            zone |= _occipital(anatomy, zone & strong, strong)
-        near = zone & bright & (own <= _NEAR_MM)
+            zone |= _occipital(volume, anatomy, zone & strong, strong)
+        near = zone & bright & (own <= _NEAR_MM) & (supported | (own <= _CERTAIN_MM))
         grown = _connected(near | (zone & strong), near & (own < 0.5))
         grown |= ndimage.binary_dilation(grown & strong, _PLANE, iterations=rim) & zone & bright
         grown = _fill(grown) & zone
@@ -61,7 +70,24 @@ def find_ventricles(volume: Volume, anatomy: Anatomy, fluid: np.ndarray, tissue:
     return Ventricles(parts, withheld)
 
 
-def _occipital(anatomy: Anatomy, sure: np.ndarray, strong: np.ndarray) -> np.ndarray:
+def _beside(strong: np.ndarray, volume: Volume) -> np.ndarray:
+    """Voxels within _BESIDE_MM in plane of ``strong`` ones of their own, the next lower or the next higher slice."""
+    near = _boxed(strong, _BESIDE_MM, volume)
+    grown = near.copy()
+    grown[1:] |= near[:-1]
+    grown[:-1] |= near[1:]
+    return grown
+
+
+def _boxed(mask: np.ndarray, reach_mm: float, volume: Volume) -> np.ndarray:
+    """``mask`` dilated in plane by a square of half-width ``reach_mm`` (at least a pixel)."""
+    grown = mask.view(np.uint8)
+    for axis, spacing in ((1, volume.spacing[1]), (2, volume.spacing[0])):
+        grown = ndimage.maximum_filter1d(grown, 2 * max(1, round(reach_mm / spacing)) + 1, axis)
+    return grown.view(bool)
+
+
+def _occipital(volume: Volume, anatomy: Anatomy, sure: np.ndarray, strong: np.ndarray) -> np.ndarray:
     """The back of ``strong`` islands of a slice that are for the greater part ``sure``: large occipital horns.
 
     They vary more than any other horn, and reach where the template has sulci.
@@ -70,12 +96,22 @@ def _occipital(anatomy: Anatomy, sure: np.ndarray, strong: np.ndarray) -> np.nda
     back = strong & (y > _BACK[1]) & (np.abs(x) > _BACK[0])
     grown = np.zeros(strong.shape, bool)
     for k in np.flatnonzero((sure & back).any((1, 2))):
-        labels, n = ndimage.label(back[k])
-        inside, all_of_it = (np.bincount(v, minlength=n + 1) for v in (labels[sure[k]], labels.ravel()))
-        share = inside / np.maximum(all_of_it, 1)
-        share[0] = 0
-        grown[k] = (share > 0.5)[labels]
+        grown[k] = _islands_mostly_in(back[k], sure[k], 0.5)
+    for _ in range(_CLOSED_OFF_SLICES):  # a tip that its walls close off shows under or over the open horn
+        for source, target in ((slice(1, None), slice(None, -1)), (slice(None, -1), slice(1, None))):
+            over = _boxed(grown, 1.0, volume)[source] & back[target]
+            for k in np.flatnonzero(over.any((1, 2))):
+                grown[target][k] |= _islands_mostly_in(back[target][k], over[k], 0.6)
     return grown
+
+
+def _islands_mostly_in(mask: np.ndarray, part: np.ndarray, least: float) -> np.ndarray:
+    """The face-connected islands of a slice's ``mask`` of which more than ``least`` lies in ``part``."""
+    labels, n = ndimage.label(mask)
+    inside, all_of_it = (np.bincount(v, minlength=n + 1) for v in (labels[part], labels.ravel()))
+    share = inside / np.maximum(all_of_it, 1)
+    share[0] = 0
+    return (share > least)[labels]
 
 
 def _distances(anatomy: Anatomy) -> dict[str, np.ndarray]:
@@ -102,7 +138,11 @@ def _fill(mask: np.ndarray) -> np.ndarray:
 
 
 def csf_levels(volume: Volume, anatomy: Anatomy) -> tuple[np.ndarray, np.ndarray]:
-    """Local intensity of pure CSF and of the tissue around the ventricles, as smooth fields [k, j, i]."""
+    """Local intensity of pure CSF and of the tissue around the ventricles, as smooth fields [k, j, i].
+
+    Tissue is first all that surrounds the expected ventricles and then, where there is such, the shell around what is
+    bright there: caudate and thalamus are brighter than white matter, and half-way to CSF is higher beside them.
+    """
     maps, grid = part_distances()
     distance = anatomy.sample(np.minimum.reduce([maps[part] for part in PARTS.values()]), grid, FAR_MM)
     outer = anatomy.sample(tissue_maps(1.5)["csf"], coarse_grid())
@@ -120,7 +160,13 @@ def csf_levels(volume: Volume, anatomy: Anatomy) -> tuple[np.ndarray, np.ndarray
             core, fluid_level = pure, float(np.percentile(volume.array[pure], percentile))
     offset = fluid_level - float(volume.array[core].mean()) if core.any() else 0.0
     fluid = _field(volume, core, fluid_level - offset, 30.0) + np.float32(offset)
-    return fluid, _field(volume, ring, tissue_level, 12.0)
+    tissue = _field(volume, ring, tissue_level, 12.0)
+    bright = volume.array > (fluid + tissue) / 2
+    shell = _boxed(bright & (distance < _NEAR_MM), _SHELL_MM[1], volume) & ~_boxed(bright, _SHELL_MM[0], volume)
+    shell &= anatomy.brain & (volume.array < tissue + _SHELL_SHARE * (fluid - tissue))
+    if shell.sum() * volume.grid.voxel_volume < _ENOUGH_PURE_MM3:
+        return fluid, tissue
+    return fluid, _field(volume, shell, float(volume.array[shell].mean()), _SHELL_SMOOTH_MM)
 
 
 def _purer(fluid: np.ndarray, volume: Volume) -> Iterator[tuple[np.ndarray, float]]:
