@@ -111,15 +111,23 @@ def _white_matter(volume: Volume, lattice: Lattice, brain: np.ndarray) -> np.nda
     """Voxels that the template calls white matter, eroded in plane, within the main mode of their intensities."""
     certain = tissue_maps(2.0)["wm"]
     white = (lattice.spread(lattice.read(certain, coarse_grid(), 0.0)) > 0.8) & brain
+    where = np.flatnonzero(white)
+    values = volume.array.ravel()[where]
     for _ in range(3):
-        values = volume.array[white]
         if values.size < 50:
             break
         median = np.median(values)
         spread = 1.4826 * np.median(np.abs(values - median)) + 1e-6 * abs(median)
-        white &= np.abs(volume.array - median) <= 2.5 * spread
+        kept = np.abs(values - median) <= 2.5 * spread
+        where, values = where[kept], values[kept]
+    white = np.zeros_like(white)
+    white.ravel()[where] = True
     plane = ndimage.generate_binary_structure(2, 1)[None]
-    eroded = ndimage.binary_erosion(ndimage.binary_closing(white, plane), plane) & white
+    eroded = np.zeros_like(white)
+    for box in ndimage.find_objects(white.view(np.uint8)):
+        part = np.pad(white[box], 1)
+        inner = ndimage.binary_erosion(ndimage.binary_closing(part, plane), plane) & part
+        eroded[box] = inner[1:-1, 1:-1, 1:-1]
     return eroded if eroded.sum() >= 200 else white
 
 

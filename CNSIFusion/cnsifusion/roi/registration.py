@@ -321,7 +321,9 @@ def register(volume: Volume) -> Registration:
     coarse, fine = reduced(volume, 4.0, 4.0), reduced(volume, 2.0, 2.0)
     medium, dense = template_samples(6, 4.0), template_samples(4, 2.0)
     starts = _search(coarse, _centres(coarse), template_samples(14, 4.0), 10)
-    rough = sorted((_refine(coarse, s, medium, TYPICAL, False, 15) for s in starts), key=lambda f: -f.correlation)
+    first = sorted((_refine(coarse, s, medium, TYPICAL, False, 5) for s in starts), key=lambda f: -f.correlation)
+    rough = [_refine(coarse, f.affine, medium, TYPICAL, False, 10) for f in _distinct(first)[:5]]
+    rough.sort(key=lambda f: -f.correlation)
     shaped = [_refine(coarse, f.affine, medium, TYPICAL, True, 12) for f in _distinct(rough)[:3]]
     shaped.sort(key=lambda f: -f.correlation)
     best = _refine(fine, shaped[0].affine, dense, TYPICAL, True, 10)

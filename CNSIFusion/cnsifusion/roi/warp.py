@@ -24,6 +24,8 @@ _BOX = (np.array([-68.0, -60.0, -58.0]), np.array([68.0, 86.0, 52.0]))
 _LEVELS = ((4.0, 2.5, 25), (2.0, 1.2, 14))
 #: Smoothing (voxels) of each update and of the whole displacement; square of the gradient (1/mm2) that counts as flat.
 _FLUID, _ELASTIC, _FLOOR = 1.0, 1.1, 1e-4
+#: Iterations between looks at where the bent template has brain.
+_TRUST_EVERY = 4
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,9 +99,10 @@ def _picture(registration: Registration, grid: Grid, sigma: float) -> tuple[np.n
     """The template painted with the patient's tissue levels on ``grid``, and how much brain is there."""
     maps = tissue_maps(sigma)
     index = np.moveaxis(coarse_grid().to_ijk(_points(grid))[..., ::-1], -1, 0)
-    sampled = {n: ndimage.map_coordinates(maps[n], index, order=1, mode="constant") for n in TISSUES}
-    brain = sum(sampled.values())
-    painted = sum(registration.levels[n] * sampled[n] for n in TISSUES)
+    brain, painted = (
+        ndimage.map_coordinates(m, index, order=1, mode="constant")
+        for m in (sum(maps[n] for n in TISSUES), sum(registration.levels[n] * maps[n] for n in TISSUES))
+    )
     return np.where(brain > 0.1, painted / np.maximum(brain, 0.1), 0), brain
 
 
@@ -116,18 +119,21 @@ def _demons(
     # Scale the patient to the picture: the warp must not answer to a difference in brightness.
     core = inside & (brain > 0.9)
     fixed = fixed * (np.median(picture[core]) / max(float(np.median(fixed[core])), 1e-12))
-    fixed = np.clip(fixed, 0, 1.3)
-    step = grid.spacing[0]
-    index = np.indices(grid.shape).astype(float)
-    for _ in range(iterations):
+    fixed = np.clip(fixed, 0, 1.3).astype(np.float32)
+    picture, brain, displacement = (a.astype(np.float32) for a in (picture, brain, displacement))
+    step = np.float32(grid.spacing[0])
+    index = np.indices(grid.shape).astype(np.float32)
+    own = np.gradient(fixed, step)
+    for n in range(iterations):
         where = index + displacement[::-1] / step
         moving = ndimage.map_coordinates(picture, where, order=1, mode="nearest")
-        trust = ndimage.map_coordinates(brain, where, order=1, mode="nearest") * inside
+        if n % _TRUST_EVERY == 0:
+            trust = ndimage.map_coordinates(brain, where, order=1, mode="nearest") * inside
         difference = np.clip(fixed - moving, -0.4, 0.4) * trust
-        gradient = [0.5 * (a + b) for a, b in zip(np.gradient(moving, step), np.gradient(fixed, step))]
+        gradient = [0.5 * (a + b) for a, b in zip(np.gradient(moving, step), own)]
         strength = sum(g**2 for g in gradient)
-        factor = difference / (strength + difference**2 / (2 * step) ** 2 + _FLOOR)
-        update = np.stack([factor * g for g in gradient[::-1]])
-        displacement = displacement + np.stack([ndimage.gaussian_filter(u, _FLUID, truncate=3) for u in update])
-        displacement = np.stack([ndimage.gaussian_filter(d, _ELASTIC, truncate=3) for d in displacement])
+        factor = difference / (strength + difference**2 / (2 * step) ** 2 + np.float32(_FLOOR))
+        for axis, slope in enumerate(gradient[::-1]):
+            update = ndimage.gaussian_filter(factor * slope, _FLUID, truncate=3)
+            displacement[axis] = ndimage.gaussian_filter(displacement[axis] + update, _ELASTIC, truncate=3)
     return displacement
