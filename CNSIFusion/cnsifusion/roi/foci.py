@@ -20,6 +20,8 @@ from cnsifusion.roi.regions import Focus
 #: Protocol: foci up to this in-plane diameter are PVS-like and larger ones are listed apart; they may lie this far
 #: above region B.
 MAX_DIAMETER_MM, ABOVE_MM = 3.0, 5.0
+#: The proposed region's own border is sure to about this (mm, in plane).
+_BORDER_MM = 3.0
 _LARGEST_MM = 7.0
 #: At medium sensitivity: least contrast-to-noise, least contrast of the whole spot to the noise of its mean, and least
 #: brightness on the way from tissue to CSF ("CSF-like").
@@ -75,13 +77,13 @@ def noise_level(volume: Volume, white_matter: np.ndarray) -> float:
 
 
 def _search_zone(volume: Volume, mask: np.ndarray) -> np.ndarray:
-    """``mask`` and what lies up to ABOVE_MM above it (at least one slice)."""
+    """``mask`` and what lies up to ABOVE_MM above it (at least one slice), with a border of _BORDER_MM in plane."""
     zone = mask.copy()
     steps = max(1, round(ABOVE_MM / volume.spacing[2]))
     for step in range(1, steps + 1):
         zone[step:] |= mask[:-step]
     plane = ndimage.generate_binary_structure(2, 1)[None]
-    return ndimage.binary_dilation(zone, plane, iterations=max(1, round(1.0 / volume.spacing[0])))
+    return ndimage.binary_dilation(zone, plane, iterations=max(1, round(_BORDER_MM / volume.spacing[0])))
 
 
 def _spots(volume: Volume, zone: np.ndarray, k: int, limits: _Limits) -> list[_Spot]:
