@@ -201,7 +201,7 @@ def test_08c_an_outline_is_drawn_by_dragging(reader):
     page.click("#tool-outline")
     reader.waitFor("document.querySelector('#tool-outline').className.includes('active')")
     before = reader.milliliters("Sub-lentiform left")
-    corners = [(0.62, 0.6), (0.7, 0.6), (0.7, 0.68), (0.62, 0.68)]
+    corners = [(0.62, 0.7), (0.7, 0.7), (0.7, 0.78), (0.62, 0.78)]  # far from the proposed region
     places = [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in corners]
     page.mouse.move(*places[0])
     page.mouse.down()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import zlib
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
@@ -70,42 +71,80 @@ def regionsFromNode(segmentationNode, volumeNode) -> RegionSet:
     Segments drawn on another grid or under another (linear) transform are resampled to the nearest voxel. Empty
     segments count as not drawn. Raises BadInput for a non-linear transform.
     """
+    return regionsReader(segmentationNode, volumeNode)()
+
+
+def regionsReader(segmentationNode, volumeNode) -> Callable[[], RegionSet]:
+    """:func:`regionsFromNode` in two parts: the voxels are taken now, whole arrays made when the answer is called.
+
+    The second part knows no node, so it may run in another thread while the reader goes on drawing.
+    """
     geometry = NodeGeometry(volumeNode)
     regions = proposalDetails(segmentationNode, geometry)
     segmentation = segmentationNode.GetSegmentation()
-    parts = np.zeros(geometry.grid.shape, np.uint8)
+    taken: list[tuple[str, _Piece]] = []
     for segmentId in segmentation.GetSegmentIDs():
         segment = segmentation.GetSegment(segmentId)
-        name, part = segment.GetName(), _partOf(segment.GetName())
-        if name not in SEGMENTS and part is None:
+        name = segment.GetName()
+        if name not in SEGMENTS and _partOf(name) is None:
             continue
-        mask = segmentMask(segmentationNode, segmentId, volumeNode, geometry)
-        if not mask.any():
+        piece = _take(segmentationNode, segmentId, volumeNode)
+        if piece is None:
             continue
-        if part is not None:
-            parts[mask] = part
-            continue
-        regions.masks[name] = mask
-        regions.origin[name] = tagValue(segment, ORIGIN_TAG) or "manual"
-        if tagValue(segment, EDITED_TAG):
-            regions.edited.add(name)
-    if VENTRICLES in regions.masks and parts.any():
-        regions.parts = assign_parts(regions.masks[VENTRICLES], parts, geometry.grid.spacing)
-    regions.withheld = {name: why for name, why in regions.withheld.items() if name not in regions.masks}
-    return regions
+        taken.append((name, piece))
+        if name in SEGMENTS:
+            regions.origin[name] = tagValue(segment, ORIGIN_TAG) or "manual"
+            if tagValue(segment, EDITED_TAG):
+                regions.edited.add(name)
+
+    def read() -> RegionSet:
+        parts = np.zeros(geometry.grid.shape, np.uint8)
+        for name, piece in taken:
+            mask = _whole(piece, geometry)
+            part = _partOf(name)
+            if part is not None:
+                parts[mask] = part
+            elif mask.any():
+                regions.masks[name] = mask
+        regions.origin = {name: how for name, how in regions.origin.items() if name in regions.masks}
+        regions.edited &= set(regions.masks)
+        if VENTRICLES in regions.masks and parts.any():
+            regions.parts = assign_parts(regions.masks[VENTRICLES], parts, geometry.grid.spacing)
+        regions.withheld = {name: why for name, why in regions.withheld.items() if name not in regions.masks}
+        return regions
+
+    return read
 
 
 def segmentMask(segmentationNode, segmentId: str, volumeNode, geometry: NodeGeometry | None = None) -> np.ndarray:
     """One segment as a bool array [k, j, i] on the volume's canonical grid."""
-    geometry = geometry or NodeGeometry(volumeNode)
-    array = np.zeros(geometry.nodeShape, bool)
+    return _whole(_take(segmentationNode, segmentId, volumeNode), geometry or NodeGeometry(volumeNode))
+
+
+#: A segment's voxels (bool, a copy, [k, j, i]) and the node index (k, j, i) of the first.
+_Piece = tuple[np.ndarray, tuple[int, int, int]]
+
+
+def _take(segmentationNode, segmentId: str, volumeNode) -> _Piece | None:
     image = vtkOrientedImageData()
-    if segmentationNode.GetBinaryLabelmapRepresentation(segmentId, image):
-        image = _onVolumeGrid(image, segmentationNode, volumeNode)
-        i0, i1, j0, j1, k0, k1 = image.GetExtent()
-        if i1 >= i0 and j1 >= j0 and k1 >= k0:
-            values = vtk_to_numpy(image.GetPointData().GetScalars()).reshape(image.GetDimensions()[::-1]) > 0
-            _paste(array, values, (k0, j0, i0))
+    if not segmentationNode.GetBinaryLabelmapRepresentation(segmentId, image):
+        return None
+    return _voxelsOf(_onVolumeGrid(image, segmentationNode, volumeNode))
+
+
+def _voxelsOf(image) -> _Piece | None:
+    """What an oriented image holds, None where it is empty."""
+    i0, i1, j0, j1, k0, k1 = image.GetExtent()
+    if i1 < i0 or j1 < j0 or k1 < k0:
+        return None
+    values = vtk_to_numpy(image.GetPointData().GetScalars()).reshape(image.GetDimensions()[::-1]) > 0
+    return (values, (k0, j0, i0)) if values.any() else None
+
+
+def _whole(piece: _Piece | None, geometry: NodeGeometry) -> np.ndarray:
+    array = np.zeros(geometry.nodeShape, bool)
+    if piece is not None:
+        _paste(array, *piece)
     return geometry.toCanonical(array)
 
 
@@ -171,20 +210,24 @@ def markEdited(segmentationNode, segmentId: str) -> None:
 
 
 def fingerprint(segmentationNode) -> str:
-    """A short text that changes when any protocol segment's voxels change, and survives saving and loading."""
-    total = 0
+    """A short text that changes when any protocol segment's voxels change, and survives saving and loading.
+
+    Empty where nothing is drawn.
+    """
+    total, drawn = 0, False
     segmentation = segmentationNode.GetSegmentation()
     for segmentId in segmentation.GetSegmentIDs():
         name = segmentation.GetSegment(segmentId).GetName()
         image = vtkOrientedImageData()
-        if name in SEGMENTS and segmentationNode.GetBinaryLabelmapRepresentation(segmentId, image):
-            extent = image.GetExtent()
-            if extent[1] < extent[0]:
-                continue
-            values = vtk_to_numpy(image.GetPointData().GetScalars()).reshape(image.GetDimensions()[::-1])
-            where = np.argwhere(values > 0).astype(np.int32) + np.array(extent[4::-2], np.int32)
-            total = zlib.crc32(where.tobytes(), zlib.crc32(name.encode(), total))
-    return f"{total:08x}"
+        if name not in SEGMENTS or not segmentationNode.GetBinaryLabelmapRepresentation(segmentId, image):
+            continue
+        piece = _voxelsOf(image)
+        if piece is not None:
+            values, first = piece
+            where = np.unravel_index(np.flatnonzero(values), values.shape)  # ten times as fast as argwhere
+            place = np.stack([axis + start for axis, start in zip(where, first)]).astype(np.int32)
+            total, drawn = zlib.crc32(place.tobytes(), zlib.crc32(name.encode(), total)), True
+    return f"{total:08x}" if drawn else ""
 
 
 def regionCentre(segmentationNode, volumeNode) -> tuple[float, float, float] | None:

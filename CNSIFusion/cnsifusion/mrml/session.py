@@ -30,6 +30,7 @@ from cnsifusion.mrml.segmentation import (
     fingerprint,
     importRegions,
     regionsFromNode,
+    regionsReader,
     showRegions,
 )
 from cnsifusion.mrml.volumes import loadVolume, volumeFromNode
@@ -166,9 +167,8 @@ class Session:
             return
         case = self._required()
         request = {"command": "analyze", "out": "analysis", "bundle": str(self.bundleFolder())}
-        regions = self.regions() if case.segmentation is not None else None
-        regions = regions if regions is not None and regions.masks else None  # nothing drawn: the engine proposes
-        mark = fingerprint(case.segmentation) if regions is not None else ""
+        mark = fingerprint(case.segmentation) if case.segmentation is not None else ""
+        regions = regionsReader(case.segmentation, case.volume) if mark else None  # nothing drawn: the engine proposes
         self._start(ANALYZE, request, self._onAnalyzed, regions)
         self.job.analyzedRegions = mark
 
@@ -226,7 +226,9 @@ class Session:
         self.onChange()
         return True
 
-    def _start(self, kind: str, request: dict, onDone: Callable, regions: RegionSet | None = None) -> None:
+    def _start(
+        self, kind: str, request: dict, onDone: Callable, regions: Callable[[], RegionSet] | None = None
+    ) -> None:
         case = self._required()
         if self.job is not None:
             raise BadInput("Another job is running; wait for it or cancel it.")
@@ -239,7 +241,7 @@ class Session:
         def handOver() -> dict:
             files = {"image": str(source if volume is None else _writeFast(volume, folder / "image.nrrd"))}
             if regions is not None:
-                write_regions(regions, folder / "given.seg.nrrd")
+                write_regions(regions(), folder / "given.seg.nrrd")
                 files["rois"] = str(folder / "given.seg.nrrd")
             return {**request, **files, "out": str(folder / request.get("out", ""))}
 

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 
+from trame.app import asynchronous
 from trame_slicer.core import LayoutManager, SlicerApp
 from trame_slicer.rca_view import register_rca_factories
-from trame_slicer.views import Layout, LayoutDirection, SliceView, ViewLayoutDefinition
+from trame_slicer.views import Layout, LayoutDirection, ScheduledRenderStrategy, SliceView, ViewLayoutDefinition
 from vtkmodules.vtkCommonCore import vtkCommand
 
 from cnsifusion.mrml.volumes import NodeGeometry
 
 AXIAL, CORONAL, SAGITTAL = "Red", "Green", "Yellow"
 _LAYOUT = "CNSIFusion"
+#: What lies between the pictures of two views, so that the server answers in time when all are drawn anew.
+_BREATH_SECONDS = 0.03
 #: The letters at the positive and the negative end of the R, A and S axes.
 _DIRECTIONS = (("R", "L"), ("A", "P"), ("S", "I"))
 
@@ -34,7 +38,9 @@ class Viewer:
             _LAYOUT, Layout(LayoutDirection.Horizontal, [ViewLayoutDefinition.axial_view(), side], ["3", "1"])
         )
         self.layout.set_layout(_LAYOUT)
+        queue = _Queue()
         for view in self.views.values():  # the page gives a view its size only after it was filled
+            view.set_scheduled_render(_InTurn(queue, view._scheduled_render))  # it has no public getter
             fit = view.fit_view_to_content
             view.interactor().AddObserver(vtkCommand.WindowResizeEvent, lambda *_, fit=fit: fit())
 
@@ -95,3 +101,42 @@ class Viewer:
         lps = (-matrix.GetElement(0, 3), -matrix.GetElement(1, 3), matrix.GetElement(2, 3))
         index = round(float(grid.to_ijk(lps)[axis]))
         return min(max(index, 0), grid.size[axis] - 1), grid.size[axis]
+
+
+class _Queue:
+    """Views that wait to be drawn. One picture takes up to a tenth of a second, three at once would be a stall."""
+
+    def __init__(self) -> None:
+        self._waiting: dict[ScheduledRenderStrategy, None] = {}
+        self._task: asyncio.Task | None = None
+
+    def add(self, strategy: ScheduledRenderStrategy) -> None:
+        """Have a view drawn when those before it were; asking twice draws once."""
+        self._waiting[strategy] = None
+        if self._task is None:
+            self._task = asynchronous.create_task(self._serve())
+
+    async def _serve(self) -> None:
+        while self._waiting:
+            strategy = next(iter(self._waiting))
+            del self._waiting[strategy]
+            strategy.schedule_render()
+            await asyncio.sleep(0)  # the view draws in this turn of the loop
+            await asyncio.sleep(_BREATH_SECONDS if self._waiting else 0)
+        self._task = None
+
+
+class _InTurn(ScheduledRenderStrategy):
+    """A view's own way of drawing, in its turn."""
+
+    def __init__(self, queue: _Queue, strategy: ScheduledRenderStrategy):
+        super().__init__()
+        self._queue, self._strategy = queue, strategy
+
+    def schedule_render(self) -> None:
+        """Ask to be drawn."""
+        self._queue.add(self._strategy)
+
+    def did_render(self) -> None:
+        """The view was drawn outside its turn."""
+        self._strategy.did_render()

@@ -5,12 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from roi_phantom import Proposal, reoriented
+from scipy import ndimage
 
-from cnsifusion.imaging.grid import reorder
+from cnsifusion.imaging.grid import Grid, reorder
 from cnsifusion.imaging.volume import Volume
 from cnsifusion.roi import names
 from cnsifusion.roi.anatomy import locate
 from cnsifusion.roi.propose import propose
+from cnsifusion.roi.ventricles import _beside, _islands_mostly_in, csf_levels
 
 SIDES = {"left": names.SUBLENTIFORM_LEFT, "right": names.SUBLENTIFORM_RIGHT}
 
@@ -31,6 +33,35 @@ def test_ventricles(case: str, request: pytest.FixtureRequest) -> None:
     assert dice(parts == 2, truth["third"] >= 0.5) > 0.5
     assert dice(parts == 3, truth["fourth"] >= 0.5) > 0.65
     assert np.array_equal(head.regions.masks[names.VENTRICLES], parts > 0)
+
+
+def test_the_half_way_level_follows_the_tissue_at_the_wall(whole_head: Proposal) -> None:
+    """Tissue brightened by 150 within 5 mm of the ventricles raises the level there, as caudate and thalamus do."""
+    phantom, anatomy = whole_head.phantom, whole_head.anatomy
+    volume = phantom.volume
+    ventricle = phantom.fractions["lateral_left"] + phantom.fractions["lateral_right"] > 0.01
+    distance = np.stack([ndimage.distance_transform_edt(~p) if p.any() else p + 99.0 for p in ventricle])
+    wall = (distance > 0) & (distance <= 5) & (volume.array > 200) & (volume.array < 500)
+    _, before = csf_levels(volume, anatomy)
+    _, after = csf_levels(volume.with_array(volume.array + np.float32(150) * wall), anatomy)
+    assert 85 < np.median((after - before)[wall & (distance <= 2)]) < 170
+
+
+def test_a_closed_off_tip_needs_the_horn_under_or_over_it() -> None:
+    mask = np.zeros((12, 12), bool)
+    mask[2:4, 2:8] = mask[8:10, 2:8] = True
+    part = np.zeros_like(mask)
+    part[2:4, 2:7] = part[8:10, 2:4] = True
+    found = _islands_mostly_in(mask, part, 0.6)
+    assert found[2:4, 2:8].all() and not found[8:10].any()
+
+
+def test_half_bright_voxels_need_csf_beside_above_or_below() -> None:
+    strong = np.zeros((5, 21, 21), bool)
+    strong[2, 10, 10] = True
+    grid = Grid((21, 21, 5), (1.0, 1.0, 4.0), (0.0, 0.0, 0.0), (1.0, 0, 0, 0, 1.0, 0, 0, 0, 1.0))
+    near = _beside(strong, Volume(np.zeros(strong.shape, np.float32), grid))
+    assert near[1:4, 9:12, 9:12].all() and not near[[0, 4]].any() and not near[2, 10, 14]
 
 
 @pytest.mark.parametrize("case", ["whole_head", "stripped"])
