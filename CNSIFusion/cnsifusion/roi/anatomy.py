@@ -132,16 +132,16 @@ def _white_matter(volume: Volume, lattice: Lattice, brain: np.ndarray) -> np.nda
 
 
 def _doubts(registration: Registration, brain: np.ndarray, white: np.ndarray) -> list[str]:
-    """Why the placement should not be trusted, one sentence each; empty if it should."""
+    """Why the placement should not be trusted, one sentence each, the most telling first; empty if it should."""
     fit, levels, reasons = registration.fit, registration.levels, []
+    if not levels["csf"] > 1.15 * max(levels["gm"], levels["wm"]):
+        reasons.append("CSF is not clearly brighter than brain tissue.")
     if fit.correlation < 0.5:
-        reasons.append("The head could not be matched to the template well enough; draw the regions by hand.")
+        reasons.append("The head could not be matched to the template well enough.")
     if fit.inside < 0.75:
         reasons.append("A large part of the brain is outside the image; regions are not proposed.")
     if registration.rival_mm > 12:
         reasons.append("Two different placements of the template explain this head equally well.")
-    if not levels["csf"] > 1.15 * max(levels["gm"], levels["wm"]):
-        reasons.append("CSF is not clearly brighter than brain tissue, so this does not look like a T2-weighted image.")
     scale = np.cbrt(np.linalg.det(fit.affine.linear))
     if not 0.72 < scale < 1.3:
         reasons.append(f"The brain would be {scale:.2f} times the size of an adult's, which is not believable.")

@@ -16,8 +16,8 @@ def check_contrast(volume: Volume, anatomy: Anatomy) -> CheckReport:
     """Findings on the contrast of ``volume`` (T2 or not) and on how surely its anatomy was found."""
     if not anatomy.trusted:
         text = (
-            "This does not look like an axial T2 of a whole brain (FLAIR, T1 and proton density cannot be used): "
-            + " ".join(anatomy.reasons)
+            "This is not recognised as an axial T2 of a whole brain (FLAIR, T1 and proton density cannot be used). "
+            + anatomy.reasons[0]
         )
         return CheckReport([Finding("not-t2", "refuse", text)])
     csf = volume.array[(anatomy.prior("lateral_left") + anatomy.prior("lateral_right")) > 0.9]
