@@ -128,8 +128,11 @@ def set_up(extras: tuple[str, ...]) -> None:
 
 
 def system_packages() -> None:
-    """What the browser and desktop tests need from the system; installed where apt and root allow, else named."""
-    needed = {"chromium": "chromium", "Xvfb": "xvfb", "xdotool": "xdotool", "dciodvfy": "dicom3tools"}
+    """What the tests of browser, desktop, forms and DICOM need from the system; installed where apt and root allow, else named."""
+    needed = {
+        "chromium": "chromium", "Xvfb": "xvfb", "xdotool": "xdotool", "dciodvfy": "dicom3tools",
+        "uic": "qtbase5-dev-tools",
+    }  # fmt: skip
     missing = [package for program, package in needed.items() if not shutil.which(program)]
     if not missing:
         return
