@@ -128,7 +128,7 @@ def set_up(extras: tuple[str, ...]) -> None:
 
 
 def system_packages() -> None:
-    """What the tests of browser, desktop, forms and DICOM need from the system; installed where apt and root allow, else named."""
+    """What the tests need from the system; installed where apt and root allow, else named."""
     needed = {
         "chromium": "chromium", "Xvfb": "xvfb", "xdotool": "xdotool", "dciodvfy": "dicom3tools",
         "uic": "qtbase5-dev-tools",
