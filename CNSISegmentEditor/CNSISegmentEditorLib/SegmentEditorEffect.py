@@ -202,20 +202,20 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorLabelEffect):
 
     # What the controller asks for, and what is shown of it
 
-    def apply(self, name, mask, origin, erase) -> None:
-        """One undo step: the mask into the protocol's segment (masking and overwrite mode are the editor's)."""
-        from cnsifusion.mrml.editing import modifier
-        from cnsifusion.mrml.segmentation import ensureSegment, markEdited
+    def apply(self, changes) -> None:
+        """One undo step: all changes into the protocol's segments (masking and overwrite mode are the editor's)."""
+        from cnsifusion.mrml.editing import carryOut
 
+        controller = self.controller
         self.scriptedEffect.saveStateForUndo()
-        segmentation = self.controller.segmentationNode
-        segmentId = ensureSegment(segmentation, name)
-        self.scriptedEffect.parameterSetNode().SetSelectedSegmentID(segmentId)
-        labelmap, extent = modifier(mask, origin, self.controller.volumeNode, self.controller.geometry)
-        modes = slicer.qSlicerSegmentEditorAbstractEffect
-        mode = modes.ModificationModeRemove if erase else modes.ModificationModeAdd
-        self.scriptedEffect.modifySelectedSegmentByLabelmap(labelmap, mode, list(extent))
-        markEdited(segmentation, segmentId)
+        nodes = (controller.segmentationNode, controller.volumeNode, controller.geometry)
+        carryOut(changes, *nodes, self._modify)
+
+    def onWhole(self, action) -> None:
+        """Do something to the selected region as a whole, where it is one of the protocol's and can be seen."""
+        if self._ready() and self.scriptedEffect.confirmCurrentSegmentVisible():
+            self.clearOutlines()
+            self.run(action)
 
     def selectSegment(self, name: str) -> None:
         """Make the protocol's segment the selected one, empty if it is new."""
@@ -234,6 +234,12 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorLabelEffect):
         """Take what is previewed away."""
         for outline in self._outlines.values():
             outline.draw(None, None)
+
+    def _modify(self, segmentId, labelmap, erase, extent) -> None:
+        modes = slicer.qSlicerSegmentEditorAbstractEffect
+        self.scriptedEffect.parameterSetNode().SetSelectedSegmentID(segmentId)
+        mode = modes.ModificationModeRemove if erase else modes.ModificationModeAdd
+        self.scriptedEffect.modifySelectedSegmentByLabelmap(labelmap, mode, list(extent))
 
     def _begin(self) -> None:
         self._end()
@@ -286,7 +292,9 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorLabelEffect):
             return
         self.controller.segmentName = name
         self.controller.forget()
-        self.controller.tool = next(key for key in self.controller.available if key != NONE)
+        usable = [key for key in self.controller.available if key != NONE]
+        if self.controller.tool not in usable:
+            self.controller.tool = usable[0]
 
     def _ready(self) -> bool:
         """Whether a tool is chosen and the selected segment is one of the protocol's; says so where it is not."""

@@ -1,4 +1,4 @@
-"""The effect's controls: region, tool, tolerance, add or erase, the list of PVS-like foci, and what to know now."""
+"""The effect's controls: region, tool and its settings, actions, PVS-like foci, figures, and what to know now."""
 
 from html import escape
 from pathlib import Path
@@ -20,10 +20,11 @@ class Options:
         self._frame.layout().setContentsMargins(0, 0, 0, 0)
         effect.scriptedEffect.addOptionsWidget(self._frame)
         self.ui = slicer.util.childWidgetVariables(self._frame)
-        self._tools = {}
+        self._tools, self._actions = {}, {}
         self._names = []
         self._foci = []
         self._amount = "tolerance"
+        self._agreement = []
         self.ui.regionCombo.connect("activated(int)", self._onRegion)
         self.ui.addButton.connect("clicked()", lambda: self._setErase(False))
         self.ui.eraseButton.connect("clicked()", lambda: self._setErase(True))
@@ -31,11 +32,19 @@ class Options:
         self.ui.neighboursBox.connect("valueChanged(int)", self._onNeighbours)
         self.ui.alignButton.connect("clicked()", self._onAlign)
         self.ui.fociTable.connect("cellClicked(int,int)", self._onFocus)
+        self.ui.leakGuardBox.connect("clicked(bool)", self._onLeakGuard)
+        self.ui.otherSelector.setMRMLScene(slicer.mrmlScene)
+        self.ui.otherSelector.connect("currentNodeChanged(vtkMRMLNode*)", self._onOther)
         self.ui.alignButton.visible = False
-        _columns(self.ui.fociTable, [_("Use"), _("PVS-like focus")])
+        self.ui.toolFrame.layout().setContentsMargins(0, 0, 0, 0)
+        self.ui.actionFrame.layout().setContentsMargins(0, 0, 0, 0)
+        _columns(self.ui.fociTable, [_("Use"), _("Side"), _("Slice"), _("Size"), _("Brightness")])
 
     def cleanup(self) -> None:
-        """Let go of the effect; may be called twice."""
+        """Let go of the effect and the scene; may be called twice."""
+        if self._effect is not None:
+            self.ui.otherSelector.disconnect("currentNodeChanged(vtkMRMLNode*)", self._onOther)
+            self.ui.otherSelector.setMRMLScene(None)
         self._effect = None
 
     def explain(self, text: str) -> None:
@@ -61,7 +70,11 @@ class Options:
         self._drawTools(controller)
         self.ui.addButton.checked, self.ui.eraseButton.checked = not controller.erase, controller.erase
         _silently(self.ui.neighboursBox, lambda box: box.setValue(controller.neighbours))
+        self._drawActions()
         self._drawFoci(controller)
+        lines = [*(controller.statistics() if self._effect.segmentName in self._names else []), *self._agreement]
+        self.ui.statisticsLabel.text = "<br>".join(escape(_(line)) for line in lines)
+        self.ui.statisticsLabel.visible = bool(lines)
         self.showMessage()
 
     def _drawRegions(self, controller) -> None:
@@ -74,7 +87,7 @@ class Options:
         self.ui.regionCombo.currentIndex = self._names.index(controller.segmentName) if known else -1
 
     def _drawTools(self, controller) -> None:
-        from cnsifusion.mrml.tools import NONE, PVS, TOOLS
+        from cnsifusion.mrml.tools import CSF, NONE, PVS, TOOLS
 
         keys = [key for key in controller.available if key != NONE]
         if list(self._tools) != keys:
@@ -87,6 +100,8 @@ class Options:
         slider = TOOLS[controller.tool].slider
         self.ui.amountSlider.visible = self.ui.amountLabel.visible = bool(slider)
         self.ui.amountLabel.text = _(slider)
+        self.ui.leakGuardBox.visible = controller.tool == CSF
+        self.ui.leakGuardBox.checked = controller.leakGuard
         self._amount = "sensitivity" if controller.tool == PVS else "tolerance"
         _silently(self.ui.amountSlider, lambda slider: slider.setValue(getattr(controller, self._amount)))
 
@@ -97,6 +112,28 @@ class Options:
         self.ui.toolFrame.layout().addWidget(button)
         return button
 
+    def _drawActions(self) -> None:
+        """What is done to the whole region; made once, when the engine is there."""
+        from cnsifusion.mrml.tools import ACTIONS, REJECT_REASONS
+
+        if self._actions:
+            return
+        for key, action in ACTIONS.items():
+            self._actions[key] = self._actionButton(_(action.label), _(action.tooltip))
+            self._actions[key].connect("clicked()", lambda key=key: self._onAction(key))
+        tooltip = _("Take this region away and record why; undo brings it back.")
+        button = self._actions["reject"] = self._actionButton(_("Reject"), tooltip)
+        menu = qt.QMenu(button)
+        for reason in REJECT_REASONS:
+            menu.addAction(_(reason)).connect("triggered()", lambda reason=reason: self._onReject(reason))
+        button.setMenu(menu)
+
+    def _actionButton(self, text: str, tooltip: str):
+        button = qt.QPushButton(text)
+        button.toolTip = tooltip
+        self.ui.actionFrame.layout().addWidget(button)
+        return button
+
     def _drawFoci(self, controller) -> None:
         from cnsifusion.mrml.tools import PVS
 
@@ -105,7 +142,8 @@ class Options:
         self._foci = controller.focusRows() if controller.tool == PVS else []
         table.setRowCount(len(self._foci))
         for number, row in enumerate(self._foci):
-            for column, text in enumerate(("✓" if row.accepted else "", _(row.text))):
+            used = "✓" if row.accepted else ""
+            for column, text in enumerate((used, _(row.side), str(row.slice), _(row.size), row.brightness)):
                 table.setItem(number, column, qt.QTableWidgetItem(text))
 
     # The reader's choices
@@ -132,6 +170,36 @@ class Options:
         if self._effect.controller is not None:
             self._effect.controller.neighbours = count
             self._changed()
+
+    def _onLeakGuard(self, guarded: bool) -> None:
+        if self._effect.controller is not None:
+            self._effect.controller.leakGuard = guarded
+            self._changed()
+
+    def _onAction(self, key: str) -> None:
+        controller = self._effect.controller
+        if controller is not None:
+            self._effect.onWhole(lambda: controller.act(key))
+
+    def _onReject(self, reason: str) -> None:
+        controller = self._effect.controller
+        if controller is not None:
+            self._effect.onWhole(lambda: controller.reject(reason))
+
+    def _onOther(self, node) -> None:
+        """Another reader's segmentation was chosen, or none."""
+        controller = self._effect.controller if self._effect is not None else None
+        self._agreement = []
+        if controller is not None and node is not None:
+            from cnsifusion.mrml.segmentation import regionsFromNode
+
+            own, volume = controller.segmentationNode, controller.volumeNode
+            self._effect.run(lambda: self._agree(regionsFromNode(own, volume), regionsFromNode(node, volume)))
+        elif controller is not None:
+            self.draw()
+
+    def _agree(self, own, other) -> None:
+        self._agreement = self._effect.controller.agreement(own, other)
 
     def _onAlign(self) -> None:
         if self._effect.controller is not None:

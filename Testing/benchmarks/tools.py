@@ -27,6 +27,7 @@ from cnsifusion.imaging import Volume, read_image, read_labels
 from cnsifusion.roi.agreement import dice
 from cnsifusion.roi.tools.csf import ALL_SLICES, CsfSettings, grow, lobe
 from cnsifusion.roi.tools.pvs import detect
+from cnsifusion.roi.tools.result import cropped
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
 CASES = ("synA_normal", "synB_pvs", "oms_patient01_study1", "oms_patient01_study2", "oms_patient03_study1",
@@ -106,7 +107,7 @@ def csf_tool(scene: Scene) -> Tool:
         settings = CsfSettings(neighbours=ALL_SLICES if error.slices > 2 else 0)
         if error.add:
             return mask | grow(scene.image, scene.spacing, error.point, settings).on(mask.shape)
-        return mask & ~lobe(mask, scene.spacing, error.point, settings).on(mask.shape)
+        return mask & ~lobe(cropped(mask, (0, 0, 0), ""), scene.spacing, error.point, settings).on(mask.shape)
 
     return act
 

@@ -131,7 +131,7 @@ def test_click_adds_the_preview_as_one_undo_step_and_redo_works():
     fresh()
     desk.moveTo(_state["point"])
     desk.settle(0.3)
-    previewed = int(controller()._hover.mask.sum())
+    previewed = int(controller().preview.mask.sum())
     desk.xdotool("click", 1)
     assert voxels() == previewed > 20
     segment = _state["segmentation"].GetSegmentation().GetSegment(widget().currentSegmentID())

@@ -92,13 +92,14 @@ class CaseState:
     selectedInstance = Parameter[str]("")
     heatMapOpacity = Parameter[float](0.5)
     heatMapShown = Parameter[bool](True)
-    #: The tools: which one, in which segment, its sliders, add or erase, slices beside the clicked one.
+    #: The tools: which one, in which segment, its sliders, add or erase, slices beside the clicked one, leak guard.
     tool = Parameter[str]("none")
     segmentName = Parameter[str]("CSF ventricles")
     tolerance = Parameter[float](0.5)
     sensitivity = Parameter[float](0.5)
     erase = Parameter[bool](False)
     neighbours = Parameter[int](0)
+    leakGuard = Parameter[bool](True)
 
     def __init__(self, node):
         version = json.loads(node.GetParameter(_SCHEMA_PARAMETER) or "0")

@@ -7,6 +7,9 @@ scripts and tests.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
 import numpy as np
 from slicer import vtkMRMLSegmentEditorNode, vtkSlicerSegmentEditorLogic
 
@@ -14,6 +17,41 @@ from cnsifusion.mrml.segmentation import ensureSegment, markEdited, orientedImag
 from cnsifusion.mrml.volumes import NodeGeometry
 
 _UNDO_STATES = 30
+
+
+@dataclass(frozen=True, eq=False)
+class Change:
+    """What a tool asks for: voxels to add to one of the protocol's segments, or to erase from it.
+
+    ``mask`` is a bool window [k, j, i] whose first voxel lies at ``origin`` (k, j, i) of the canonical grid. ``reason``
+    says why the reader rejects a region that is erased as a whole.
+    """
+
+    name: str
+    mask: np.ndarray
+    origin: tuple[int, int, int]
+    erase: bool = False
+    reason: str = ""
+
+
+def carryOut(
+    changes: Sequence[Change],
+    segmentationNode,
+    volumeNode,
+    geometry: NodeGeometry,
+    modify: Callable[[str, object, bool, tuple[int, ...]], None],
+) -> str:
+    """Make the changes with the face's own ``modify(segmentId, labelmap, erase, extent)``; returns the last segment.
+
+    The caller opens the undo step around it: a new segment, voxels and provenance come and go together.
+    """
+    segmentId = ""
+    for change in changes:
+        segmentId = ensureSegment(segmentationNode, change.name)
+        labelmap, extent = modifier(change.mask, change.origin, volumeNode, geometry)
+        modify(segmentId, labelmap, change.erase, extent)
+        markEdited(segmentationNode, segmentId, change.reason)
+    return segmentId
 
 
 def modifier(mask: np.ndarray, origin: tuple[int, int, int], volumeNode, geometry: NodeGeometry | None = None):
@@ -48,16 +86,14 @@ class RegionEditor:
 
     def apply(self, name: str, mask: np.ndarray, origin: tuple[int, int, int], erase: bool = False) -> bool:
         """Add the mask to the protocol's segment (or erase it) as one undo step; an empty mask does nothing (False)."""
-        if not mask.any():
+        return self.applyAll([Change(name, mask, origin, erase)])
+
+    def applyAll(self, changes: Sequence[Change]) -> bool:
+        """All changes as one undo step; False, and no step, where no mask holds a voxel."""
+        if not any(change.mask.any() for change in changes):
             return False
         self.logic.SaveStateForUndo()
-        segmentId = ensureSegment(self.segmentationNode, name)
-        self.node.SetSelectedSegmentID(segmentId)
-        mode = self.logic.ModificationModeRemove if erase else self.logic.ModificationModeAdd
-        labelmap, extent = modifier(mask, origin, self.volumeNode, self.geometry)
-        self.logic.UpdateMaskLabelmap()
-        self.logic.ModifySegmentByLabelmap(self.segmentationNode, segmentId, labelmap, mode, extent, True, False)
-        markEdited(self.segmentationNode, segmentId)
+        carryOut(changes, self.segmentationNode, self.volumeNode, self.geometry, self._modify)
         return True
 
     def undo(self) -> bool:
@@ -80,3 +116,9 @@ class RegionEditor:
         self.logic.SetSourceVolumeNode(None)
         if self.node.GetScene():
             self.node.GetScene().RemoveNode(self.node)
+
+    def _modify(self, segmentId: str, labelmap, erase: bool, extent: tuple[int, ...]) -> None:
+        self.node.SetSelectedSegmentID(segmentId)
+        mode = self.logic.ModificationModeRemove if erase else self.logic.ModificationModeAdd
+        self.logic.UpdateMaskLabelmap()
+        self.logic.ModifySegmentByLabelmap(self.segmentationNode, segmentId, labelmap, mode, extent, True, False)

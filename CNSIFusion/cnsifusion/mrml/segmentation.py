@@ -10,24 +10,20 @@ from pathlib import Path
 
 import numpy as np
 import vtk
-from slicer import (
-    vtkMRMLTransformNode,
-    vtkOrientedImageData,
-    vtkOrientedImageDataResample,
-    vtkSegment,
-    vtkSegmentationConverter,
-)
-from vtk.util.numpy_support import numpy_to_vtk, vtk_to_numpy
+from slicer import vtkOrientedImageData, vtkSegment, vtkSegmentationConverter
 
 from cnsifusion import __version__
 from cnsifusion.errors import BadInput
-from cnsifusion.mrml.volumes import NodeGeometry, volumeFromNode, worldMatrix
+from cnsifusion.mrml.drawn import Piece, orientedImage, segmentIdOf, segmentMask, take, voxelsOf, whole
+from cnsifusion.mrml.volumes import NodeGeometry, volumeFromNode
 from cnsifusion.roi.names import PART_CODES, PARTS, REGIONS, SEGMENTS, VENTRICLES, Code, SegmentName
 from cnsifusion.roi.region_io import PART_SEGMENTS, read_regions
 from cnsifusion.roi.regions import Focus, Plane, RegionSet
 from cnsifusion.roi.tools.parts import assign_parts
 
 ORIGIN_TAG, EDITED_TAG = "CNSIFusion.Origin", "CNSIFusion.Edited"
+#: Why a reader rejected the region; it counts while the segment is empty.
+REJECTED_TAG = "CNSIFusion.Rejected"
 ALGORITHM_TYPE_TAG, ALGORITHM_NAME_TAG = "DICOM.SegmentAlgorithmType", "DICOM.SegmentAlgorithmName"
 #: Attribute of the segmentation node: what a RegionSet knows beside its masks, as JSON.
 _DETAILS_ATTRIBUTE = "CNSIFusion.RegionDetails"
@@ -82,14 +78,16 @@ def regionsReader(segmentationNode, volumeNode) -> Callable[[], RegionSet]:
     geometry = NodeGeometry(volumeNode)
     regions = proposalDetails(segmentationNode, geometry)
     segmentation = segmentationNode.GetSegmentation()
-    taken: list[tuple[str, _Piece]] = []
+    taken: list[tuple[str, Piece]] = []
     for segmentId in segmentation.GetSegmentIDs():
         segment = segmentation.GetSegment(segmentId)
         name = segment.GetName()
         if name not in SEGMENTS and _partOf(name) is None:
             continue
-        piece = _take(segmentationNode, segmentId, volumeNode)
+        piece = take(segmentationNode, segmentId, volumeNode)
         if piece is None:
+            if rejected := rejection(segment):
+                regions.withheld[name] = rejected
             continue
         taken.append((name, piece))
         if name in SEGMENTS:
@@ -100,7 +98,7 @@ def regionsReader(segmentationNode, volumeNode) -> Callable[[], RegionSet]:
     def read() -> RegionSet:
         parts = np.zeros(geometry.grid.shape, np.uint8)
         for name, piece in taken:
-            mask = _whole(piece, geometry)
+            mask = whole(piece, geometry)
             part = _partOf(name)
             if part is not None:
                 parts[mask] = part
@@ -114,38 +112,6 @@ def regionsReader(segmentationNode, volumeNode) -> Callable[[], RegionSet]:
         return regions
 
     return read
-
-
-def segmentMask(segmentationNode, segmentId: str, volumeNode, geometry: NodeGeometry | None = None) -> np.ndarray:
-    """One segment as a bool array [k, j, i] on the volume's canonical grid."""
-    return _whole(_take(segmentationNode, segmentId, volumeNode), geometry or NodeGeometry(volumeNode))
-
-
-#: A segment's voxels (bool, a copy, [k, j, i]) and the node index (k, j, i) of the first.
-_Piece = tuple[np.ndarray, tuple[int, int, int]]
-
-
-def _take(segmentationNode, segmentId: str, volumeNode) -> _Piece | None:
-    image = vtkOrientedImageData()
-    if not segmentationNode.GetBinaryLabelmapRepresentation(segmentId, image):
-        return None
-    return _voxelsOf(_onVolumeGrid(image, segmentationNode, volumeNode))
-
-
-def _voxelsOf(image) -> _Piece | None:
-    """What an oriented image holds, None where it is empty."""
-    i0, i1, j0, j1, k0, k1 = image.GetExtent()
-    if i1 < i0 or j1 < j0 or k1 < k0:
-        return None
-    values = vtk_to_numpy(image.GetPointData().GetScalars()).reshape(image.GetDimensions()[::-1]) > 0
-    return (values, (k0, j0, i0)) if values.any() else None
-
-
-def _whole(piece: _Piece | None, geometry: NodeGeometry) -> np.ndarray:
-    array = np.zeros(geometry.nodeShape, bool)
-    if piece is not None:
-        _paste(array, *piece)
-    return geometry.toCanonical(array)
 
 
 def assignSegment(segmentationNode, segmentId: str, name: str) -> None:
@@ -187,13 +153,10 @@ def ensureSegment(segmentationNode, name: str) -> str:
     return segmentId
 
 
-def segmentIdOf(segmentationNode, name: str) -> str:
-    """Id of the segment with this name, "" where there is none."""
-    return segmentationNode.GetSegmentation().GetSegmentIdBySegmentName(name) or ""
-
-
-def markEdited(segmentationNode, segmentId: str) -> None:
+def markEdited(segmentationNode, segmentId: str, rejected: str = "") -> None:
     """Record that a reader changed this segment with one of our tools; call it right after the change.
+
+    ``rejected`` is the reader's reason for taking the whole region away; any other change takes it back.
 
     Slicer's editor changes the labelmap in place without telling its time stamp, by which the undo history decides
     whether a segment changed since the last state: without the touch here, undo would bring back wrong voxels.
@@ -203,6 +166,9 @@ def markEdited(segmentationNode, segmentId: str) -> None:
     if labelmap is not None:
         labelmap.Modified()
     segment.SetTag(EDITED_TAG, "1")
+    segment.RemoveTag(REJECTED_TAG)
+    if rejected:
+        segment.SetTag(REJECTED_TAG, rejected)
     if not tagValue(segment, ORIGIN_TAG):
         segment.SetTag(ORIGIN_TAG, "semiautomatic")
     segment.SetTag(ALGORITHM_TYPE_TAG, "SEMIAUTOMATIC")
@@ -221,7 +187,7 @@ def fingerprint(segmentationNode) -> str:
         image = vtkOrientedImageData()
         if name not in SEGMENTS or not segmentationNode.GetBinaryLabelmapRepresentation(segmentId, image):
             continue
-        piece = _voxelsOf(image)
+        piece = voxelsOf(image)
         if piece is not None:
             values, first = piece
             where = np.unravel_index(np.flatnonzero(values), values.shape)  # ten times as fast as argwhere
@@ -248,7 +214,16 @@ def regionCentre(segmentationNode, volumeNode) -> tuple[float, float, float] | N
 def regionsInfo(segmentationNode) -> tuple[dict[str, str], list[str]]:
     """Why regions were withheld (sentences by name) and the proposal's notes."""
     details = json.loads(segmentationNode.GetAttribute(_DETAILS_ATTRIBUTE) or "{}")
-    return details.get("withheld", {}), details.get("notes", [])
+    segmentation = segmentationNode.GetSegmentation()
+    segments = [segmentation.GetSegment(segmentId) for segmentId in segmentation.GetSegmentIDs()]
+    rejected = {segment.GetName(): why for segment in segments if (why := rejection(segment))}
+    return {**details.get("withheld", {}), **rejected}, details.get("notes", [])
+
+
+def rejection(segment) -> str:
+    """Why the reader rejected this region, as a sentence for the others; "" where it was not rejected."""
+    reason = tagValue(segment, REJECTED_TAG)
+    return f"the reader rejected {segment.GetName()} ({reason})" if reason else ""
 
 
 def proposalDetails(segmentationNode, geometry: NodeGeometry) -> RegionSet:
@@ -267,19 +242,6 @@ def tagValue(segment, tag: str) -> str:
     """A segment's tag, "" where it has none."""
     value = vtk.reference("")
     return str(value) if segment.GetTag(tag, value) else ""
-
-
-def orientedImage(array: np.ndarray, extent: tuple[int, ...], volumeNode):
-    """A labelmap (uint8) with ``array`` [k, j, i] at ``extent`` of the volume node's own grid."""
-    image = vtkOrientedImageData()
-    image.SetExtent(*extent)
-    scalars = numpy_to_vtk(array.astype(np.uint8).ravel(), deep=True, array_type=vtk.VTK_UNSIGNED_CHAR)
-    scalars.SetName("ImageScalars")
-    image.GetPointData().SetScalars(scalars)
-    matrix = vtk.vtkMatrix4x4()
-    volumeNode.GetIJKToRASMatrix(matrix)
-    image.SetImageToWorldMatrix(matrix)
-    return image
 
 
 def _showRegion(regions: RegionSet, name: str, segmentationNode, volumeNode, geometry) -> None:
@@ -355,39 +317,6 @@ def _codeText(code: Code) -> str:
 
 def _partOf(name: str) -> int | None:
     return {segmentName: value for value, segmentName in PART_SEGMENTS.items()}.get(name)
-
-
-def _onVolumeGrid(image, segmentationNode, volumeNode):
-    reference = orientedImage(np.zeros((1, 1, 1)), (0, 0, 0, 0, 0, 0), volumeNode)
-    extent = volumeNode.GetImageData().GetExtent()
-    reference.SetExtent(extent)
-    sameTransform = segmentationNode.GetParentTransformNode() == volumeNode.GetParentTransformNode()
-    if sameTransform and vtkOrientedImageDataResample.DoGeometriesMatchIgnoreOrigin(reference, image):
-        offset = np.array(reference.GetOrigin()) - np.array(image.GetOrigin())
-        if np.abs(offset).max() < 1e-3 * min(reference.GetSpacing()):
-            return image
-    transform = vtk.vtkGeneralTransform()
-    for node in (segmentationNode, volumeNode):
-        worldMatrix(node)  # refuses a non-linear transform
-    vtkMRMLTransformNode.GetTransformBetweenNodes(
-        segmentationNode.GetParentTransformNode(), volumeNode.GetParentTransformNode(), transform
-    )
-    resampled = vtkOrientedImageData()
-    vtkOrientedImageDataResample.ResampleOrientedImageToReferenceOrientedImage(
-        image, reference, resampled, False, False, transform
-    )
-    return resampled
-
-
-def _paste(array: np.ndarray, values: np.ndarray, origin: tuple[int, int, int]) -> None:
-    target, source = [], []
-    for axis, start in enumerate(origin):
-        low, high = max(start, 0), min(start + values.shape[axis], array.shape[axis])
-        if low >= high:
-            return
-        target.append(slice(low, high))
-        source.append(slice(low - start, high - start))
-    array[tuple(target)] = values[tuple(source)]
 
 
 def _details(regions: RegionSet) -> dict:

@@ -1,38 +1,44 @@
 """What a point in a slice view means: the reader's tools on one case, the same for the Qt effect and the browser's.
 
-The mathematics is in :mod:`cnsifusion.roi.tools`; here is the state of one reader's hand: the tool, its settings, the
-stroke, the outline to draw and the sentence to say. Positions are LPS mm, outlines edges (n, 2, 3) in LPS mm.
+The mathematics is in :mod:`cnsifusion.roi.tools`, what each tool does with the mouse in :mod:`cnsifusion.mrml.hands`;
+here is what they share: the tool, its settings, the regions as drawn, the actions on a whole region and the sentence to
+say. Positions are LPS mm, outlines edges (n, 2, 3) in LPS mm.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from cnsifusion.mrml.case import CaseState
-from cnsifusion.mrml.contour import outline
-from cnsifusion.mrml.segmentation import proposalDetails, segmentIdOf, segmentMask
+from cnsifusion.mrml.contour import NO_EDGES
+from cnsifusion.mrml.drawn import segmentWindow
+from cnsifusion.mrml.editing import Change
+from cnsifusion.mrml.hands import FocusHand, GrowHand, Hand, MoveHand, OutlineHand, Place, SplineHand, replacing
+from cnsifusion.mrml.readings import agreementLines, statisticsLines
+from cnsifusion.mrml.segmentation import proposalDetails
 from cnsifusion.mrml.volumes import NodeGeometry, volumeFromNode
-from cnsifusion.roi.names import PVS_LEFT, PVS_RIGHT, SEGMENTS, VENTRICLES
-from cnsifusion.roi.regions import Focus
-from cnsifusion.roi.tools.csf import CsfSettings, grow_stroke
-from cnsifusion.roi.tools.pvs import PvsSettings, detect, focus_at, focus_mask, is_accepted, visible
+from cnsifusion.roi.agreement import compare
+from cnsifusion.roi.names import OTHER_SIDE, PVS_LEFT, PVS_RIGHT, SEGMENTS, VENTRICLES
+from cnsifusion.roi.regions import Focus, Plane, RegionSet
+from cnsifusion.roi.tools.pvs import focus_mask, is_accepted, visible
 from cnsifusion.roi.tools.result import ToolResult
-from cnsifusion.roi.tools.shape import polygon
+from cnsifusion.roi.tools.shape import interpolate, mirror
 
-NONE, CSF, PVS, OUTLINE = "none", "csf", "pvs", "outline"
+NONE, CSF, PVS, OUTLINE, SPLINE, MOVE = "none", "csf", "pvs", "outline", "spline", "move"
+MIRROR, FILL = "mirror", "fill"
 _ERASE_COLOR = (1.0, 0.45, 0.45)
 _TURN = 0.05
 
-#: Tells the face to change the segment: (protocol name, bool window [k, j, i], its origin (k, j, i), erase).
-Apply = Callable[[str, np.ndarray, tuple[int, int, int], bool], None]
+#: Tells the face to carry out the changes as one undo step (see :func:`cnsifusion.mrml.editing.carryOut`).
+Apply = Callable[[Sequence[Change]], None]
 
 
 @dataclass(frozen=True)
 class ToolInfo:
-    """A tool's word, what it does in one sentence, and the name of its slider ("" for none)."""
+    """A tool's (or action's) word, what it does in one sentence, and the name of its slider ("" for none)."""
 
     key: str
     label: str
@@ -47,23 +53,39 @@ TOOLS = {
         ToolInfo(CSF, "CSF", "Hover to see what a click would add; click or drag to grow over CSF.", "Tolerance"),
         ToolInfo(PVS, "PVS", "Hover a bright dot; click to accept or reject it.", "Sensitivity"),
         ToolInfo(OUTLINE, "Outline", "Drag around an area to add it (or to erase it)."),
+        ToolInfo(SPLINE, "Spline", "Drag the points of the region's outline; press beside the line to pull it there."),
+        ToolInfo(MOVE, "Move", "Drag the region to move it; drag from outside it to turn it and change its size."),
     )
 }
+ACTIONS = {
+    action.key: action
+    for action in (
+        ToolInfo(MIRROR, "Mirror", "Put this region on the other side, across the patient's mid-sagittal plane."),
+        ToolInfo(FILL, "Fill between", "Draw the slices that are missing between the drawn ones."),
+    )
+}
+#: Why a reader takes a whole region away, as the report says it.
+REJECT_REASONS = ("wrong place", "lesion in the region", "motion or artefact", "outside the image")
+_HANDS: dict[str, Callable[[ToolController], Hand]] = {
+    CSF: GrowHand, PVS: FocusHand, OUTLINE: OutlineHand, SPLINE: SplineHand, MOVE: MoveHand,
+}  # fmt: skip
 
 
 def toolsFor(segmentName: str) -> list[str]:
     """Keys of the tools that make sense for a segment of the protocol."""
-    if segmentName in (PVS_LEFT, PVS_RIGHT):
-        return [NONE, PVS, CSF, OUTLINE]
-    return [NONE, CSF, OUTLINE] if segmentName == VENTRICLES else [NONE, OUTLINE]
+    first = {PVS_LEFT: [PVS, CSF], PVS_RIGHT: [PVS, CSF], VENTRICLES: [CSF]}.get(segmentName, [])
+    return [NONE, *first, OUTLINE, SPLINE, MOVE]
 
 
 @dataclass(frozen=True)
 class FocusRow:
-    """One PVS-like focus of the list: its words, its centre (LPS, mm) and whether it is part of its segment."""
+    """One PVS-like focus of the list: what a reader wants to know of it, its centre (LPS, mm), whether it is used."""
 
     index: int
-    text: str
+    side: str
+    slice: int
+    size: str
+    brightness: str
     position: tuple[float, float, float]
     accepted: bool
 
@@ -73,26 +95,28 @@ class ToolController:
 
     ``tool`` is a key of TOOLS, ``segmentName`` the protocol's segment to change (PVS choose their side themselves),
     ``tolerance`` 0.05-0.95 and ``sensitivity`` 0-1 the sliders, ``neighbours`` the slices on each side that a click
-    works on too. ``message`` says why a click here would do nothing ("" where it would).
+    works on too, ``leakGuard`` whether CSF is kept from running out. ``message`` says why a click here would do nothing
+    ("" where it would).
     """
 
     def __init__(self, segmentationNode, volumeNode, apply: Apply):
         self.segmentationNode, self.volumeNode = segmentationNode, volumeNode
         self.geometry = NodeGeometry(volumeNode)
         self.tool, self.segmentName, self.message = NONE, VENTRICLES, ""
-        self.tolerance, self.sensitivity, self.erase, self.neighbours = 0.5, 0.5, False, 0
+        self.tolerance, self.sensitivity, self.neighbours = 0.5, 0.5, 0
+        self.erase, self.leakGuard = False, True
+        self.volume = volumeFromNode(volumeNode)
         self._apply = apply
-        self._array = volumeFromNode(volumeNode).array
         self._details = proposalDetails(segmentationNode, self.geometry)
-        self._hovered: tuple | None = None
-        self._hover = _nothing()
-        self._stroke: list[tuple[float, float, int]] = []
-        self._drawn = _nothing()
+        self._drawn: dict[str, ToolResult] = {}
+        self._hands: dict[str, Hand] = {}
+        self._pressedOn: int | None = None
 
     def useSettings(self, case: CaseState) -> None:
         """Take the tool and its settings from the case."""
         self.tool, self.segmentName, self.erase = case.tool, case.segmentName, case.erase
         self.tolerance, self.sensitivity, self.neighbours = case.tolerance, case.sensitivity, case.neighbours
+        self.leakGuard = case.leakGuard
         self.forget()
 
     @property
@@ -101,194 +125,191 @@ class ToolController:
         return toolsFor(self.segmentName)
 
     @property
+    def preview(self) -> ToolResult | None:
+        """What a click at the hovered place would change; None without a tool."""
+        hand = self._hand()
+        return hand.preview if hand else None
+
+    @property
+    def midplane(self) -> Plane | None:
+        """The patient's mid-sagittal plane, as far as the proposal found it."""
+        return self._details.midplane
+
+    def drawn(self, name: str) -> ToolResult:
+        """What is drawn of a segment, remembered until something changes."""
+        if name not in self._drawn:
+            self._drawn[name] = segmentWindow(self.segmentationNode, name, self.volumeNode, self.geometry)
+        return self._drawn[name]
+
+    # PVS-like foci
+
+    @property
     def foci(self) -> list[Focus]:
         """The proposal's PVS-like foci at the present sensitivity."""
         return visible(self._details.foci, self.sensitivity)
 
     def focusRows(self) -> list[FocusRow]:
         """The list of foci, those of the left first, from the lowest slice up."""
-        masks = {side: self._mask(_pvsName(side)) for side in ("left", "right")}
         ordered = sorted(enumerate(self.foci), key=lambda item: (item[1].side, item[1].ijk[2]))
         return [
-            FocusRow(index, _focusText(focus), focus.lps, is_accepted(focus, masks[focus.side]))
+            FocusRow(
+                index, focus.side, focus.ijk[2] + 1, _sizeText(focus), f"{focus.contrast_to_noise:.1f} x noise",
+                focus.lps, self.accepted(focus),
+            )
             for index, focus in ordered
-        ]
+        ]  # fmt: skip
 
     def accepted(self, focus: Focus) -> bool:
         """Whether the focus is part of its side's segment."""
-        return is_accepted(focus, self._mask(_pvsName(focus.side)))
+        return is_accepted(focus, self.drawn(_pvsName(focus.side)))
 
     def toggle(self, focus: Focus) -> None:
         """Accept the focus, or reject it when it is accepted."""
-        name, result = _pvsName(focus.side), focus_mask(focus)
-        self._commit(name, result, erase=self.accepted(focus))
+        found = focus_mask(focus)
+        self.commit([Change(_pvsName(focus.side), found.mask, found.origin, self.accepted(focus))], found.reason)
+
+    # The whole region
+
+    def act(self, key: str) -> None:
+        """One of ACTIONS on the chosen segment, as one undo step; ``message`` says why where it cannot be done."""
+        {MIRROR: self._mirror, FILL: self._fill}[key]()
+
+    def reject(self, reason: str) -> None:
+        """Take the chosen region away as a whole and record why; undo brings it back."""
+        drawn = self._fresh(self.segmentName)
+        self.commit([Change(self.segmentName, drawn.mask, drawn.origin, True, reason)], drawn.reason)
+
+    def statistics(self) -> list[str]:
+        """Sentences on the chosen segment as drawn now, and on left against right."""
+        return statisticsLines(self.volume, self.segmentName, self.drawn)
+
+    def agreement(self, own: RegionSet, other: RegionSet) -> list[str]:
+        """Sentences on how far the case's regions and another reader's agree."""
+        return agreementLines(compare(own, other))
+
+    def _mirror(self) -> None:
+        target = OTHER_SIDE.get(self.segmentName)
+        if target is None:
+            self.message = f"{self.segmentName} lies on both sides: there is nothing to mirror."
+        elif self.midplane is None:
+            self.message = "The patient's mid-sagittal plane is not known: propose the regions first."
+        else:
+            mirrored = mirror(self._fresh(self.segmentName), self.geometry.grid, self.midplane)
+            if mirrored.empty:
+                self.message = mirrored.reason
+            else:
+                self.commit(replacing(target, self._fresh(target), mirrored))
+
+    def _fill(self) -> None:
+        filled = interpolate(self._fresh(self.segmentName), self.geometry.grid.spacing)
+        self.commit([Change(self.segmentName, filled.mask, filled.origin)], filled.reason)
 
     # The mouse
 
     def hover(self, lps: tuple[float, float, float]) -> np.ndarray:
         """The outline of what a click here would change on this slice."""
-        point = self._voxel(lps)
-        if point is None or self.tool in (NONE, OUTLINE):
-            self.message, self._hovered = "", None
-            return _NO_EDGES
-        if point != self._hovered:
-            self._hovered, self._hover = point, self._at(point, neighbours=0)
-            self.message = self._hover.reason
-        return self._edges(self._hover, point[0])
+        place, hand = self._place(lps), self._hand()
+        if place is None or hand is None:
+            self.message = ""
+            return NO_EDGES
+        return hand.hover(place)
 
     def press(self, lps: tuple[float, float, float]) -> np.ndarray:
         """The button went down: begin a stroke."""
-        self._stroke, self._drawn = [], _nothing()
-        return self.drag(lps)
+        place, hand = self._place(lps), self._hand()
+        if place is None or hand is None:
+            return NO_EDGES
+        self._drawn.clear()
+        self._pressedOn = place[2]
+        hand.press(place)
+        return hand.outline()
 
     def drag(self, lps: tuple[float, float, float]) -> np.ndarray:
         """The mouse moved with the button down; returns the outline of the stroke so far."""
-        point = self._voxel(lps)
-        if point is None or (self._stroke and point[0] != self._stroke[0][2]):
-            return self._strokeEdges()
-        i, j, _ = self.geometry.grid.to_ijk(lps)
-        if self.tool == OUTLINE:
-            self._stroke.append((float(i), float(j), point[0]))
-        elif not self._stroke or (self.tool == CSF and self._voxelOf(self._stroke[-1]) != point):
-            self._stroke.append((float(i), float(j), point[0]))
-            self._drawn = _union(self._drawn, self._at(point, self.neighbours))
-        return self._strokeEdges()
+        hand = self._hand()
+        if hand is None or self._pressedOn is None:
+            return NO_EDGES
+        place = self._place(lps)
+        if place is not None and place[2] == self._pressedOn:
+            hand.drag(place)
+        return hand.outline()
 
     def release(self) -> None:
         """The button went up: apply the stroke as one action, or say why there is nothing to do."""
-        stroke, self._stroke = self._stroke, []
-        if not stroke:
-            return
-        if self.tool == PVS:
-            self._clickFocus(self._voxelOf(stroke[0]))
-        elif self.tool == OUTLINE:
-            points = np.array([(i, j) for i, j, _ in stroke])
-            self._commit(self.segmentName, polygon(points, stroke[0][2], self.geometry.grid.shape), self.erase)
-        elif self.tool == CSF:
-            self._commit(self.segmentName, self._drawn, self.erase)
-        self._drawn = _nothing()
+        hand = self._hand()
+        pressed, self._pressedOn = self._pressedOn is not None, None
+        if hand is not None and pressed:
+            hand.release()
+            hand.forget()
 
     def leave(self) -> None:
         """The mouse left the view."""
-        self.message, self._hovered = "", None
+        self.message = ""
 
     def turn(self, steps: int) -> None:
         """The wheel was turned with a modifier key: change the tool's slider."""
         if self.tool == PVS:
             self.sensitivity = float(np.clip(self.sensitivity + steps * _TURN, 0.0, 1.0))
-        else:
+        elif self.tool == CSF:
             self.tolerance = float(np.clip(self.tolerance + steps * _TURN, 0.05, 0.95))
-        self._hovered = None
+        self.forget()
 
     def forget(self) -> None:
-        """Settings or voxels changed: compute the next hover anew."""
-        self._hovered, self._stroke, self._drawn, self.message = None, [], _nothing(), ""
+        """Settings or voxels changed: what was previewed, remembered or begun no longer holds."""
+        self._drawn.clear()
+        self._pressedOn, self.message = None, ""
+        for hand in self._hands.values():
+            hand.forget()
 
     def color(self) -> tuple[float, float, float]:
         """RGB 0-1 of the outline: the segment's, or the colour of erasing."""
-        return _ERASE_COLOR if self.erase else SEGMENTS[self.segmentName].color
+        return _ERASE_COLOR if self.erase and self.tool != MOVE else SEGMENTS[self.segmentName].color
+
+    def commit(self, changes: Sequence[Change], reason: str = "") -> None:
+        """Have the face carry out what really changes, as one action; say ``reason`` (or why) where nothing does."""
+        self._drawn.clear()
+        real = [change for change in map(self._effective, changes) if change is not None]
+        self.message = "" if real else reason or self._idle(changes[0])
+        if real:
+            self._apply(real)
+            self._drawn.clear()
 
     # Inside
 
-    def _at(self, point: tuple[int, int, int], neighbours: int) -> ToolResult:
-        if self.tool == PVS:
-            focus = self._focusAt(point)
-            return focus_mask(focus) if focus else self._detected(point)
-        settings = CsfSettings(tolerance=self.tolerance, neighbours=neighbours)
-        return grow_stroke(self._array, self.geometry.grid.spacing, [point], settings)
+    def _hand(self) -> Hand | None:
+        if self.tool not in self._hands and self.tool in _HANDS:
+            self._hands = {self.tool: _HANDS[self.tool](self)}  # another tool's stroke is over
+        return self._hands.get(self.tool)
 
-    def _focusAt(self, point: tuple[int, int, int]) -> Focus | None:
-        return focus_at(self.foci, point, self.geometry.grid.spacing)
+    def _fresh(self, name: str) -> ToolResult:
+        self._drawn.pop(name, None)
+        return self.drawn(name)
 
-    def _detected(self, point: tuple[int, int, int]) -> ToolResult:
-        return detect(self._array, self.geometry.grid.spacing, point, PvsSettings(sensitivity=self.sensitivity))
-
-    def _clickFocus(self, point: tuple[int, int, int]) -> None:
-        focus = self._focusAt(point)
-        if focus is not None:
-            self.toggle(focus)
-        else:
-            self._commit(self._pvsNameAt(point), self._detected(point), self.erase)
-
-    def _pvsNameAt(self, point: tuple[int, int, int]) -> str:
-        midplane = self._details.midplane
-        if midplane is None:
-            return self.segmentName if self.segmentName in (PVS_LEFT, PVS_RIGHT) else PVS_LEFT
-        onLeft = float(midplane.distance(self.geometry.grid.to_lps(point[::-1]))) > 0
-        return PVS_LEFT if onLeft else PVS_RIGHT
-
-    def _commit(self, name: str, result: ToolResult, erase: bool) -> None:
-        """Apply what really changes; say so when nothing does."""
-        self._hovered = None
-        self.message = result.reason
-        if not result.mask.any():
-            return
-        window = tuple(slice(o, o + n) for o, n in zip(result.origin, result.mask.shape))
-        present = self._mask(name)[window]
-        change = result.mask & present if erase else result.mask & ~present
-        if change.any():
-            self._apply(name, change, result.origin, erase)
-        else:
-            self.message = f"Nothing of {name} is here." if erase else f"This belongs to {name} already."
-
-    def _mask(self, name: str) -> np.ndarray:
-        segmentId = segmentIdOf(self.segmentationNode, name)
-        if not segmentId:
-            return np.zeros(self.geometry.grid.shape, bool)
-        return segmentMask(self.segmentationNode, segmentId, self.volumeNode, self.geometry)
-
-    def _voxel(self, lps: tuple[float, float, float]) -> tuple[int, int, int] | None:
-        ijk = np.rint(self.geometry.grid.to_ijk(np.array(lps))).astype(int)
-        inside = np.all(ijk >= 0) and np.all(ijk < self.geometry.grid.size)
-        return (int(ijk[2]), int(ijk[1]), int(ijk[0])) if inside else None
+    def _effective(self, change: Change) -> Change | None:
+        """The change without voxels that are so already; None where nothing is left."""
+        present = self.drawn(change.name).within(change.origin, change.mask.shape)
+        mask = change.mask & (present if change.erase else ~present)
+        return Change(change.name, mask, change.origin, change.erase, change.reason) if mask.any() else None
 
     @staticmethod
-    def _voxelOf(place: tuple[float, float, int]) -> tuple[int, int, int]:
-        return place[2], round(place[1]), round(place[0])
+    def _idle(change: Change) -> str:
+        if change.erase:
+            return f"Nothing of {change.name} is here."
+        return f"This belongs to {change.name} already."
 
-    def _strokeEdges(self) -> np.ndarray:
-        if not self._stroke:
-            return _NO_EDGES
-        k = self._stroke[0][2]
-        if self.tool != OUTLINE:
-            return self._edges(self._drawn, k)
-        ijk = np.array([(i, j, k) for i, j, k in self._stroke])
-        closed = self.geometry.grid.to_lps(np.concatenate([ijk, ijk[:1]]))
-        return np.stack([closed[:-1], closed[1:]], axis=1)
-
-    def _edges(self, result: ToolResult, sliceIndex: int) -> np.ndarray:
-        return outline(result.mask, result.origin, sliceIndex, self.geometry.grid)
+    def _place(self, lps: tuple[float, float, float]) -> Place | None:
+        i, j, k = self.geometry.grid.to_ijk(np.array(lps))
+        size = self.geometry.grid.size
+        inside = all(-0.5 <= p <= n - 0.5 for p, n in zip((i, j, k), size))
+        if not inside:
+            return None
+        i, j = min(max(i, 0.0), size[0] - 1.0), min(max(j, 0.0), size[1] - 1.0)
+        return float(i), float(j), min(max(round(float(k)), 0), size[2] - 1)
 
 
-_NO_EDGES = np.zeros((0, 2, 3))
-
-
-def _nothing() -> ToolResult:
-    return ToolResult(np.zeros((1, 1, 1), bool), (0, 0, 0), "")
-
-
-def _focusText(focus: Focus) -> str:
-    kind = ", large: lacune, infarct or pseudocyst possible" if focus.large else ""
-    return (
-        f"{focus.side}, slice {focus.ijk[2] + 1}, {focus.diameter_mm:.1f} mm, "
-        f"contrast {focus.contrast_to_noise:.1f}{kind}"
-    )
+def _sizeText(focus: Focus) -> str:
+    return f"{focus.diameter_mm:.1f} mm" + (", large: lacune, infarct or pseudocyst possible" if focus.large else "")
 
 
 def _pvsName(side: str) -> str:
     return PVS_LEFT if side == "left" else PVS_RIGHT
-
-
-def _union(first: ToolResult, second: ToolResult) -> ToolResult:
-    """Both masks in one window; the second's reason stands only while there is no mask at all."""
-    if not first.mask.any():
-        return second
-    if not second.mask.any():
-        return first
-    low = np.minimum(first.origin, second.origin)
-    high = np.maximum(np.add(first.origin, first.mask.shape), np.add(second.origin, second.mask.shape))
-    mask = np.zeros(tuple(high - low), bool)
-    for part in (first, second):
-        start = np.subtract(part.origin, low)
-        mask[tuple(slice(s, s + n) for s, n in zip(start, part.mask.shape))] |= part.mask
-    return ToolResult(mask, (int(low[0]), int(low[1]), int(low[2])), "")

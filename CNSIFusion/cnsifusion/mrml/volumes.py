@@ -65,6 +65,15 @@ class NodeGeometry:
             extent[2 * source : 2 * source + 2] = [low, high]
         return tuple(extent)
 
+    def originFromNode(self, first: tuple[int, int, int], shape: tuple[int, ...]) -> tuple[int, int, int]:
+        """First canonical voxel of a window of the node that begins at ``first`` with ``shape`` (all k, j, i)."""
+        origin = [0, 0, 0]
+        for axis in range(3):
+            source = 2 - self._axes[axis]
+            low = first[source]
+            origin[2 - axis] = self.grid.size[axis] - low - shape[source] if self._reverse[axis] else low
+        return origin[0], origin[1], origin[2]
+
     @property
     def _flips(self) -> tuple[slice, ...]:
         return tuple(slice(None, None, -1 if r else 1) for r in self._reverse)

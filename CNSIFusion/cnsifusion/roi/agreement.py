@@ -13,8 +13,21 @@ from cnsifusion.roi.regions import RegionSet
 
 
 @dataclass(frozen=True)
+class Icc:
+    """An intraclass correlation with its 95 % confidence interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
 class Agreement:
-    """One region drawn twice. ``dice`` 0-1; ``difference_percent`` is second minus first, of their mean."""
+    """One region drawn twice. ``dice`` 0-1; ``difference_percent`` is second minus first, of their mean.
+
+    ``areas`` is the ICC of its areas, slice by slice (those where at least one reader drew); None below two slices or
+    where each reader's areas are all equal. Slices of one head are no independent subjects: it describes only this one.
+    """
 
     name: str
     dice: float
@@ -22,15 +35,7 @@ class Agreement:
     volume_second_ml: float
     difference_ml: float
     difference_percent: float
-
-
-@dataclass(frozen=True)
-class Icc:
-    """An intraclass correlation with its 95 % confidence interval."""
-
-    value: float
-    low: float
-    high: float
+    areas: Icc | None
 
 
 def dice(first: np.ndarray, second: np.ndarray) -> float:
@@ -53,8 +58,15 @@ def compare(first: RegionSet, second: RegionSet) -> list[Agreement]:
         if a.any() or b.any():
             ml = first.grid.voxel_volume / 1000
             one, two = float(a.sum()) * ml, float(b.sum()) * ml
-            rows.append(Agreement(name, dice(a, b), one, two, two - one, 200 * (two - one) / (two + one)))
+            percent = 200 * (two - one) / (two + one)
+            rows.append(Agreement(name, dice(a, b), one, two, two - one, percent, _icc_of_areas(a, b)))
     return rows
+
+
+def _icc_of_areas(first: np.ndarray, second: np.ndarray) -> Icc | None:
+    areas = np.stack([mask.sum(axis=(1, 2)) for mask in (first, second)], axis=1)
+    drawn = areas[areas.any(axis=1)]
+    return icc_2_1(drawn) if len(drawn) > 1 and np.ptp(drawn, axis=0).any() else None
 
 
 def icc_2_1(table: np.ndarray, confidence: float = 0.95) -> Icc:
@@ -74,8 +86,8 @@ def icc_2_1(table: np.ndarray, confidence: float = 0.95) -> Icc:
     rest = values - values.mean(axis=1, keepdims=True) - values.mean(axis=0, keepdims=True) + mean
     error = float((rest**2).sum()) / ((n - 1) * (k - 1))
     denominator = rows + (k - 1) * error + k * (columns - error) / n
-    if np.ptp(values) <= 1e-12 * max(abs(mean), 1e-300) or denominator <= 0:
-        raise BadInput("All readings are equal, so there is nothing that agreement could be measured against.")
+    if np.ptp(values, axis=0).max() <= 1e-12 * max(abs(mean), 1e-300) or denominator <= 0:
+        raise BadInput("Each reader gave one value to all heads: nothing varies to measure agreement by.")
     icc = (rows - error) / denominator
     if icc >= 1 - 1e-12:
         return Icc(1.0, 1.0, 1.0)

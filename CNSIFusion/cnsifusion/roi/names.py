@@ -10,6 +10,14 @@ SUBLENTIFORM_RIGHT = "Sub-lentiform right"
 PVS_LEFT = "PVS left"
 PVS_RIGHT = "PVS right"
 
+#: The same region on the patient's other side.
+OTHER_SIDE = {
+    SUBLENTIFORM_LEFT: SUBLENTIFORM_RIGHT,
+    SUBLENTIFORM_RIGHT: SUBLENTIFORM_LEFT,
+    PVS_LEFT: PVS_RIGHT,
+    PVS_RIGHT: PVS_LEFT,
+}
+
 #: Parts of the ventricular system, by their value in a part labelmap.
 PARTS = {1: "lateral", 2: "third", 3: "fourth"}
 

@@ -109,6 +109,11 @@ class BrowserApp:
         paths = _writeUpload(files, self.session.newFolder())
         self.session.importRegions(paths[0] if len(paths) == 1 else paths[0].parent)
 
+    def compareUpload(self, files: list[dict]) -> None:
+        """Compare the case's regions with the file of another reader that the browser sent."""
+        paths = _writeUpload(files, self.session.newFolder())
+        self.tools.compare(paths[0] if len(paths) == 1 else paths[0].parent)
+
     def openBundle(self) -> None:
         """Choose the model bundle whose folder was typed."""
         path = str(self.state.bundle_path or "").strip().strip('"')

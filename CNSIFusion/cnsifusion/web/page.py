@@ -10,19 +10,17 @@ from trame.widgets.vuetify3 import (
     VAlert,
     VAppBar,
     VBtn,
-    VBtnToggle,
-    VCheckbox,
     VFileInput,
     VIcon,
     VMain,
     VNavigationDrawer,
     VProgressLinear,
-    VSlider,
     VTextField,
 )
 
 from cnsifusion.mrml.panel import TITLES
 from cnsifusion.web.result import buildResult
+from cnsifusion.web.toolbox import buildToolbox
 
 _ICONS = (
     "{done: 'mdi-check-circle', problem: 'mdi-alert-circle', running: 'mdi-progress-clock', "
@@ -47,6 +45,7 @@ def buildPage(server, app, viewer) -> None:
     server.state.setdefault("path", "")
     server.state.setdefault("opening", False)
     server.state.setdefault("choosing", False)
+    server.state.setdefault("comparing", False)
     server.state.setdefault("bundle_path", "")
     server.state.trame__title = "CNSIFusion"
     with VAppLayout(server) as layout:
@@ -174,8 +173,7 @@ def _regionsStep(app) -> None:
                 "{{ row.milliliters ? row.milliliters.toFixed(2) + ' ml, ' : '' }}{{ row.state }}",
                 classes="text-medium-emphasis",
             )
-        _tools(app)
-        _foci(app)
+        buildToolbox(app)
         VFileInput(
             label="Bring in regions from a file",
             change=(lambda files: app.guarded(app.importUpload, files), "[$event.target.files]"),
@@ -188,87 +186,6 @@ def _regionsStep(app) -> None:
             disabled=("!panel.actions.import.enabled",),
             id="upload-regions",
         )
-
-
-def _tools(app) -> None:
-    with html.Div(classes="d-flex align-center mt-1", style="gap: 6px;", title=("panel.actions.edit.tooltip",)):
-        with VBtnToggle(
-            model_value=("tools.tool",),
-            update_modelValue=(app.tools.chooseTool, "[$event]"),
-            disabled=("!panel.actions.edit.enabled",),
-            density="compact",
-            mandatory=True,
-            variant="outlined",
-            divided=True,
-        ):
-            VBtn(
-                "{{ item.label }}",
-                v_for="item in tools.available",
-                key="item.key",
-                value=("item.key",),
-                title=("item.tooltip",),
-                id=("'tool-' + item.key",),
-                size="small",
-                classes="text-none",
-            )
-        for name, can in (("undo", "canUndo"), ("redo", "canRedo")):
-            VBtn(
-                icon=f"mdi-{name}",
-                size="x-small",
-                disabled=(f"!tools.{can}",),
-                click=getattr(app.tools, name),
-                id=name,
-                title=name.capitalize(),
-            )
-    with html.Div(v_show="tools.tool != 'none'"):
-        with html.Div(v_show="tools.slider", classes="d-flex align-center", style="gap: 8px;"):
-            html.Span("{{ tools.slider }}", classes="text-caption")
-            VSlider(
-                model_value=("tools.value",),
-                update_modelValue=(app.tools.setSlider, "[$event]"),
-                min=0.05,
-                max=0.95,
-                step=0.05,
-                hide_details=True,
-                density="compact",
-                id="slider",
-                title="Also with Shift or Ctrl and the wheel over the slice",
-            )
-            html.Span("{{ tools.value.toFixed(2) }}", classes="text-caption", id="slider-value")
-        with html.Div(classes="d-flex align-center", style="gap: 12px;"):
-            VCheckbox(
-                model_value=("tools.erase",),
-                update_modelValue=(app.tools.setErase, "[$event]"),
-                label="Erase",
-                density="compact",
-                hide_details=True,
-                id="erase",
-            )
-            html.Span("Neighbour slices", classes="text-caption")
-            with VBtnToggle(
-                model_value=("tools.neighbours",),
-                update_modelValue=(app.tools.setNeighbours, "[$event]"),
-                density="compact",
-                mandatory=True,
-                variant="outlined",
-                divided=True,
-            ):
-                for count in (0, 1, 2):
-                    VBtn(str(count), value=(str(count),), size="x-small", id=f"neighbours-{count}")
-
-
-def _foci(app) -> None:
-    with html.Div(v_show="tools.tool == 'pvs'", classes="foci", id="foci"):
-        html.Div("No PVS-like focus at this sensitivity.", v_if="!tools.foci.length", classes="line")
-        with html.Div(v_for="row in tools.foci", key="row.index", classes="row"):
-            VIcon(
-                icon=("row.accepted ? 'mdi-checkbox-marked-outline' : 'mdi-checkbox-blank-outline'",),
-                size="small",
-                click=(app.tools.toggleFocus, "[row.index]"),
-                title=("row.accepted ? 'Reject this focus' : 'Accept this focus'",),
-                id=("'focus-' + row.index",),
-            )
-            html.Span("{{ row.text }}", click=(app.tools.showFocus, "[row.index]"), title="Show it")
 
 
 def _modelStep(app) -> None:

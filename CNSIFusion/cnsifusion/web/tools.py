@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
-import numpy as np
 from trame_slicer.segmentation.segmentation_undo_command import SegmentationLabelMapUndoCommand
 from undo_stack import UndoStack
 
 from cnsifusion.mrml.case import CaseState
-from cnsifusion.mrml.editing import modifier
-from cnsifusion.mrml.segmentation import ensureSegment, markEdited, regionCentre
+from cnsifusion.mrml.editing import Change, carryOut
+from cnsifusion.mrml.segmentation import regionCentre
 from cnsifusion.mrml.session import Session
 from cnsifusion.mrml.tools import CSF, NONE, PVS, TOOLS, FocusRow, ToolController, toolsFor
+from cnsifusion.mrml.volumes import volumeFromNode
 from cnsifusion.roi.names import VENTRICLES
+from cnsifusion.roi.region_io import read_regions
 from cnsifusion.web.effect import RegionEffect
 from cnsifusion.web.viewer import Viewer
 
@@ -33,17 +35,18 @@ class Tools:
         self._controller: ToolController | None = None
         self._case: CaseState | None = None
         self._said = ""
+        self._agreement: list[str] = []
         session.onRegionsReplaced = self._regionsReplaced
 
     def setCase(self, case: CaseState | None) -> None:
         """Work on another case (or on none), or on the same one's new segmentation."""
         self._editor.deactivate_effect()
         self._undoStack.clear()
-        self._case, self._controller = case, None
+        self._case, self._controller, self._agreement = case, None, []
         if case is None:
             return
         if case.segmentation is not None:
-            self._bind()
+            self._controller = self._bind(case)
         self._activateIfChosen()
 
     def stateForPage(self) -> dict:
@@ -63,7 +66,10 @@ class Tools:
             "canUndo": self._undoStack.can_undo(),
             "canRedo": self._undoStack.can_redo(),
             "foci": [vars(row) for row in self._focusRows()] if tool.key == PVS else [],
-            "hint": controller.message if controller and tool.key != NONE else "",
+            "hint": controller.message if controller else "",
+            "leakGuard": bool(not case or case.leakGuard),
+            "statistics": controller.statistics() if controller else [],
+            "agreement": self._agreement,
         }
 
     # What the page's controls call
@@ -105,6 +111,28 @@ class Tools:
             self._case.neighbours = int(value)
             self._settingsChanged()
 
+    def setLeakGuard(self, value: bool) -> None:
+        """Keep CSF from running out of the ventricles, or not."""
+        if self._case is not None:
+            self._case.leakGuard = bool(value)
+            self._settingsChanged()
+
+    def act(self, key: str) -> None:
+        """Mirror the chosen region, or fill in its missing slices."""
+        self._onWhole(lambda controller: controller.act(key))
+
+    def reject(self, reason: str) -> None:
+        """Take the chosen region away and record why."""
+        self._onWhole(lambda controller: controller.reject(reason))
+
+    def compare(self, path: Path) -> None:
+        """Say how far the case's regions and those of another reader's file agree (errors: as read_regions)."""
+        own = self._session.regions()
+        if self._case is not None:
+            other = read_regions(path, volumeFromNode(self._case.volume))
+            self._agreement = self._ready(self._case).agreement(own, other)
+            self._onChange()
+
     def showFocus(self, index: int) -> None:
         """Bring the views to one focus of the list."""
         if self._controller is not None and index < len(self._controller.foci):
@@ -136,47 +164,60 @@ class Tools:
     def _effect(self) -> RegionEffect:
         return self._editor.get_effect(RegionEffect)
 
-    def _bind(self) -> None:
-        """Let trame-slicer's editor work on the case's segmentation."""
-        case = self._case
+    def _bind(self, case: CaseState) -> ToolController:
+        """Let trame-slicer's editor work on the case's segmentation, with tools of its own."""
         self._editor.set_active_segmentation(case.segmentation, case.volume)
         self._editor.editor_node.SetOverwriteMode(self._editor.editor_node.OverwriteNone)  # PVS lie in region B
-        self._controller = ToolController(case.segmentation, case.volume, self._apply)
+        return ToolController(case.segmentation, case.volume, self._apply)
 
     def _activateIfChosen(self) -> None:
         if self._case.tool != NONE:
             self._activate()
 
     def _activate(self) -> None:
-        if self._case is None:
-            return
-        self._session.segmentation()
-        if self._editor.active_segmentation_node is not self._case.segmentation or self._controller is None:
-            self._bind()
-        self._controller.useSettings(self._case)
-        self._effect.controller, self._effect.afterEvent = self._controller, self._afterEvent
-        self._editor.set_active_effect_type(RegionEffect)
+        if self._case is not None:
+            self._effect.controller, self._effect.afterEvent = self._ready(self._case), self._afterEvent
+            self._editor.set_active_effect_type(RegionEffect)
 
-    def _apply(self, name: str, mask: np.ndarray, origin: tuple[int, int, int], erase: bool) -> None:
-        """One undoable action of the reader: a new segment, its voxels and its provenance come and go together."""
+    def _ready(self, case: CaseState) -> ToolController:
+        """The tools on the case's segmentation (made when there is none), with the case's settings."""
+        self._session.segmentation()
+        if self._editor.active_segmentation_node is not case.segmentation or self._controller is None:
+            self._controller = self._bind(case)
+        self._controller.useSettings(case)
+        return self._controller
+
+    def _onWhole(self, action: Callable[[ToolController], None]) -> None:
+        if self._case is not None:
+            action(self._ready(self._case))
+            self._effect.clearOutline()
+            self._onChange()
+
+    def _apply(self, changes: Sequence[Change]) -> None:
+        """One undoable action of the reader: new segments, their voxels and their provenance come and go together."""
         case, edited = self._case, self._editor.active_segmentation
-        labelmap, extent = modifier(mask, origin, case.volume, self._controller.geometry)
         logic = edited.editor_logic
-        mode = logic.ModificationModeRemove if erase else logic.ModificationModeAdd
-        with SegmentationLabelMapUndoCommand.push_state_change(edited):
-            segmentId = ensureSegment(case.segmentation, name)
+
+        def modify(segmentId: str, labelmap, erase: bool, extent: tuple[int, ...]) -> None:
+            mode = logic.ModificationModeRemove if erase else logic.ModificationModeAdd
             logic.ModifySegmentByLabelmap(case.segmentation, segmentId, labelmap, mode, extent, True, False)
-            markEdited(case.segmentation, segmentId)
-        self._editor.set_active_segment_id(segmentId)
+
+        with SegmentationLabelMapUndoCommand.push_state_change(edited):
+            last = carryOut(changes, case.segmentation, case.volume, self._controller.geometry, modify)
+        self._editor.set_active_segment_id(last)
         edited.trigger_modified()
+        self._agreement = []
         self._onChange()
 
     def _regionsReplaced(self) -> None:
         self._undoStack.clear()
-        if self._controller is not None:
-            self._bind()
-            self._activateIfChosen()
+        self._agreement = []
         case = self._session.case
+        if case is None:
+            return
+        if self._controller is not None:
+            self._controller = self._bind(case)
+            self._activateIfChosen()
         if (centre := regionCentre(case.segmentation, case.volume)) is not None:
             self._viewer.jumpTo(centre)
         self._onChange()

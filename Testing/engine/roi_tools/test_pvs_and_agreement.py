@@ -8,6 +8,7 @@ from cnsifusion.roi.agreement import compare, dice, icc_2_1
 from cnsifusion.roi.names import PVS_LEFT, VENTRICLES
 from cnsifusion.roi.regions import Focus, RegionSet
 from cnsifusion.roi.tools.pvs import PvsSettings, detect, focus_at, focus_mask, is_accepted, visible
+from cnsifusion.roi.tools.result import nothing
 
 from .test_region_io import head, oblique_grid, regions_of
 
@@ -24,9 +25,11 @@ def test_sensitivity_focus_under_the_cursor_and_acceptance():
     assert visible(foci, 0.1) == foci[:1] and visible(foci, 0.6) == foci and visible(foci, 0.0) == []
     assert focus_at(foci, (2, 10, 12), SPACING) is foci[0] and focus_at(foci, (2, 10, 15), SPACING) is foci[1]
     assert focus_at(foci, (3, 10, 10), SPACING) is None and focus_at(foci, (2, 30, 10), SPACING) is None
-    mask = focus_mask(foci[0]).on((4, 40, 40))
+    drawn = focus_mask(foci[0])
+    mask = drawn.on((4, 40, 40))
     assert {tuple(v) for v in np.argwhere(mask)} == {tuple(v) for v in foci[0].voxels}
-    assert is_accepted(foci[0], mask) and not is_accepted(foci[1], mask) and not is_accepted(foci[0], None)
+    assert is_accepted(foci[0], drawn) and not is_accepted(foci[1], drawn)
+    assert not is_accepted(foci[0], nothing(""))
 
 
 def scene(diameter_mm, contrast, noise=5.0):
@@ -59,7 +62,7 @@ def test_icc_equals_the_published_example():
     assert icc.value == pytest.approx(0.2898, abs=1e-4)
     assert (icc.low, icc.high) == (pytest.approx(0.0188, abs=2e-3), pytest.approx(0.7611, abs=2e-3))
     assert icc_2_1(np.array([[1, 1], [2, 2], [5, 5]])).value == 1
-    for bad in ([[1, 2]], [[1], [2]], [[1, 1], [1, 1]], [[1, np.nan], [2, 2]]):
+    for bad in ([[1, 2]], [[1], [2]], [[1, 1], [1, 1]], [[8, 0], [8, 0]], [[1, np.nan], [2, 2]]):
         with pytest.raises(BadInput):
             icc_2_1(np.array(bad))
 
@@ -73,6 +76,10 @@ def test_compare_two_readers():
     rows = {row.name: row for row in compare(first, second)}
     assert rows[VENTRICLES].dice == pytest.approx(2 * 4 / (5 + 4))
     assert rows[VENTRICLES].difference_percent == pytest.approx(100 * (4 - 5) / 4.5)
+    areas = np.stack([regions_of(volume).masks[VENTRICLES].sum(axis=(1, 2)), mask.sum(axis=(1, 2))], axis=1)
+    expected = icc_2_1(areas[areas.any(axis=1)])
+    assert rows[VENTRICLES].areas == expected and -1 < expected.value < 1
+    assert rows[PVS_LEFT].areas is None
     assert rows[PVS_LEFT].dice == 0 and rows[PVS_LEFT].volume_second_ml == 0
     assert "PVS right" not in rows and dice(mask & False, mask & False) == 1
     with pytest.raises(BadInput, match="different grids"):

@@ -31,6 +31,6 @@ def test_no_tool_raises_anywhere(path):
                 drawn += 1
                 mask = result.on(volume.array.shape)
                 inside = tuple(int(x) for x in np.argwhere(mask)[mask.sum() // 2])
-                piece = lobe(mask, volume.spacing, inside, settings)
+                piece = lobe(result, volume.spacing, inside, settings)
                 assert not piece.empty and not (piece.on(mask.shape) & ~mask).any()
     assert drawn

@@ -6,11 +6,30 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cnsifusion.roi.regions import Plane
-from cnsifusion.roi.tools.shape import interpolate, mirror, outline, polygon, spline_points, transform
+from cnsifusion.roi.tools.result import cropped, nothing
+from cnsifusion.roi.tools.shape import (
+    Motion,
+    control_points,
+    interpolate,
+    mirror,
+    outline,
+    polygon,
+    spline_points,
+    transform,
+)
 
 from .test_region_io import oblique_grid
 
 SPACING = (0.5, 1.0, 4.0)
+
+
+def drawn(mask):
+    """A whole mask as tools see it: the window around it."""
+    return cropped(mask, (0, 0, 0), "")
+
+
+def moved_by(mask, **motion):
+    return transform(drawn(mask), SPACING, mask.shape, Motion(**motion))
 
 
 def ellipse(shape, j, i, b, a):
@@ -63,20 +82,51 @@ def test_simplified_outline_stays_close():
 def test_transform_moves_scales_and_turns_in_millimetres():
     mask = np.zeros((3, 60, 100), bool)
     mask[1] = ellipse((60, 100), 30, 50, 6, 20)  # 6 mm by 10 mm half axes
-    moved = transform(mask, SPACING, shift_mm=(5.0, -3.0)).on(mask.shape)
+    moved = moved_by(mask, shift_mm=(5.0, -3.0)).on(mask.shape)
     np.testing.assert_array_equal(moved, np.roll(mask, (-3, 10), (1, 2)))
-    np.testing.assert_array_equal(transform(mask, SPACING).on(mask.shape), mask)
-    larger = transform(mask, SPACING, scale=1.5).mask.sum()
+    np.testing.assert_array_equal(moved_by(mask).on(mask.shape), mask)
+    larger = moved_by(mask, scale=1.5).mask.sum()
     assert abs(larger / mask.sum() - 2.25) < 0.1
-    turned = transform(mask, SPACING, degrees=90).on(mask.shape)
+    turned = moved_by(mask, degrees=90).on(mask.shape)
     _, rows, columns = np.nonzero(turned)
     assert abs(np.ptp(rows) * 1.0 - 20) <= 1 and abs(np.ptp(columns) * 0.5 - 12) <= 1
     assert abs(turned.sum() / mask.sum() - 1) < 0.05
-    clockwise = transform(mask, SPACING, degrees=30).on(mask.shape)  # from i towards j: the right end goes down
+    clockwise = moved_by(mask, degrees=30).on(mask.shape)  # from i towards j: the right end goes down
     _, rows, columns = np.nonzero(clockwise)
     assert np.corrcoef(rows, columns)[0, 1] > 0.3
-    assert transform(mask, SPACING, shift_mm=(500, 0)).reason and transform(mask * False, SPACING).reason
-    assert transform(mask, SPACING, slices=[0]).empty
+    assert moved_by(mask, shift_mm=(500, 0)).reason and moved_by(mask, scale=0.01).reason
+    assert transform(nothing(""), SPACING, mask.shape, Motion()).reason
+
+
+def test_a_whole_region_moves_about_one_centre_and_one_slice_of_it_alike():
+    mask = np.zeros((4, 60, 100), bool)
+    mask[1], mask[2] = ellipse((60, 100), 25, 40, 6, 12), ellipse((60, 100), 35, 60, 4, 9)
+    motion = Motion((3.0, 2.0), 1.2, 25.0)
+    whole = transform(drawn(mask), SPACING, mask.shape, motion).on(mask.shape)
+    for k in (1, 2):
+        alone = transform(drawn(mask), SPACING, mask.shape, motion, slices=[k]).on(mask.shape)
+        np.testing.assert_array_equal(alone[k], whole[k])
+        assert not alone[[n for n in range(4) if n != k]].any()
+    assert transform(drawn(mask), SPACING, mask.shape, Motion(), slices=[0]).empty
+
+
+def test_what_leaves_the_image_is_cut_and_what_stays_is_exact():
+    mask = np.zeros((1, 40, 40), bool)
+    mask[0, 15:25, 2:12] = True
+    moved = moved_by(mask, shift_mm=(-2.5, 0.0)).on(mask.shape)  # five pixels to the left, three of them outside
+    assert np.argwhere(moved.any(axis=(0, 1))).ravel().tolist() == list(range(7))
+
+
+def test_control_points_follow_the_largest_piece():
+    mask = ellipse((60, 80), 30, 40, 15, 25)
+    mask[2:5, 2:5] = True
+    points = control_points(mask)
+    assert 4 <= len(points) <= 20
+    spline = polygon(points, 0, (1, 60, 80), spline=True).on((1, 60, 80))[0]
+    mask[2:5, 2:5] = False
+    assert 2 * (spline & mask).sum() / (spline.sum() + mask.sum()) > 0.95
+    assert control_points(np.zeros((5, 5), bool)).shape == (0, 2)
+    assert len(control_points(np.eye(3, dtype=bool))) >= 4
 
 
 def test_mirror_lands_on_the_other_side_and_back():
@@ -86,22 +136,23 @@ def test_mirror_lands_on_the_other_side_and_back():
     plane = Plane(tuple(centre), tuple(normal))
     mask = np.zeros(grid.shape, bool)
     mask[5:8] = ellipse((60, 80), 30, 56, 8, 6)
-    other = mirror(mask, grid, plane).on(grid.shape)
+    other = mirror(drawn(mask), grid, plane).on(grid.shape)
     assert abs(other.sum() / mask.sum() - 1) < 0.15
     for a, b in ((mask, other), (other, mask)):
         middle = grid.to_lps(np.argwhere(a)[:, ::-1]).mean(axis=0)
         image = grid.to_lps(np.argwhere(b)[:, ::-1]).mean(axis=0)
         assert plane.distance(middle) * plane.distance(image) < 0
         assert np.linalg.norm(middle - 2 * plane.distance(middle) * normal - image) < 0.3 * grid.spacing[2]
-    back = mirror(other, grid, plane).on(grid.shape)
+    back = mirror(drawn(other), grid, plane).on(grid.shape)
     assert 2 * (back & mask).sum() / (back.sum() + mask.sum()) > 0.85  # two passes over 4.4 mm slices
 
 
 def test_interpolation_fills_only_gaps_and_follows_a_slant():
     mask = np.zeros((9, 60, 60), bool)
     mask[2], mask[6] = ellipse((60, 60), 20, 15, 4, 5), ellipse((60, 60), 40, 45, 8, 9)
-    filled = interpolate(mask, SPACING).on(mask.shape)
+    filled = interpolate(drawn(mask), SPACING).on(mask.shape)
     assert np.flatnonzero(filled.any(axis=(1, 2))).tolist() == [3, 4, 5]
     expected = ellipse((60, 60), 30, 30, 6, 7)
     assert 2 * (filled[4] & expected).sum() / (filled[4].sum() + expected.sum()) > 0.95
-    assert interpolate(mask & (np.arange(9) == 2)[:, None, None], SPACING).reason
+    assert interpolate(drawn(mask & (np.arange(9) == 2)[:, None, None]), SPACING).reason
+    assert interpolate(nothing(""), SPACING).reason

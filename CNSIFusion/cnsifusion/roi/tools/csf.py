@@ -135,26 +135,28 @@ def grow_stroke(
 
 
 def lobe(
-    mask: np.ndarray,
+    drawn: ToolResult,
     spacing: tuple[float, float, float],
     point: tuple[int, int, int],
     settings: CsfSettings | None = None,
 ) -> ToolResult:
-    """The piece of the drawn region ``mask`` [k, j, i] around ``point``, cut off at its necks: what erasing removes."""
+    """The piece of the ``drawn`` region around ``point`` (k, j, i), cut off at its necks: what erasing removes."""
     settings = settings or CsfSettings()
-    k, j, i = (int(p) for p in point)
+    mask = drawn.mask
+    k, j, i = (int(p) - o for p, o in zip(point, drawn.origin))
     if not all(0 <= p < n for p, n in zip((k, j, i), mask.shape)) or not mask[k, j, i]:
         return nothing("There is nothing to erase at this point.")
-    window = _window(mask.shape, spacing, (j, i), settings.radius_mm)
-    drawn = mask[:, window[0], window[1]]
-    start = np.zeros(drawn.shape[1:], bool)
-    start[j - window[0].start, i - window[1].start] = True
-    pieces = np.zeros(drawn.shape, bool)
+    rows, columns = _window(mask.shape, spacing, (j, i), settings.radius_mm)
+    near = mask[:, rows, columns]
+    start = np.zeros(near.shape[1:], bool)
+    start[j - rows.start, i - columns.start] = True
+    pieces = np.zeros(near.shape, bool)
     sampling = (spacing[1], spacing[0])
     uncut = _NoOutline(sampling)
-    pieces[k] = _grown(drawn[k], start, uncut, mask[k], None, sampling)
-    _carry(pieces, k, settings.neighbours, lambda n: drawn[n], uncut, mask, spacing)
-    return cropped(pieces & drawn, (0, window[0].start, window[1].start), "There is nothing to erase at this point.")
+    pieces[k] = _grown(near[k], start, uncut, mask[k], None, sampling)
+    _carry(pieces, k, settings.neighbours, lambda n: near[n], uncut, mask, spacing)
+    origin = (drawn.origin[0], drawn.origin[1] + rows.start, drawn.origin[2] + columns.start)
+    return cropped(pieces & near, origin, "There is nothing to erase at this point.")
 
 
 def _window(shape: tuple[int, ...], spacing: tuple[float, float, float], seed: tuple[int, int], radius: float):

@@ -63,11 +63,10 @@ def focus_mask(focus: Focus) -> ToolResult:
     return ToolResult(mask, (int(low[0]), int(low[1]), int(low[2])))
 
 
-def is_accepted(focus: Focus, mask: np.ndarray | None) -> bool:
-    """Whether at least half of the focus lies in the drawn ``mask`` [k, j, i]: then a click rejects it."""
-    if mask is None or not len(focus.voxels):
-        return False
-    return bool(mask[tuple(np.asarray(focus.voxels).T)].mean() >= 0.5)
+def is_accepted(focus: Focus, drawn: ToolResult) -> bool:
+    """Whether at least half of the focus lies in what is ``drawn`` of its segment: then a click rejects it."""
+    found = focus_mask(focus)
+    return not found.empty and bool(drawn.within(found.origin, found.mask.shape)[found.mask].mean() >= 0.5)
 
 
 def detect(

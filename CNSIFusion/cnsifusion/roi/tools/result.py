@@ -29,6 +29,28 @@ class ToolResult:
         whole[tuple(slice(o, o + n) for o, n in zip(self.origin, self.mask.shape))] = self.mask
         return whole
 
+    def within(self, origin: tuple[int, int, int], shape: tuple[int, ...]) -> np.ndarray:
+        """The mask as seen in another window of the same image: a bool array of ``shape`` beginning at ``origin``."""
+        seen = np.zeros(shape, bool)
+        spans = [(max(o, a), min(o + n, a + m)) for o, n, a, m in zip(self.origin, self.mask.shape, origin, shape)]
+        if all(low < high for low, high in spans):
+            here = tuple(slice(low - a, high - a) for (low, high), a in zip(spans, origin))
+            there = tuple(slice(low - o, high - o) for (low, high), o in zip(spans, self.origin))
+            seen[here] = self.mask[there]
+        return seen
+
+
+def united(first: ToolResult, second: ToolResult) -> ToolResult:
+    """Both masks in one window; the second's reason stands only while there is no mask at all."""
+    if first.empty:
+        return second
+    if second.empty:
+        return first
+    low = np.minimum(first.origin, second.origin)
+    high = np.maximum(np.add(first.origin, first.mask.shape), np.add(second.origin, second.mask.shape))
+    origin, shape = (int(low[0]), int(low[1]), int(low[2])), tuple(int(n) for n in high - low)
+    return ToolResult(first.within(origin, shape) | second.within(origin, shape), origin)
+
 
 def nothing(reason: str) -> ToolResult:
     """An empty result with its reason."""

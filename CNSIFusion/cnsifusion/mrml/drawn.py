@@ -1,0 +1,109 @@
+"""The voxels of one segment on its volume's canonical grid, wherever and however Slicer keeps them."""
+
+from __future__ import annotations
+
+import numpy as np
+import vtk
+from slicer import vtkMRMLTransformNode, vtkOrientedImageData, vtkOrientedImageDataResample
+from vtk.util.numpy_support import numpy_to_vtk, vtk_to_numpy
+
+from cnsifusion.mrml.volumes import NodeGeometry, worldMatrix
+from cnsifusion.roi.tools.result import ToolResult, nothing
+
+
+def segmentIdOf(segmentationNode, name: str) -> str:
+    """Id of the segment with this name, "" where there is none."""
+    return segmentationNode.GetSegmentation().GetSegmentIdBySegmentName(name) or ""
+
+
+def segmentWindow(segmentationNode, name: str, volumeNode, geometry: NodeGeometry) -> ToolResult:
+    """The protocol's segment as a bool window of the canonical grid: what is drawn, or that nothing is."""
+    segmentId = segmentIdOf(segmentationNode, name)
+    piece = take(segmentationNode, segmentId, volumeNode) if segmentId else None
+    piece = _inside(piece, geometry.nodeShape) if piece is not None else None
+    if piece is None or not piece[0].any():
+        return nothing(f"Nothing of {name} is drawn.")
+    values, first = piece
+    return ToolResult(geometry.toCanonical(values), geometry.originFromNode(first, values.shape))
+
+
+def segmentMask(segmentationNode, segmentId: str, volumeNode, geometry: NodeGeometry | None = None) -> np.ndarray:
+    """One segment as a bool array [k, j, i] on the volume's canonical grid."""
+    return whole(take(segmentationNode, segmentId, volumeNode), geometry or NodeGeometry(volumeNode))
+
+
+#: A segment's voxels (bool, a copy, [k, j, i]) and the node index (k, j, i) of the first.
+Piece = tuple[np.ndarray, tuple[int, int, int]]
+
+
+def take(segmentationNode, segmentId: str, volumeNode) -> Piece | None:
+    """A segment's voxels on the volume's own grid, None where there are none; BadInput under a non-linear transform."""
+    image = vtkOrientedImageData()
+    if not segmentationNode.GetBinaryLabelmapRepresentation(segmentId, image):
+        return None
+    return voxelsOf(_onVolumeGrid(image, segmentationNode, volumeNode))
+
+
+def voxelsOf(image) -> Piece | None:
+    """What an oriented image holds, None where it is empty."""
+    i0, i1, j0, j1, k0, k1 = image.GetExtent()
+    if i1 < i0 or j1 < j0 or k1 < k0:
+        return None
+    values = vtk_to_numpy(image.GetPointData().GetScalars()).reshape(image.GetDimensions()[::-1]) > 0
+    return (values, (k0, j0, i0)) if values.any() else None
+
+
+def whole(piece: Piece | None, geometry: NodeGeometry) -> np.ndarray:
+    """A piece as a bool array [k, j, i] of the whole canonical grid."""
+    array = np.zeros(geometry.nodeShape, bool)
+    piece = _inside(piece, geometry.nodeShape) if piece is not None else None
+    if piece is not None:
+        values, first = piece
+        array[tuple(slice(start, start + n) for start, n in zip(first, values.shape))] = values
+    return geometry.toCanonical(array)
+
+
+def orientedImage(array: np.ndarray, extent: tuple[int, ...], volumeNode):
+    """A labelmap (uint8) with ``array`` [k, j, i] at ``extent`` of the volume node's own grid."""
+    image = vtkOrientedImageData()
+    image.SetExtent(*extent)
+    scalars = numpy_to_vtk(array.astype(np.uint8).ravel(), deep=True, array_type=vtk.VTK_UNSIGNED_CHAR)
+    scalars.SetName("ImageScalars")
+    image.GetPointData().SetScalars(scalars)
+    matrix = vtk.vtkMatrix4x4()
+    volumeNode.GetIJKToRASMatrix(matrix)
+    image.SetImageToWorldMatrix(matrix)
+    return image
+
+
+def _onVolumeGrid(image, segmentationNode, volumeNode):
+    reference = orientedImage(np.zeros((1, 1, 1)), (0, 0, 0, 0, 0, 0), volumeNode)
+    extent = volumeNode.GetImageData().GetExtent()
+    reference.SetExtent(extent)
+    sameTransform = segmentationNode.GetParentTransformNode() == volumeNode.GetParentTransformNode()
+    if sameTransform and vtkOrientedImageDataResample.DoGeometriesMatchIgnoreOrigin(reference, image):
+        offset = np.array(reference.GetOrigin()) - np.array(image.GetOrigin())
+        if np.abs(offset).max() < 1e-3 * min(reference.GetSpacing()):
+            return image
+    transform = vtk.vtkGeneralTransform()
+    for node in (segmentationNode, volumeNode):
+        worldMatrix(node)  # refuses a non-linear transform
+    vtkMRMLTransformNode.GetTransformBetweenNodes(
+        segmentationNode.GetParentTransformNode(), volumeNode.GetParentTransformNode(), transform
+    )
+    resampled = vtkOrientedImageData()
+    vtkOrientedImageDataResample.ResampleOrientedImageToReferenceOrientedImage(
+        image, reference, resampled, False, False, transform
+    )
+    return resampled
+
+
+def _inside(piece: Piece, shape: tuple[int, ...]) -> Piece | None:
+    """The part of a piece that lies in the image, None where there is none."""
+    values, first = piece
+    low = [max(-start, 0) for start in first]
+    high = [min(n, size - start) for n, size, start in zip(values.shape, shape, first)]
+    if any(h <= lo for lo, h in zip(low, high)):
+        return None
+    cut = values[tuple(slice(lo, h) for lo, h in zip(low, high))]
+    return cut, (first[0] + low[0], first[1] + low[1], first[2] + low[2])

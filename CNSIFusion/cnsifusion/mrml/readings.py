@@ -1,0 +1,51 @@
+"""Sentences on the regions as drawn: live statistics, and how far two readers agree."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from cnsifusion.imaging import Volume
+from cnsifusion.roi.agreement import Agreement
+from cnsifusion.roi.names import PVS_LEFT, PVS_RIGHT
+from cnsifusion.roi.statistics import PAIRS, left_right, segment_statistics
+from cnsifusion.roi.tools.result import ToolResult
+
+
+def statisticsLines(volume: Volume, name: str, drawn: Callable[[str], ToolResult]) -> list[str]:
+    """The chosen segment (``drawn`` gives a segment's window) and, for a segment with a side, left against right."""
+    pair = next((key for key, names in PAIRS.items() if name in names), None)
+    names = PAIRS[pair] if pair else (name,)
+    windows = {each: drawn(each) for each in names}
+    found = {each: segment_statistics(volume, window) for each, window in windows.items() if not window.empty}
+    if not found:
+        return []
+    lines = [_segmentLine(name, found[name])] if name in found else []
+    compared = left_right(found)
+    if pair in compared:
+        volumes, means = compared[pair]["volume_ml"], compared[pair]["mean"]
+        lines.append(f"Left minus right: {1000 * volumes:+.0f} mm³, signal {means:+.4g}")
+    if pair == "pvs":
+        counts = compared["pvs_count"]
+        lines.append(f"Foci drawn: {counts['left']} left, {counts['right']} right")
+    return lines
+
+
+def _segmentLine(name: str, found: dict) -> str:
+    slices = "1 slice" if found["slices"] == 1 else f"{found['slices']} slices"
+    size = f"{1000 * found['volume_ml']:.0f} mm³" if name in (PVS_LEFT, PVS_RIGHT) else f"{found['volume_ml']:.2f} ml"
+    area, mean, sd = found["largest_area_mm2"], found["mean"], found["sd"]
+    return f"{name}: {size} on {slices}, largest area {area:.0f} mm², signal {mean:.4g} ± {sd:.2g}"
+
+
+def agreementLines(rows: Sequence[Agreement]) -> list[str]:
+    """One sentence per region that at least one of two readers drew; the first is the case's own."""
+    if not rows:
+        return ["Neither of the two holds a region of the protocol."]
+    return [_agreementLine(row) for row in rows]
+
+
+def _agreementLine(row: Agreement) -> str:
+    volumes = f"{row.volume_first_ml:.2f} and {row.volume_second_ml:.2f} ml ({row.difference_percent:+.0f} %)"
+    areas = row.areas
+    icc = f", ICC of slice areas {areas.value:.2f} ({areas.low:.2f} to {areas.high:.2f})" if areas else ""
+    return f"{row.name}: Dice {row.dice:.2f}, {volumes}{icc}"

@@ -1,0 +1,163 @@
+"""The page's controls for drawing: tools and their settings, actions on a whole region, foci, figures, agreement."""
+
+from __future__ import annotations
+
+from trame.widgets import html
+from trame.widgets.vuetify3 import VBtn, VBtnToggle, VCheckbox, VFileInput, VIcon, VList, VListItem, VMenu, VSlider
+
+from cnsifusion.mrml.tools import ACTIONS, REJECT_REASONS
+
+
+def buildToolbox(app) -> None:
+    """Everything under the list of regions; ``app`` carries the clicks out."""
+    _tools(app)
+    with html.Div(v_show="tools.tool != 'none'"):
+        _slider(app)
+        _choices(app)
+    _actions(app)
+    _foci(app)
+    html.Div("{{ text }}", v_for="(text, index) in tools.statistics", key="index", classes="line", id="statistics")
+    _agreement(app)
+
+
+def _tools(app) -> None:
+    toggle = VBtnToggle(
+        model_value=("tools.tool",),
+        update_modelValue=(app.tools.chooseTool, "[$event]"),
+        disabled=("!panel.actions.edit.enabled",),
+        density="compact",
+        mandatory=True,
+        variant="outlined",
+        divided=True,
+        classes="mt-1",
+    )
+    with toggle:
+        VBtn(
+            "{{ item.label }}",
+            v_for="item in tools.available",
+            key="item.key",
+            value=("item.key",),
+            title=("panel.actions.edit.enabled ? item.tooltip : panel.actions.edit.tooltip",),
+            id=("'tool-' + item.key",),
+            size="x-small",
+            classes="text-none tool",
+        )
+
+
+def _slider(app) -> None:
+    with html.Div(v_show="tools.slider", classes="d-flex align-center", style="gap: 8px;"):
+        html.Span("{{ tools.slider }}", classes="text-caption")
+        VSlider(
+            model_value=("tools.value",),
+            update_modelValue=(app.tools.setSlider, "[$event]"),
+            min=0.05,
+            max=0.95,
+            step=0.05,
+            hide_details=True,
+            density="compact",
+            id="slider",
+            title="Also with Shift or Ctrl and the wheel over the slice",
+        )
+        html.Span("{{ tools.value.toFixed(2) }}", classes="text-caption", id="slider-value")
+
+
+def _choices(app) -> None:
+    with html.Div(classes="d-flex align-center", style="gap: 8px;"):
+        _check("erase", "Erase", app.tools.setErase, "tools.tool != 'move'")
+        _check("leakGuard", "Leak guard", app.tools.setLeakGuard, "tools.tool == 'csf'")
+        with html.Div(v_show="tools.tool == 'csf'", classes="d-flex align-center", style="gap: 4px;"):
+            html.Span("Neighbours", classes="text-caption", title="Slices on each side that a click works on too")
+            with VBtnToggle(
+                model_value=("tools.neighbours",),
+                update_modelValue=(app.tools.setNeighbours, "[$event]"),
+                density="compact",
+                mandatory=True,
+                variant="outlined",
+                divided=True,
+            ):
+                for count in (0, 1, 2):
+                    VBtn(str(count), value=(str(count),), size="x-small", id=f"neighbours-{count}", classes="tool")
+
+
+def _check(key: str, label: str, change, shown: str) -> None:
+    VCheckbox(
+        v_show=shown,
+        model_value=(f"tools.{key}",),
+        update_modelValue=(change, "[$event]"),
+        label=label,
+        density="compact",
+        hide_details=True,
+        id=key,
+    )
+
+
+def _actions(app) -> None:
+    """Undo, redo, and what is done to the chosen region as a whole."""
+    with html.Div(classes="d-flex align-center mt-1", style="gap: 4px;"):
+        for name, can in (("undo", "canUndo"), ("redo", "canRedo")):
+            VBtn(
+                icon=f"mdi-{name}",
+                size="x-small",
+                disabled=(f"!tools.{can}",),
+                click=getattr(app.tools, name),
+                id=name,
+                title=name.capitalize(),
+            )
+        for action in ACTIONS.values():
+            _actionButton(action.label, action.tooltip, f"act-{action.key}", click=(app.tools.act, f"['{action.key}']"))
+        with VMenu():
+            with html.Template(v_slot_activator="{ props }"):
+                tooltip = "Take this region away and record why; undo brings it back."
+                _actionButton("Reject…", tooltip, "reject", v_bind="props")
+            with VList(density="compact"):
+                for number, reason in enumerate(REJECT_REASONS):
+                    VListItem(title=reason, click=(app.tools.reject, f"['{reason}']"), id=f"reject-{number}")
+
+
+def _actionButton(label: str, tooltip: str, identifier: str, **words) -> None:
+    VBtn(label, size="x-small", variant="outlined", classes="text-none", title=tooltip, id=identifier,
+         disabled=("!panel.actions.edit.enabled",), **words)  # fmt: skip
+
+
+def _foci(app) -> None:
+    with html.Div(v_show="tools.tool == 'pvs'", classes="foci", id="foci"):
+        html.Div("No PVS-like focus at this sensitivity.", v_if="!tools.foci.length", classes="line")
+        with html.Div(v_for="row in tools.foci", key="row.index", classes="row"):
+            VIcon(
+                icon=("row.accepted ? 'mdi-checkbox-marked-outline' : 'mdi-checkbox-blank-outline'",),
+                size="small",
+                click=(app.tools.toggleFocus, "[row.index]"),
+                title=("row.accepted ? 'Reject this focus' : 'Accept this focus'",),
+                id=("'focus-' + row.index",),
+            )
+            html.Span(
+                "{{ row.side }}, slice {{ row.slice }}, {{ row.size }}, {{ row.brightness }}",
+                click=(app.tools.showFocus, "[row.index]"),
+                title="Show it",
+                id=("'focus-text-' + row.index",),
+            )
+
+
+def _agreement(app) -> None:
+    html.Span(
+        "Compare with another reader…",
+        v_if="!comparing",
+        v_show="panel.actions.import.enabled",
+        click="comparing = true",
+        classes="link",
+        id="compare",
+    )
+    VFileInput(
+        label="Another reader's regions",
+        v_if="comparing",
+        change=(lambda files: app.guarded(app.compareUpload, files), "[$event.target.files]"),
+        multiple=True,
+        density="compact",
+        hide_details=True,
+        variant="outlined",
+        prepend_icon="",
+        classes="mt-2",
+        disabled=("!panel.actions.import.enabled",),
+        id="upload-other",
+    )
+    html.Div("{{ text }}", v_for="(text, index) in tools.agreement", key="index", classes="line", id="agreement")
