@@ -180,7 +180,17 @@ def _worker(options: argparse.Namespace, emit: Callable[[dict], None]) -> None:
     from cnsifusion.reporting import write_report_beside
 
     emit({"event": "ready", "version": __version__})
-    serve(sys.stdin, emit, Analyzer(write_report_beside))
+    serve(sys.stdin, emit, Analyzer(write_report_beside), {"dicom": _export})
+
+
+def _export(request: dict, emit: Callable[[dict], None], analyzer: object) -> dict:
+    """The worker's "dicom": the DICOM objects of ``result`` for the series in ``image``."""
+    from cnsifusion.reporting.dicom import export_dicom
+
+    if not request["result"]:
+        raise BadInput("The request needs a result.")
+    written = export_dicom(request["result"], request["image"], request["out"], request["confirm"] is True)
+    return {"event": "done", "files": [str(path) for path in written]}
 
 
 def _app(options: argparse.Namespace, emit: Callable[[dict], None]) -> None:
@@ -217,7 +227,30 @@ def _training():
 
 
 def _cohort(options: argparse.Namespace, emit: Callable[[dict], None]) -> None:
-    getattr(_training(), f"cohort_{options.what}")(options, emit)
+    if options.what == "features":
+        _training().cohort_features(options, emit)
+        return
+    from cnsifusion.analysis import Analyzer
+    from cnsifusion.analysis.batch import Patient, analyze_patients, find_patients
+    from cnsifusion.analysis.worker import batch_event
+    from cnsifusion.reporting import write_report_beside
+
+    if options.scheduler or options.jobs != 1:
+        raise BadInput("cohort analyze runs one patient after the other: leave out --jobs and --scheduler.")
+    if options.manifest.is_dir():
+        patients = find_patients(options.manifest, options.output)
+    else:
+        from cnsifusion.training.manifest import read_manifest
+
+        listed = read_manifest(options.manifest, folds=0).patients
+        patients = [Patient(p.patient_id, (p.image,), p.rois) for p in listed]
+    analyzer = Analyzer(write_report_beside)
+    outcome = analyze_patients(analyzer, patients, options.output, options.bundle, options.resume, emit)
+    if options.progress == "jsonl":
+        emit(batch_event(outcome))
+        return
+    print(f"{len(outcome.rows)} patients, {outcome.failed} without a score. {RESEARCH_ONLY}")
+    print(f"Table: {outcome.table}")
 
 
 def _train(options: argparse.Namespace, emit: Callable[[dict], None]) -> None:
@@ -318,11 +351,11 @@ def _cohort_words(command: Callable[..., argparse.ArgumentParser]) -> None:
     simulate.add_argument("--jobs", type=int, default=1)
 
     cohort = command(
-        "cohort", _cohort, "The same for every patient of a manifest", progress=True, output="table or folder"
+        "cohort", _cohort, "The same for every patient of a manifest or, analyze, of a folder", progress=True, output="table or folder"
     )
     cohort.add_argument("what", choices=["features", "analyze"])
-    cohort.add_argument("manifest", type=Path)
-    cohort.add_argument("--bundle", type=Path)
+    cohort.add_argument("manifest", type=Path, help="MANIFEST.csv; analyze also takes a folder of images or DICOM")
+    cohort.add_argument("--bundle", type=Path, help="analyze: model bundle; the demonstration bundle when absent")
     _machines(cohort)
 
     train = command("train", _train, "Train a model bundle from a manifest", progress=True, output="bundle folder")

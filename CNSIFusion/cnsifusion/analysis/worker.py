@@ -1,18 +1,21 @@
 """The warm worker: one JSON request per line on stdin, the command line's JSON lines on stdout, until end of input.
 
-Requests: {"id", "command": "analyze", "image", "out", "rois"?, "bundle"?} and {"id", "command": "propose" | "check",
-"image", "out"?}. Every answer carries the request's id and ends with exactly one "done" or "error" event.
+Requests: {"id", "command": "analyze", "image", "out", "rois"?, "bundle"?}, {"id", "command": "propose" | "check",
+"image", "out"?}, {"id", "command": "batch", "image": folder of images or list of series, "out", "bundle"?} and what the
+caller adds ("dicom"). Every answer carries the request's id and ends with exactly one "done" or "error" event.
 """
 
 from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from cnsifusion.analysis.analyze import Analyzer
+from cnsifusion.analysis.batch import Outcome, analyze_patients, find_patients, read_list
 from cnsifusion.analysis.result import PatientResult
 from cnsifusion.errors import BadInput, CNSIFusionError
 
@@ -21,24 +24,34 @@ MAX_LINE = 1 << 20
 Emit = Callable[[dict], None]
 
 
-def serve(lines: Iterable[str], emit: Emit, analyzer: Analyzer) -> None:
-    """Answer every request of ``lines`` through ``emit``; an error answers its request and the next one is served."""
+#: A command: the request, where its progress goes, the analyzer; returns its last event.
+Command = Callable[[dict, Emit, Analyzer], dict]
+
+
+def serve(
+    lines: Iterable[str], emit: Emit, analyzer: Analyzer, more: Mapping[str, Command] = MappingProxyType({})
+) -> None:
+    """Answer every request of ``lines`` through ``emit``; an error answers its request and the next one is served.
+
+    ``more`` are commands of rooms that must not be known here (reporting).
+    """
     for line in lines:
         if line.strip():
-            answer(line, emit, analyzer)
+            answer(line, emit, analyzer, more)
 
 
-def answer(line: str, emit: Emit, analyzer: Analyzer) -> None:
+def answer(line: str, emit: Emit, analyzer: Analyzer, more: Mapping[str, Command] = MappingProxyType({})) -> None:
     """Answer one request line."""
     request: dict[str, Any] = {}
+    commands = {**_COMMANDS, **more}
 
     def tagged(event: dict) -> None:
         emit({"id": request.get("id"), **event})
 
     try:
         request.update(_parse(line))
-        _check_request(request)
-        tagged(_COMMANDS[request["command"]](request, tagged, analyzer))
+        _check_request(request, commands)
+        tagged(commands[request["command"]](request, tagged, analyzer))
     except CNSIFusionError as error:
         tagged({"event": "error", "exit_code": error.exit_code, "message": str(error)})
     except MemoryError:
@@ -71,13 +84,16 @@ def _parse(line: str) -> dict[str, Any]:
         raise BadInput("The request is not a line of JSON.") from error
     if not isinstance(request, dict) or not (isinstance(request.get("id", 0), int) or _is_text(request["id"])):
         raise BadInput("The request is not a JSON object with a plain id.")
-    return {key: request.get(key) for key in ("id", "command", "image", "out", "rois", "bundle")}
+    return {key: request.get(key) for key in ("id", "command", *_PATHS, "confirm")}
 
 
-def _check_request(request: dict[str, Any]) -> None:
-    if not isinstance(request["command"], str) or request["command"] not in _COMMANDS:
-        raise BadInput(f"The request's command must be one of {', '.join(_COMMANDS)}.")
-    for key in ("image", "out", "rois", "bundle"):
+_PATHS = ("image", "out", "rois", "bundle", "result")
+
+
+def _check_request(request: dict[str, Any], commands: Mapping[str, Command]) -> None:
+    if not isinstance(request["command"], str) or request["command"] not in commands:
+        raise BadInput(f"The request's command must be one of {', '.join(commands)}.")
+    for key in _PATHS:
         value = request[key]
         if value is not None and (not _is_text(value) or "\0" in value or not value):
             raise BadInput(f"The request's '{key}' must be a path.")
@@ -110,6 +126,18 @@ def _check(request: dict, emit: Emit, analyzer: Analyzer) -> dict:
     return {"event": "done", "check": analyzer.check(request["image"]).to_dict()}
 
 
-_COMMANDS: dict[str, Callable[[dict, Emit, Analyzer], dict]] = {
-    "analyze": _analyze, "propose": _propose, "check": _check,
-}  # fmt: skip
+def _batch(request: dict, emit: Emit, analyzer: Analyzer) -> dict:
+    out, source = Path(request["out"]), Path(request["image"])
+    patients = read_list(source) if source.is_file() else find_patients(source, out)
+    bundle = Path(request["bundle"]) if request["bundle"] else None
+    return batch_event(analyze_patients(analyzer, patients, out, bundle, resume=True, emit=emit))
+
+
+def batch_event(outcome: Outcome) -> dict:
+    """The last event of a batch."""
+    return {
+        "event": "done", "table": str(outcome.table), "patients": len(outcome.rows), "failed": outcome.failed,
+    }  # fmt: skip
+
+
+_COMMANDS: dict[str, Command] = {"analyze": _analyze, "propose": _propose, "check": _check, "batch": _batch}

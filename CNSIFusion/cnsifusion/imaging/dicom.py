@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -47,8 +49,10 @@ class _Slice:
     shape: tuple[int, int]  # rows, columns
 
 
-def series_files(folder: Path) -> dict[str, list[Path]]:
-    """DICOM image files below ``folder`` by series instance UID. Files that are not DICOM images are passed over."""
+def series_files(folder: Path, modality: str | None = None) -> dict[str, list[Path]]:
+    """DICOM image files below ``folder`` by series instance UID. Files that are not DICOM images are passed over, and,
+    where a ``modality`` is given, those that say another one.
+    """
     found: dict[str, list[Path]] = defaultdict(list)
     for path in sorted(p for p in folder.rglob("*") if p.is_file()):
         try:
@@ -57,9 +61,22 @@ def series_files(folder: Path) -> dict[str, list[Path]]:
             header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=_TAGS[:7])
         except (InvalidDicomError, OSError, ValueError, KeyError, AttributeError, NotImplementedError):
             continue  # notes, thumbnails and DICOMDIR lie beside the images of many exports
-        if "Rows" in header and "SeriesInstanceUID" in header:
+        other = modality is not None and header.get("Modality", modality) != modality
+        if "Rows" in header and "SeriesInstanceUID" in header and not other:
             found[str(header.SeriesInstanceUID)].append(path)
     return dict(found)
+
+
+def gather_series(files: Sequence[Path], folder: Path) -> Path:
+    """Links to (or, where the file system has none, copies of) the files of one series in ``folder``; returns it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for number, path in enumerate(files):
+        place = folder / f"{number:06d}"
+        try:
+            place.symlink_to(path.resolve())
+        except OSError:  # Windows without the privilege, some network drives
+            shutil.copyfile(path, place)
+    return folder
 
 
 def _is_deflated(path: Path) -> bool:

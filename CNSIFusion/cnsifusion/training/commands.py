@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import argparse
-import csv
-import io
 import json
 import time
 from collections.abc import Callable
 from pathlib import Path
 
-from cnsifusion.errors import BadInput, CNSIFusionError
-from cnsifusion.imaging.write import write_text
+from cnsifusion.errors import BadInput
 from cnsifusion.models.settings import get_model
 from cnsifusion.radiomics import FeatureTable
 from cnsifusion.training.cohort import feature_table
 from cnsifusion.training.experiment import Experiment
-from cnsifusion.training.manifest import Patient, read_manifest
 from cnsifusion.training.settings import TrainingSettings
 from cnsifusion.training.tasks import Progress
 
@@ -32,24 +28,6 @@ def cohort_features(options: argparse.Namespace, emit: Emit) -> None:
     ]
     FeatureTable.concat(tables).write(options.output)
     print(f"Features: {options.output}")
-
-
-def cohort_analyze(options: argparse.Namespace, emit: Emit) -> None:
-    """``cohort analyze``: every patient into a folder of its own, and one table; a failed patient stops no other."""
-    from cnsifusion.analysis import Analyzer
-
-    manifest = read_manifest(options.manifest, folds=0)
-    analyzer, report = Analyzer(), progress_of(emit)
-    rows = []
-    for number, patient in enumerate(manifest.patients, start=1):
-        rows.append(_analyze_one(analyzer, patient, options, number))
-        report(number, len(manifest.patients), "Analyze patients")
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    write_text(text.getvalue(), options.output / "cohort.csv")
-    print(f"Table: {options.output / 'cohort.csv'}")
 
 
 def train(options: argparse.Namespace, emit: Emit) -> None:
@@ -129,16 +107,3 @@ def _work(path: Path, resume: bool) -> Path:
     if path.exists() and any(path.iterdir()) and not resume:
         raise BadInput(f"{path} holds an earlier run: add --resume to go on with it, or remove it.")
     return path
-
-
-def _analyze_one(analyzer, patient: Patient, options: argparse.Namespace, number: int) -> dict[str, object]:
-    out = options.output / f"{number:05d}"
-    row: dict[str, object] = {"patient_id": patient.patient_id, "folder": out.name, "probability": "", "problem": ""}
-    try:
-        result_file = out / "result.json"
-        if not (options.resume and result_file.exists()):
-            analyzer.analyze(patient.image, out, patient.rois, options.bundle)
-        row["probability"] = json.loads(result_file.read_text("utf-8"))["patient"]["probability"]
-    except CNSIFusionError as error:
-        row["problem"] = str(error)
-    return row

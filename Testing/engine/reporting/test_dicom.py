@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 import sys
@@ -11,9 +12,10 @@ import numpy as np
 import pydicom
 import pytest
 
-from cnsifusion.analysis import Analyzer
+from cnsifusion.analysis import Analyzer, read_result
 from cnsifusion.errors import BadInput
 from cnsifusion.imaging import read_image
+from cnsifusion.imaging.read import read_labels
 from cnsifusion.reporting import write_report_beside
 from cnsifusion.reporting.dicom import export_dicom
 from cnsifusion.roi.region_io import read_regions
@@ -109,3 +111,44 @@ def test_nothing_written_names_the_patient_but_dicom(exported) -> None:
 def test_dciodvfy_finds_no_error(exported, name) -> None:
     done = subprocess.run(["dciodvfy", exported[1] / name], capture_output=True, text=True, check=False)
     assert not [line for line in done.stderr.splitlines() if line.startswith("Error")], done.stderr
+
+
+def _dcmqi(tool: str) -> str | None:
+    """The path of one of dcmqi's programs (pip's ``dcmqi`` puts them beside Python)."""
+    return shutil.which(tool) or shutil.which(tool, path=str(Path(sys.executable).parent))
+
+
+@pytest.mark.skipif(not _dcmqi("segimage2itkimage"), reason="dcmqi (extra 'test') is not installed")
+def test_dcmqi_reads_the_segmentation(exported, series, tmp_path) -> None:
+    """Another program's reading: the same voxels at the same places, names and codes kept."""
+    words = ["--inputDICOM", exported[1] / "seg.dcm", "--outputDirectory", tmp_path, "-t", "nrrd"]
+    subprocess.run([_dcmqi("segimage2itkimage"), *words], check=True, capture_output=True)
+    volume = read_image(series)
+    before = read_regions(exported[0] / "rois.seg.nrrd", volume)
+    meta = json.loads((tmp_path / "meta.json").read_text("utf-8"))
+    segments = {s["labelID"]: s for group in meta["segmentAttributes"] for s in group}
+    assert {s["SegmentLabel"] for s in segments.values()} == {n for n, mask in before.masks.items() if mask.any()}
+    for number, segment in segments.items():
+        labels, grid = read_labels(tmp_path / f"{number}.nrrd")
+        assert grid.spacing == pytest.approx(volume.grid.spacing, abs=1e-4)
+        expected = np.argwhere(before.masks[segment["SegmentLabel"]])[:, ::-1]
+        found = np.rint(volume.grid.to_ijk(grid.to_lps(np.argwhere(labels)[:, ::-1]))).astype(int)
+        assert {tuple(p) for p in found} == {tuple(p) for p in expected}, segment["SegmentLabel"]
+    codes = {s["SegmentLabel"]: s["SegmentedPropertyTypeCodeSequence"]["CodingSchemeDesignator"]
+             for s in segments.values()}  # fmt: skip
+    assert codes["CSF ventricles"] == "SCT" and codes["Sub-lentiform left"] == "99CNSIFUSION"
+
+
+@pytest.mark.skipif(not _dcmqi("tid1500reader"), reason="dcmqi (extra 'test') is not installed")
+def test_dcmqi_reads_the_report(exported, tmp_path) -> None:
+    words = ["--inputDICOM", exported[1] / "sr.dcm", "--outputMetadata", tmp_path / "sr.json"]
+    subprocess.run([_dcmqi("tid1500reader"), *words], check=True, capture_output=True)
+    report = json.loads((tmp_path / "sr.json").read_text("utf-8"))
+    result = read_result(exported[0] / "result.json")
+    volumes = {}
+    for group in report["Measurements"]:
+        for item in group["measurementItems"]:
+            if item["quantity"]["CodeValue"] == "118565006":
+                volumes[group["TrackingIdentifier"]] = float(item["value"])
+    drawn = {n: row["volume_ml"] for n, row in result.statistics["segments"].items() if row["volume_ml"] > 0}
+    assert volumes == pytest.approx(drawn, rel=1e-5)

@@ -1,0 +1,212 @@
+"""Many patients, one after the other: a folder per patient and one table; resumable, and a failed patient stops no other.
+
+A patient's folder is named by a hash of all that its result depends on (image files, regions, bundle, engine), so a
+later run finds it again whatever was added to the list, and never takes one patient's result for another's.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import json
+import logging
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from cnsifusion import __version__
+from cnsifusion.analysis.analyze import Analyzer
+from cnsifusion.analysis.result import PatientResult, read_result
+from cnsifusion.bundles import default_bundle_dir
+from cnsifusion.bundles.load import load_bundle
+from cnsifusion.errors import BadInput, Cancelled, CNSIFusionError, OutOfMemory
+from cnsifusion.imaging import write_text
+from cnsifusion.imaging.dicom import gather_series, series_files
+from cnsifusion.imaging.read import SUFFIXES
+
+TABLE = "cohort.csv"
+_STEP = "Analyze patients"
+
+
+@dataclass(frozen=True)
+class Patient:
+    """One row of the list: its name in the table, its image, regions.
+
+    ``files`` is one image file, one DICOM folder, or the files of one DICOM series.
+    """
+
+    name: str
+    files: tuple[Path, ...]
+    rois: Path | None = None
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of the table. ``problem`` says why there is no probability."""
+
+    patient_id: str
+    folder: str
+    probability: str = ""
+    low: str = ""
+    high: str = ""
+    slices_above: str = ""
+    slices: str = ""
+    pvs_left: str = ""
+    pvs_right: str = ""
+    demonstration: str = ""
+    check: str = ""
+    problem: str = ""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of a batch: the table's file and its rows."""
+
+    table: Path
+    rows: list[Row] = field(default_factory=list)
+
+    @property
+    def failed(self) -> int:
+        """Patients without a probability."""
+        return sum(bool(row.problem) for row in self.rows)
+
+
+def find_patients(folder: Path, leave_out: Path | None = None) -> list[Patient]:
+    """Every image below ``folder`` but for those in ``leave_out``: image files and MR series of DICOM files.
+
+    Named by their path below ``folder``. Raises BadInput when there is none.
+    """
+    if not folder.is_dir():
+        raise BadInput("There is no folder of images at the path given.")
+    ignored = leave_out.resolve() if leave_out else None
+
+    def counts(path: Path) -> bool:
+        return ignored is None or ignored not in path.resolve().parents
+
+    patients = [
+        Patient(path.relative_to(folder).as_posix(), (path,))
+        for path in sorted(folder.rglob("*"))
+        if _is_image(path) and path.is_file() and counts(path)
+    ]
+    names: dict[str, int] = {}
+    for files in series_files(folder, modality="MR").values():
+        if kept := tuple(path for path in files if counts(path)):
+            place = kept[0].parent.relative_to(folder).as_posix()
+            names[place] = names.get(place, 0) + 1
+            patients.append(Patient(place if names[place] == 1 else f"{place} (series {names[place]})", kept))
+    if not patients:
+        raise BadInput("The folder holds no image: NIfTI, NRRD, MetaImage or DICOM files of MR series are needed.")
+    return patients
+
+
+def write_list(patients: Sequence[Patient], path: Path) -> None:
+    """Write a list of patients for :func:`read_list` (JSON)."""
+    rows = [{"name": p.name, "files": [str(f) for f in p.files]} for p in patients]
+    write_text(json.dumps(rows, ensure_ascii=False), path)
+
+
+def read_list(path: Path) -> list[Patient]:
+    """The patients of a list that :func:`write_list` wrote. Raises BadInput when it is none, or empty."""
+    try:
+        rows = json.loads(path.read_text("utf-8"))
+        patients = [Patient(str(row["name"]), tuple(Path(f) for f in row["files"])) for row in rows]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise BadInput("The list of patients cannot be read; choose the folder of images again.") from error
+    if not patients or not all(patient.files for patient in patients):
+        raise BadInput("The list of patients is empty.")
+    return patients
+
+
+def analyze_patients(
+    analyzer: Analyzer,
+    patients: Sequence[Patient],
+    out: Path,
+    bundle: Path | None = None,
+    resume: bool = False,
+    emit: Callable[[dict], None] = lambda event: None,
+) -> Outcome:
+    """Analyze every patient into a folder below ``out`` and write the table ``cohort.csv`` there, anew after each.
+
+    With ``resume``, results of an earlier run that depend on the very same files, bundle and engine are kept. Raises
+    BundleError for a bundle that cannot be used; what goes wrong with one patient stands in its row.
+    """
+    folder = bundle or default_bundle_dir()
+    sha256 = load_bundle(folder).sha256
+    rows: list[Row] = []
+    begun, worked = time.monotonic(), 0
+    for number, patient in enumerate(patients):
+        pace = (time.monotonic() - begun) / worked if worked else 0.0
+        emit({
+            "event": "progress", "step": number + 1, "steps": len(patients), "name": _STEP,
+            "fraction": round(number / len(patients), 4),
+            "seconds_left": round(pace * (len(patients) - number), 1) if worked else None,
+        })  # fmt: skip
+        known = out / _key(patient, sha256)
+        result = _kept(known) if resume else None
+        worked += result is None
+        rows.append(_row(patient, known.name, result) if result else _analyze(analyzer, patient, known, folder))
+        _write(rows, out / TABLE)
+    return Outcome(out / TABLE, rows)
+
+
+def _is_image(path: Path) -> bool:
+    name = path.name.lower()
+    return name.endswith(SUFFIXES) and ".seg." not in name
+
+
+def _key(patient: Patient, bundle_sha256: str) -> str:
+    parts = [__version__, bundle_sha256]
+    files = [f for path in patient.files for f in (sorted(path.rglob("*")) if path.is_dir() else [path])]
+    for path in (*files, *([patient.rois] if patient.rois else [])):
+        try:
+            status = path.stat()
+            parts.append(f"{path.resolve()}|{status.st_size}|{status.st_mtime_ns}")
+        except OSError:
+            parts.append(f"{path}|missing")
+    return hashlib.sha256("\n".join(parts).encode("utf-8", "surrogateescape")).hexdigest()[:16]
+
+
+def _kept(folder: Path) -> PatientResult | None:
+    """The result of an earlier run, None where there is none or it cannot be read."""
+    try:
+        return read_result(folder / "result.json")
+    except BadInput:
+        return None
+
+
+def _analyze(analyzer: Analyzer, patient: Patient, out: Path, bundle: Path) -> Row:
+    try:
+        with TemporaryDirectory(prefix="cnsifusion-series-") as temporary:
+            whole = len(patient.files) == 1 and (patient.files[0].is_dir() or _is_image(patient.files[0]))
+            image = patient.files[0] if whole else gather_series(patient.files, Path(temporary))
+            return _row(patient, out.name, analyzer.analyze(image, out, patient.rois, bundle))
+    except Cancelled:
+        raise
+    except CNSIFusionError as error:
+        return Row(patient.name, out.name, problem=str(error))
+    except MemoryError:
+        return Row(patient.name, out.name, problem=str(OutOfMemory("The computer has too little free memory.")))
+    except Exception:
+        logging.getLogger(__name__).exception("a patient's analysis failed")
+        return Row(patient.name, out.name, problem="The analysis failed unexpectedly; the log says more.")
+
+
+def _row(patient: Patient, folder: str, result: PatientResult) -> Row:
+    score = result.patient
+    return Row(
+        patient.name, folder, f"{score.probability:.6f}", f"{score.low:.6f}", f"{score.high:.6f}",
+        str(score.instances_above), str(score.instances), str(result.pvs["left"]), str(result.pvs["right"]),
+        "DEMONSTRATION" if result.demonstration else "", result.check["verdict"],
+    )  # fmt: skip
+
+
+def _write(rows: list[Row], path: Path) -> None:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(asdict(rows[0])), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(asdict(row) for row in rows)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_text(text.getvalue(), path)

@@ -1,0 +1,96 @@
+"""Many patients from the command line: a folder of images and DICOM series, one table, resumed without mixing."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+
+from cnsifusion.analysis import Analyzer
+from cnsifusion.analysis.batch import Patient, analyze_patients, find_patients, read_list, write_list
+from cnsifusion.cli import main
+from cnsifusion.errors import BadInput
+from cnsifusion.imaging import read_image, write_volume
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "imaging"))
+from dicom_files import write_series  # a helper of the imaging tests
+
+
+@pytest.fixture(scope="module")
+def folder(simulated_image, tmp_path_factory) -> Path:
+    """A file, a DICOM series of the same head, and a file that is no head at all."""
+    folder = tmp_path_factory.mktemp("many") / "images"
+    (folder / "a").mkdir(parents=True)
+    shutil.copy(simulated_image, folder / "a" / "T2w.nii.gz")
+    volume = read_image(simulated_image)
+    write_series(volume, folder / "b")
+    (folder / "b" / "notes.txt").write_text("read me")
+    flat = volume.with_array(volume.array * 0 + 5)
+    write_volume(flat, folder / "c.nrrd")
+    return folder
+
+
+def table(out: Path) -> list[dict[str, str]]:
+    with (out / "cohort.csv").open(encoding="utf-8") as stream:
+        return list(csv.DictReader(stream))
+
+
+@pytest.fixture(scope="module")
+def analyzed(folder) -> Path:
+    out = folder / "results"  # inside: results are no images
+    assert main(["cohort", "analyze", str(folder), "-o", str(out)]) == 0
+    return out
+
+
+def test_one_row_per_image_and_a_reason_where_there_is_no_score(analyzed) -> None:
+    rows = {row["patient_id"]: row for row in table(analyzed)}
+    assert list(rows) == ["a/T2w.nii.gz", "c.nrrd", "b"]
+    assert "same value" in rows["c.nrrd"]["problem"] and rows["c.nrrd"]["probability"] == ""
+    for name in ("a/T2w.nii.gz", "b"):
+        row = rows[name]
+        assert row["problem"] == "" and row["demonstration"] == "DEMONSTRATION"
+        result = json.loads((analyzed / row["folder"] / "result.json").read_text("utf-8"))
+        assert float(row["probability"]) == pytest.approx(result["patient"]["probability"], abs=1e-6)
+        assert (analyzed / row["folder"] / "report.html").is_file()
+    same = [float(rows[name]["probability"]) for name in ("a/T2w.nii.gz", "b")]
+    assert same[0] == pytest.approx(same[1], abs=0.02), "the same head as a file and as rounded DICOM"
+
+
+def test_resumed_without_work_and_one_changed_image_is_analyzed_anew(analyzed, folder, capsys) -> None:
+    before = table(analyzed)
+    files = {row["folder"]: (analyzed / row["folder"] / "result.json") for row in before if not row["problem"]}
+    times = {name: path.stat().st_mtime_ns for name, path in files.items()}
+    arguments = ["cohort", "analyze", str(folder), "-o", str(analyzed), "--resume", "--progress", "jsonl"]
+    assert main(arguments) == 0
+    assert table(analyzed) == before
+    assert {name: path.stat().st_mtime_ns for name, path in files.items()} == times
+    last = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert (last["event"], last["patients"], last["failed"]) == ("done", 3, 1)
+
+
+def test_lists_of_series_pass_through_a_file(folder, tmp_path) -> None:
+    patients = [p for p in find_patients(folder) if len(p.files) > 1]
+    write_list(patients, tmp_path / "list.json")
+    assert read_list(tmp_path / "list.json") == patients
+    (tmp_path / "list.json").write_text("[]")
+    with pytest.raises(BadInput, match="empty"):
+        read_list(tmp_path / "list.json")
+
+
+def test_an_empty_folder_and_options_without_meaning_are_refused(tmp_path, capsys) -> None:
+    assert main(["cohort", "analyze", str(tmp_path), "-o", str(tmp_path / "out")]) == 2
+    assert "holds no image" in capsys.readouterr().err
+    assert main(["cohort", "analyze", str(tmp_path), "-o", str(tmp_path / "out"), "--jobs", "4"]) == 2
+
+
+def test_zz_another_image_of_the_same_name_gets_no_earlier_result(analyzed, folder) -> None:
+    """Last: it replaces an image. A resumed run must not show the former patient's score."""
+    volume = read_image(folder / "c.nrrd")
+    write_volume(volume, folder / "a" / "T2w.nii.gz")
+    patients = [Patient("one", (folder / "a" / "T2w.nii.gz",))]
+    row = analyze_patients(Analyzer(), patients, analyzed, resume=True).rows[0]
+    assert row.probability == "" and "same value" in row.problem
