@@ -351,7 +351,7 @@ def _cohort_words(command: Callable[..., argparse.ArgumentParser]) -> None:
     simulate.add_argument("--jobs", type=int, default=1)
 
     cohort = command(
-        "cohort", _cohort, "The same for every patient of a manifest or, analyze, of a folder", progress=True, output="table or folder"
+        "cohort", _cohort, "The same for every patient of a manifest or folder", progress=True, output="table or folder"
     )
     cohort.add_argument("what", choices=["features", "analyze"])
     cohort.add_argument("manifest", type=Path, help="MANIFEST.csv; analyze also takes a folder of images or DICOM")
