@@ -1,4 +1,4 @@
-"""Many patients, one after the other: a folder per patient and one table; resumable, and a failed patient stops no other.
+"""Many patients, one after the other: a folder for each and one table; resumable, and one failure stops no other.
 
 A patient's folder is named by a hash of all that its result depends on (image files, regions, bundle, engine), so a
 later run finds it again whatever was added to the list, and never takes one patient's result for another's.
