@@ -295,7 +295,7 @@ def walks(machinery: str, readers: int, start: int = 0) -> Tally:
         seed(start)(kind),
         settings=settings(
             max_examples=readers, stateful_step_count=_STEPS_PER_READER, deadline=None, database=None,
-            suppress_health_check=list(HealthCheck), phases=(Phase.generate, Phase.shrink),
+            suppress_health_check=list(HealthCheck), phases=[Phase.generate], report_multiple_bugs=False,
         ),
     )  # fmt: skip
     return tally
