@@ -1,4 +1,4 @@
-"""The interactive tools: time of a click and a hover, and how many actions a reader needs, ours against Slicer's own.
+"""The interactive tools: time of hover, click and whole action; how many actions a reader needs, ours and Slicer's.
 
     python Testing/benchmarks/tools.py [--cases NAME ...] [--actions 40]
 
@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from actions import whole_actions
 from scipy import ndimage
 
 from cnsifusion.imaging import Volume, read_image, read_labels
@@ -288,16 +289,20 @@ def latency(clicks: int = 60) -> None:
             call(point)
             times.append(1000 * (time.process_time() - start))
         print(f"  {kind:26s} median {np.median(times):6.1f}   p95 {np.percentile(times, 95):6.1f}", flush=True)
+    whole_actions(image, spacing, ndimage.zoom(truth.astype(np.float32), zoom, order=1) > 0.5)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--cases", nargs="*", default=list(CASES))
     parser.add_argument("--actions", type=int, default=40)
+    parser.add_argument("--times-only", action="store_true")
     options = parser.parse_args()
     if not DATA.exists():
         raise SystemExit("The test data (../shared/data) is absent; this benchmark needs it.")
     latency()
+    if options.times_only:
+        return
     print(f"\n{'case':22s} {'tool':20s}" + "".join(f"{f'NoC@{100 * x:.0f}':>14s}" for x in LEVELS))
     cases = [economy(name, *_case(name), options.actions) for name in options.cases]
     summary(cases, options.actions)

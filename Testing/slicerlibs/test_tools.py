@@ -238,7 +238,7 @@ def test_the_list_of_foci_says_what_a_reader_asks(desk):
     rows = desk.tools.focusRows()
     assert [(row.side, row.slice, row.size) for row in rows] == [("left", 3, "2.0 mm"), ("right", 3, "2.0 mm")]
     assert not any(row.accepted for row in rows)
-    assert np.allclose(rows[0].position, GRID.to_lps((34, 28, 2)))
+    assert rows[0].position == pytest.approx(tuple(GRID.to_lps((34, 28, 2))), abs=1e-4)
     desk.choose(PVS, PVS_LEFT)
     assert desk.stroke((34, 28, 2)) == 1
     assert [row.accepted for row in desk.tools.focusRows()] == [True, False]

@@ -286,6 +286,8 @@ class SplineHand:
         self._points = self._before = np.zeros((0, 2))
         self._slice: tuple = ()
         self._grabbed: int | None = None
+        self._held = np.zeros(2)  # where the point in the hand was, and where the hand was then
+        self._from: tuple[float, float] = (0.0, 0.0)
 
     def forget(self) -> None:
         """See :class:`Hand`."""
@@ -301,7 +303,7 @@ class SplineHand:
         """See :class:`Hand`."""
         self._look(place[2])
         self._c.message = ""
-        self._before, self._grabbed = self._points, None
+        self._before, self._grabbed, self._from = self._points, None, place[:2]
         at, mm = np.array(place[:2]), np.array(self._c.geometry.grid.spacing[:2])
         away = np.hypot(*((self._points - at) * mm).T) if len(self._points) else np.array([np.inf])
         if away.min() <= max(_GRIP_MM, 2 * mm.max()):
@@ -321,7 +323,7 @@ class SplineHand:
         """See :class:`Hand`."""
         if self._grabbed is not None:
             self._points = self._points.copy()
-            self._points[self._grabbed] = place[:2]
+            self._points[self._grabbed] = self._held + np.subtract(place[:2], self._from)
 
     def outline(self) -> np.ndarray:
         """See :class:`Hand`."""
@@ -363,7 +365,7 @@ class SplineHand:
 
     def _takeHold(self, number: int) -> None:
         if not self._c.erase:
-            self._grabbed = number
+            self._grabbed, self._held = number, self._points[number]
         elif len(self._points) <= 3:
             self._c.message = "A line needs three points."
         else:
@@ -371,4 +373,4 @@ class SplineHand:
 
     def _insert(self, place: int, at: np.ndarray) -> None:
         self._points = np.insert(self._points, place, at, axis=0)
-        self._grabbed = place
+        self._grabbed, self._held = place, at

@@ -79,7 +79,7 @@ def toolsFor(segmentName: str) -> list[str]:
 
 @dataclass(frozen=True)
 class FocusRow:
-    """One PVS-like focus of the list: what a reader wants to know of it, its centre (LPS, mm), whether it is used."""
+    """One PVS-like focus of the list: what a reader asks of it, where to look (LPS, mm), and whether it is used."""
 
     index: int
     side: str
@@ -154,10 +154,15 @@ class ToolController:
         return [
             FocusRow(
                 index, focus.side, focus.ijk[2] + 1, _sizeText(focus), f"{focus.contrast_to_noise:.1f} x noise",
-                focus.lps, self.accepted(focus),
+                self.positionOf(focus), self.accepted(focus),
             )
             for index, focus in ordered
         ]  # fmt: skip
+
+    def positionOf(self, focus: Focus) -> tuple[float, float, float]:
+        """Where the views go to see the focus: its middle voxel, on the slice that the list names."""
+        x, y, z = self.geometry.grid.to_lps(focus.ijk)
+        return float(x), float(y), float(z)
 
     def accepted(self, focus: Focus) -> bool:
         """Whether the focus is part of its side's segment."""

@@ -96,6 +96,7 @@ class RegionPipeline(SegmentationEffectPipeline):
             self.draw(controller.press(lps))
         elif kind == _RELEASE:
             self._pressed = False
+            controller.drag(lps)  # the page may leave out the last move before it
             controller.release()
             self.draw(controller.hover(lps))
         elif kind == _LEAVE:

@@ -45,7 +45,7 @@ def _tools(app) -> None:
 
 
 def _slider(app) -> None:
-    with html.Div(v_show="tools.slider", classes="d-flex align-center", style="gap: 8px;"):
+    with html.Div(v_if="tools.slider", classes="d-flex align-center", style="gap: 8px;"):
         html.Span("{{ tools.slider }}", classes="text-caption")
         VSlider(
             model_value=("tools.value",),
@@ -65,7 +65,7 @@ def _choices(app) -> None:
     with html.Div(classes="d-flex align-center", style="gap: 8px;"):
         _check("erase", "Erase", app.tools.setErase, "tools.tool != 'move'")
         _check("leakGuard", "Leak guard", app.tools.setLeakGuard, "tools.tool == 'csf'")
-        with html.Div(v_show="tools.tool == 'csf'", classes="d-flex align-center", style="gap: 4px;"):
+        with html.Div(v_if="tools.tool == 'csf'", classes="d-flex align-center", style="gap: 4px;"):
             html.Span("Neighbours", classes="text-caption", title="Slices on each side that a click works on too")
             with VBtnToggle(
                 model_value=("tools.neighbours",),
@@ -81,7 +81,7 @@ def _choices(app) -> None:
 
 def _check(key: str, label: str, change, shown: str) -> None:
     VCheckbox(
-        v_show=shown,
+        v_if=shown,
         model_value=(f"tools.{key}",),
         update_modelValue=(change, "[$event]"),
         label=label,

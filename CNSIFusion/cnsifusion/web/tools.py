@@ -136,7 +136,7 @@ class Tools:
     def showFocus(self, index: int) -> None:
         """Bring the views to one focus of the list."""
         if self._controller is not None and index < len(self._controller.foci):
-            self._viewer.jumpTo(self._controller.foci[index].lps)
+            self._viewer.jumpTo(self._controller.positionOf(self._controller.foci[index]))
 
     def toggleFocus(self, index: int) -> None:
         """Accept or reject one focus of the list."""

@@ -1,0 +1,186 @@
+"""What a reader does with a whole region, in a real Chromium on the real program: each action one undo step."""
+
+import re
+
+import pytest
+from browser import Reader, RunningApp, chromiumPath, openPage
+
+pytest.importorskip("trame_slicer", reason="needs the extra 'web'")
+pytest.importorskip("playwright", reason="needs the extra 'test'")
+pytestmark = [
+    pytest.mark.usefixtures("demonstrationBundle"),
+    pytest.mark.skipif(chromiumPath() is None, reason="no Chromium or Chrome on this machine (set CHROMIUM)"),
+]
+LEFT, RIGHT = "Sub-lentiform left", "Sub-lentiform right"
+
+
+@pytest.fixture(scope="module")
+def reader(simulated_image, tmp_path_factory):
+    """A reader with the simulated patient's regions proposed; a copy of them is another reader's file."""
+    from cnsifusion.analysis import Analyzer
+
+    file = tmp_path_factory.mktemp("other") / "other.seg.nrrd"
+    Analyzer().propose(simulated_image, file)
+    app = RunningApp()
+    try:
+        with openPage(app.address) as page:
+            reader = Reader(page)
+            reader.app, reader.errors, reader.file = app, [], file
+            page.on("pageerror", lambda error: reader.errors.append(str(error)))
+            reader.openImage(simulated_image)
+            page.set_input_files("#upload-regions", file)
+            reader.waitFor(f"document.querySelector('#region-{LEFT.replace(' ', '-')}').innerText.includes('ml')")
+            page.click(f"#region-{LEFT.replace(' ', '-')}")
+            reader.waitFor("document.querySelector('#statistics')?.innerText.startsWith('Sub-lentiform left')")
+            yield reader
+    finally:
+        app.stop()
+
+
+def changed(reader, name, before):
+    return reader.waitForChange(lambda: reader.milliliters(name), before)
+
+
+def undo(reader, name, before, after):
+    """One press of undo gives back what was, one of redo what came."""
+    reader.page.click("#undo")
+    assert changed(reader, name, after) == before
+    reader.page.click("#redo")
+    assert changed(reader, name, before) == after
+    reader.page.click("#undo")
+    assert changed(reader, name, after) == before
+
+
+def middle(reader):
+    """The page's place of the region's middle on the shown slice: where its colour is."""
+    import numpy as np
+
+    picture, box = reader.axialPixels(), reader.axialBox()
+    red, green, blue = picture[..., 0], picture[..., 1], picture[..., 2]
+    orange = (red - blue > 40) & (green - blue > 15) & (red - green > 12)
+    rows, columns = np.nonzero(orange)
+    assert len(rows) > 30, "the left region is not seen"
+    return box["x"] + float(np.median(columns)), box["y"] + float(np.median(rows))
+
+
+def drag(page, start, end):
+    page.mouse.move(*start)
+    page.mouse.down()
+    page.mouse.move(*end, steps=5)
+    page.mouse.up()
+
+
+def test_01_figures_stand_beside_the_region(reader):
+    text = reader.text("#statistics >> nth=0")
+    assert re.fullmatch(rf"{LEFT}: [\d.]+ ml on \d+ slices?, largest area \d+ mm², signal [\d.]+ ± [\d.]+", text)
+    assert float(text.split()[2]) == pytest.approx(reader.milliliters(LEFT), abs=0.006)
+    assert reader.text("#statistics >> nth=1").startswith("Left minus right:")
+
+
+def test_02_reject_with_a_reason_and_take_it_back(reader):
+    before = reader.milliliters(LEFT)
+    reader.page.click("#reject")
+    reader.page.click("#reject-1")
+    assert changed(reader, LEFT, before) == 0
+    reader.waitFor("document.querySelector('#step-regions').innerText.includes('lesion in the region')")
+    undo_text = "document.querySelector('#step-regions').innerText.includes('rejected')"
+    reader.page.click("#undo")
+    assert changed(reader, LEFT, 0.0) == before
+    reader.waitFor(f"!{undo_text}")
+
+
+def test_03_mirror(reader):
+    reader.page.click(f"#region-{RIGHT.replace(' ', '-')}")
+    reader.waitFor("document.querySelector('#statistics')?.innerText.startsWith('Sub-lentiform right')")
+    before, right = reader.milliliters(LEFT), reader.milliliters(RIGHT)
+    reader.page.click("#act-mirror")
+    after = changed(reader, LEFT, before)
+    assert after == pytest.approx(right, rel=0.15)
+    assert reader.milliliters(RIGHT) == right
+    undo(reader, LEFT, before, after)
+    reader.page.click(f"#region-{LEFT.replace(' ', '-')}")
+
+
+def test_04_move_the_whole_region(reader):
+    page = reader.page
+    page.click("#tool-move")
+    reader.waitFor("document.querySelector('#tool-move').className.includes('active')")
+    x, y = middle(reader)
+    before = reader.text("#statistics >> nth=0")
+    page.mouse.move(x, y)
+    page.wait_for_timeout(300)
+    drag(page, (x, y), (x + 45, y + 25))
+    after = reader.waitForChange(lambda: reader.text("#statistics >> nth=0"), before)
+    assert after.split(" on ")[0].split(": ")[0] == LEFT and after != before
+    page.click("#undo")
+    assert reader.waitForChange(lambda: reader.text("#statistics >> nth=0"), after) == before
+
+
+def test_05_turn_and_scale_from_outside(reader):
+    x, y = middle(reader)
+    before = reader.milliliters(LEFT)
+    drag(reader.page, (x + 70, y), (x + 105, y))
+    after = changed(reader, LEFT, before)
+    assert after > 1.3 * before
+    undo(reader, LEFT, before, after)
+
+
+def test_06_the_proposal_as_a_spline(reader):
+    page = reader.page
+    page.click("#tool-spline")
+    reader.waitFor("document.querySelector('#tool-spline').className.includes('active')")
+    x, y = middle(reader)
+    before = reader.milliliters(LEFT)
+    for step in range(10, 80, 4):  # from the middle outwards until the line is met and follows the hand
+        page.mouse.move(x + step, y)
+    drag(page, (x + 24, y), (x + 75, y))
+    after = changed(reader, LEFT, before)
+    assert after > before
+    undo(reader, LEFT, before, after)
+    page.click("#tool-none")
+
+
+def test_07_fill_between_says_when_there_is_no_gap(reader):
+    reader.page.click("#act-fill")
+    reader.waitFor("document.querySelector('#tool-hint').innerText.includes('no gap')")
+
+
+def test_08_agreement_with_another_readers_file(reader):
+    page = reader.page
+    page.click("#compare")
+    page.set_input_files("#upload-other", reader.file)
+    reader.waitFor("document.querySelectorAll('#agreement').length > 1")
+    lines = page.locator("#agreement").all_inner_texts()
+    assert all("Dice 1.00" in line for line in lines), lines
+    page.click("#reject")
+    page.click("#reject-0")
+    reader.waitFor("!document.querySelector('#agreement')")
+    page.click("#undo")
+
+
+def test_09_foci_say_side_slice_size_and_brightness_and_a_click_goes_there(reader):
+    page = reader.page
+    page.click("#region-PVS-left")
+    page.click("#tool-pvs")
+    page.locator("#foci [id^=focus-text-]").first.wait_for()
+    rows = page.locator("#foci [id^=focus-text-]")
+    text = rows.first.inner_text()
+    assert re.match(r"(left|right), slice \d+, [\d.]+ mm.*, [\d.]+ x noise", text), text
+    for number in (0, rows.count() - 1):
+        wanted = re.search(r"slice (\d+)", rows.nth(number).inner_text()).group(1)
+        rows.nth(number).click()
+        reader.waitFor(f"document.querySelector('#slice-Red').innerText.startsWith('Axial {wanted}/')", 20)
+    page.click("#tool-none")
+
+
+def test_10_nothing_is_cut_off_and_nothing_failed(reader):
+    for region in (LEFT, "CSF ventricles", "PVS left"):
+        reader.page.click(f"#region-{region.replace(' ', '-')}")
+        reader.page.wait_for_timeout(200)
+        wide = reader.page.evaluate(
+            "[...document.querySelectorAll('#steps *')].filter(e => e.getBoundingClientRect().right > 402).length"
+        )
+        assert wide == 0, region
+    assert reader.errors == []
+    raised = [line for line in reader.app.lines if re.match(r"(\w+\.)*\w*(Error|Exception)\b", line)]
+    assert not [line for line in raised if "Cannot write to closing transport" not in line], reader.app.lines[-40:]
