@@ -280,3 +280,13 @@ def test_a_tool_makes_segments_with_codes_and_provenance(desk):
     assert "SCT^24028007^Right" in tagValue(segment, segment.GetTerminologyEntryTagName())
     read = regionsFromNode(desk.case.segmentation, desk.case.volume)
     assert read.origin[SUBLENTIFORM_RIGHT] == "semiautomatic" and SUBLENTIFORM_RIGHT in read.edited
+
+
+def test_a_view_half_way_between_slices_does_not_break_a_stroke(desk):
+    desk.choose(OUTLINE, SUBLENTIFORM_RIGHT)
+    corners = ((8, 24, 2.5 - 1e-9), (18, 24, 2.5 + 1e-9), (18, 32, 2.5 + 1e-9), (8, 32, 2.5 - 1e-9))
+    assert desk.stroke(*corners) == 1
+    drawn = desk.mask(SUBLENTIFORM_RIGHT)
+    assert drawn.sum() >= 80 and np.flatnonzero(drawn.any(axis=(1, 2))).tolist() in ([2], [3])
+    desk.stroke((8, 24, 4), (18, 24, 4), (18, 32, 5), (8, 32, 4))
+    assert not desk.mask(SUBLENTIFORM_RIGHT)[5].any()

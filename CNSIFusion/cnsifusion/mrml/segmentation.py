@@ -197,7 +197,7 @@ def fingerprint(segmentationNode) -> str:
 
 
 def regionCentre(segmentationNode, volumeNode) -> tuple[float, float, float] | None:
-    """Centre (LPS, mm) of the sub-lentiform regions, which a reader wants to see first; None while none is drawn."""
+    """The voxel (LPS, mm) in the middle of the sub-lentiform regions, what a reader wants to see first; None if none."""
     geometry = NodeGeometry(volumeNode)
     found = [
         np.argwhere(segmentMask(segmentationNode, segmentId, volumeNode, geometry))
@@ -207,7 +207,7 @@ def regionCentre(segmentationNode, volumeNode) -> tuple[float, float, float] | N
     voxels = np.concatenate(found) if found else np.zeros((0, 3))
     if not len(voxels):
         return None
-    x, y, z = geometry.grid.to_lps(voxels.mean(axis=0)[::-1])
+    x, y, z = geometry.grid.to_lps(np.rint(voxels.mean(axis=0))[::-1])
     return float(x), float(y), float(z)
 
 

@@ -31,6 +31,8 @@ NONE, CSF, PVS, OUTLINE, SPLINE, MOVE = "none", "csf", "pvs", "outline", "spline
 MIRROR, FILL = "mirror", "fill"
 _ERASE_COLOR = (1.0, 0.45, 0.45)
 _TURN = 0.05
+#: A view may stand half-way between two slices, where rounding would make a stroke jump from one to the other.
+_SAME_SLICE = 0.7
 
 #: Tells the face to carry out the changes as one undo step (see :func:`cnsifusion.mrml.editing.carryOut`).
 Apply = Callable[[Sequence[Change]], None]
@@ -234,8 +236,8 @@ class ToolController:
         hand = self._hand()
         if hand is None or self._pressedOn is None:
             return NO_EDGES
-        place = self._place(lps)
-        if place is not None and place[2] == self._pressedOn:
+        place = self._place(lps, self._pressedOn)
+        if place is not None:
             hand.drag(place)
         return hand.outline()
 
@@ -302,14 +304,16 @@ class ToolController:
             return f"Nothing of {change.name} is here."
         return f"This belongs to {change.name} already."
 
-    def _place(self, lps: tuple[float, float, float]) -> Place | None:
-        i, j, k = self.geometry.grid.to_ijk(np.array(lps))
+    def _place(self, lps: tuple[float, float, float], begunOn: int | None = None) -> Place | None:
+        """The place in the image, None outside it (or, with ``begunOn``, on another slice than that of the press)."""
+        ijk = self.geometry.grid.to_ijk(np.array(lps))
         size = self.geometry.grid.size
-        inside = all(-0.5 <= p <= n - 0.5 for p, n in zip((i, j, k), size))
-        if not inside:
+        if not all(-0.5 <= p <= n - 0.5 for p, n in zip(ijk, size)):
             return None
-        i, j = min(max(i, 0.0), size[0] - 1.0), min(max(j, 0.0), size[1] - 1.0)
-        return float(i), float(j), min(max(round(float(k)), 0), size[2] - 1)
+        i, j, k = (min(max(float(p), 0.0), n - 1.0) for p, n in zip(ijk, size))
+        if begunOn is None:
+            return i, j, round(k)
+        return (i, j, begunOn) if abs(k - begunOn) < _SAME_SLICE else None
 
 
 def _sizeText(focus: Focus) -> str:
