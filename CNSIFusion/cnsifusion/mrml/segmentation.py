@@ -197,7 +197,7 @@ def fingerprint(segmentationNode) -> str:
 
 
 def regionCentre(segmentationNode, volumeNode) -> tuple[float, float, float] | None:
-    """The voxel (LPS, mm) in the middle of the sub-lentiform regions, what a reader wants to see first; None if none."""
+    """The voxel (LPS, mm) in the middle of the sub-lentiform regions, what a reader wants to see first, or None."""
     geometry = NodeGeometry(volumeNode)
     found = [
         np.argwhere(segmentMask(segmentationNode, segmentId, volumeNode, geometry))
