@@ -5,122 +5,33 @@ import numpy as np
 import qt
 import slicer
 import vtk
-
-_state = {}
-
-
-def widget():
-    return _state["widget"]
-
-
-def effect():
-    return widget().activeEffect().self()
-
-
-def controller():
-    return effect().controller
-
-
-def voxels(name: str = "CSF ventricles") -> int:
-    from cnsifusion.mrml.segmentation import segmentIdOf, segmentMask
-
-    segmentId = segmentIdOf(_state["segmentation"], name)
-    return int(segmentMask(_state["segmentation"], segmentId, _state["volume"]).sum()) if segmentId else 0
-
-
-def undoStates() -> bool:
-    return slicer.util.findChild(widget(), "UndoButton").enabled
-
-
-def message() -> str:
-    return effect()._options.ui.messageLabel.text
-
-
-def outline():
-    return effect()._outlines.get(desk.sliceWidget())
-
-
-def brightest(sliceIndex: int, border: float = 0.36) -> tuple:
-    """LPS of the middle of the largest bright patch near the image's middle: ventricular CSF."""
-    from scipy import ndimage
-
-    from cnsifusion.mrml.volumes import NodeGeometry, volumeFromNode
-
-    volume = volumeFromNode(_state["volume"])
-    picture = volume.array[sliceIndex]
-    rows, columns = picture.shape
-    mask = np.zeros_like(picture, bool)
-    mask[int(rows * border) : int(rows * (1 - border)), int(columns * border) : int(columns * (1 - border))] = True
-    level = np.percentile(picture[mask], 93)
-    labels, count = ndimage.label((picture > level) & mask)
-    sizes = ndimage.sum_labels(labels > 0, labels, range(1, count + 1))
-    patch = labels == int(np.argmax(sizes)) + 1
-    inner = ndimage.distance_transform_edt(patch)
-    j, i = np.unravel_index(int(np.argmax(inner)), inner.shape)
-    return tuple(NodeGeometry(_state["volume"]).grid.to_lps((i, j, sliceIndex)))
-
-
-def show(lps) -> None:
-    """Bring the red view to a position and enlarge it."""
-    node = desk.sliceWidget().mrmlSliceNode()
-    node.JumpSliceByOffsetting(-lps[0], -lps[1], lps[2])
-    desk.settle(0.3)
-
-
-def fresh() -> None:
-    """Empty regions, no undo states, adding, the CSF tool on the ventricles."""
-    from cnsifusion.mrml.segmentation import ensureSegment
-
-    segmentation = _state["segmentation"].GetSegmentation()
-    segmentation.RemoveAllSegments()
-    segmentId = ensureSegment(_state["segmentation"], "CSF ventricles")
-    widget().setCurrentSegmentID(segmentId)
-    widget().setActiveEffectByName("CNSI")
-    node = widget().mrmlSegmentEditorNode()
-    node.SetOverwriteMode(node.OverwriteNone)
-    node.SetMaskMode(slicer.vtkMRMLSegmentationNode.EditAllowedEverywhere)
-    node.SourceVolumeIntensityMaskOff()
-    desk.xdotool("mousemove", 5, 5)
-    desk.settle(0.2)
-    widget().setMaximumNumberOfUndoStates(0)
-    widget().setMaximumNumberOfUndoStates(10)
-    controller().tool, controller().erase, controller().tolerance, controller().neighbours = "csf", False, 0.5, 0
-    controller().forget()
+from editing import (
+    controller,
+    effect,
+    fresh,
+    grid,
+    message,
+    openEditor,
+    outline,
+    show,
+    state,
+    undoStates,
+    voxels,
+    widget,
+)
 
 
 def test_registered_with_icon_help_and_protocol_names():
-    desk.showWindow()
-    _state["volume"] = volume = desk.loadT2()
-    from cnsifusion.mrml.segmentation import addSegmentationNode
-
-    _state["segmentation"] = addSegmentationNode(slicer.mrmlScene, volume)
-    slicer.util.selectModule("SegmentEditor")
-    slicer.app.layoutManager().setLayout(slicer.vtkMRMLLayoutNode.SlicerLayoutOneUpRedSliceView)
-    slicer.util.setSliceViewerLayers(background=volume, fit=True, rotateToVolumePlane=True)
-    editor = slicer.modules.segmenteditor.widgetRepresentation().self().editor
-    _state["widget"] = editor
-    editor.setSegmentationNode(_state["segmentation"])
-    editor.setSourceVolumeNode(volume)
-    assert "CNSI" in editor.availableEffectNames()
-    fresh()
+    openEditor()
+    assert "CNSI" in widget().availableEffectNames()
     assert effect().icon().availableSizes()
     assert "Shift + wheel" in effect().helpText()
-    options = effect()._options
-    assert options.ui.regionCombo.currentText == "CSF ventricles"
-    _state["slice"] = round(NodeGeometryGrid().size[2] * 0.6)
-    _state["point"] = brightest(_state["slice"])
-    show(_state["point"])
-
-
-def NodeGeometryGrid():
-    from cnsifusion.mrml.volumes import NodeGeometry
-
-    return NodeGeometry(_state["volume"]).grid
+    assert effect()._options.ui.regionCombo.currentText == "CSF ventricles"
 
 
 def test_hover_shows_what_a_click_would_add_and_changes_nothing():
     fresh()
-    desk.moveTo(_state["point"])
+    desk.moveTo(state["point"])
     desk.settle(0.3)
     assert outline() is not None and outline().shown, message()
     assert voxels() == 0
@@ -129,12 +40,12 @@ def test_hover_shows_what_a_click_would_add_and_changes_nothing():
 
 def test_click_adds_the_preview_as_one_undo_step_and_redo_works():
     fresh()
-    desk.moveTo(_state["point"])
+    desk.moveTo(state["point"])
     desk.settle(0.3)
     previewed = int(controller().preview.mask.sum())
     desk.xdotool("click", 1)
     assert voxels() == previewed > 20
-    segment = _state["segmentation"].GetSegmentation().GetSegment(widget().currentSegmentID())
+    segment = state["segmentation"].GetSegmentation().GetSegment(widget().currentSegmentID())
     from cnsifusion.mrml.segmentation import tagValue
 
     assert tagValue(segment, "DICOM.SegmentAlgorithmType") == "SEMIAUTOMATIC"
@@ -150,7 +61,7 @@ def test_click_adds_the_preview_as_one_undo_step_and_redo_works():
 
 def test_drag_grows_along_the_stroke_in_one_undo_step():
     fresh()
-    x, y, z = _state["point"]
+    x, y, z = state["point"]
     desk.drag([(x, y, z), (x, y + 3, z), (x, y + 6, z), (x, y + 9, z), (x, y + 12, z)])
     assert voxels() > 20
     desk.key("z")
@@ -160,7 +71,7 @@ def test_drag_grows_along_the_stroke_in_one_undo_step():
 
 def test_shift_wheel_changes_the_tolerance_and_the_preview():
     fresh()
-    desk.moveTo(_state["point"])
+    desk.moveTo(state["point"])
     desk.settle(0.2)
     before = controller().tolerance
     desk.xdotool("keydown", "shift")
@@ -168,12 +79,12 @@ def test_shift_wheel_changes_the_tolerance_and_the_preview():
     desk.xdotool("keyup", "shift")
     assert controller().tolerance > before
     assert abs(effect()._options.ui.amountSlider.value - controller().tolerance) < 1e-6
-    assert abs(desk.sliceWidget().mrmlSliceNode().GetSliceToRAS().GetElement(2, 3) - _state["point"][2]) < 3
+    assert abs(desk.sliceWidget().mrmlSliceNode().GetSliceToRAS().GetElement(2, 3) - state["point"][2]) < 3
 
 
 def test_plain_wheel_is_the_views():
     fresh()
-    desk.moveTo(_state["point"])
+    desk.moveTo(state["point"])
     node = desk.sliceWidget().mrmlSliceNode()
     before, tolerance = node.GetSliceOffset(), controller().tolerance
     desk.xdotool("click", 4)
@@ -185,8 +96,8 @@ def test_plain_wheel_is_the_views():
 def test_buttons_with_modifiers_are_the_views():
     for modifier in ("shift", "ctrl", "alt"):
         fresh()
-        show(_state["point"])
-        desk.moveTo(_state["point"])
+        show(state["point"])
+        desk.moveTo(state["point"])
         desk.xdotool("keydown", modifier)
         desk.xdotool("mousedown", 1)
         desk.xdotool("mousemove_relative", 12, 9)
@@ -195,12 +106,12 @@ def test_buttons_with_modifiers_are_the_views():
         assert voxels() == 0, modifier
         assert not undoStates()
     slicer.util.resetSliceViews()
-    show(_state["point"])
+    show(state["point"])
 
 
 def test_erase_takes_away_and_the_key_switches():
     fresh()
-    desk.clickAt(_state["point"])
+    desk.clickAt(state["point"])
     added = voxels()
     assert added
     desk.key("e")
@@ -216,7 +127,7 @@ def test_erase_takes_away_and_the_key_switches():
 
 def test_nothing_to_add_means_a_message_and_no_undo_step():
     fresh()
-    corner = NodeGeometryGrid().to_lps((4, 4, _state["slice"]))
+    corner = grid().to_lps((4, 4, state["slice"]))
     desk.clickAt(corner)
     assert voxels() == 0
     assert not undoStates()
@@ -225,7 +136,7 @@ def test_nothing_to_add_means_a_message_and_no_undo_step():
 
 def test_hidden_segment_is_confirmed_first():
     fresh()
-    display = _state["segmentation"].GetDisplayNode()
+    display = state["segmentation"].GetDisplayNode()
     display.SetSegmentVisibility(widget().currentSegmentID(), False)
     answers = []
 
@@ -236,7 +147,7 @@ def test_hidden_segment_is_confirmed_first():
             box.button(qt.QMessageBox.Cancel).click()
 
     qt.QTimer.singleShot(600, answer)
-    desk.clickAt(_state["point"])
+    desk.clickAt(state["point"])
     desk.settle(1.0)
     assert answers and "hidden" in answers[0]
     assert voxels() == 0
@@ -253,14 +164,14 @@ def test_view_that_is_not_aligned_says_so_and_offers_to_align():
     node.GetSliceToRAS().DeepCopy(turn.GetMatrix())
     node.UpdateMatrices()
     desk.settle(0.3)
-    desk.clickAt(_state["point"])
+    desk.clickAt(state["point"])
     assert "not aligned" in message()
     assert voxels() == 0
     button = effect()._options.ui.alignButton
     assert button.visible
     desk.click(button)
-    show(_state["point"])
-    desk.clickAt(_state["point"])
+    show(state["point"])
+    desk.clickAt(state["point"])
     assert voxels() > 20
     assert not button.visible
 
@@ -268,8 +179,8 @@ def test_view_that_is_not_aligned_says_so_and_offers_to_align():
 def test_masking_and_intensity_range_are_honoured():
     fresh()
     node = widget().mrmlSegmentEditorNode()
-    array = slicer.util.arrayFromVolume(_state["volume"])
-    desk.clickAt(_state["point"])
+    array = slicer.util.arrayFromVolume(state["volume"])
+    desk.clickAt(state["point"])
     free = voxels()
     assert free
     desk.key("z")
@@ -293,25 +204,25 @@ def test_linear_transform_is_handled():
     matrix.SetElement(0, 3, 15.0)
     matrix.SetElement(1, 3, -7.0)
     transform.SetMatrixTransformToParent(matrix)
-    desk.clickAt(_state["point"])
+    desk.clickAt(state["point"])
     before = voxels()
     fresh()
     widget().setActiveEffect(None)
-    for node in (_state["volume"], _state["segmentation"]):
+    for node in (state["volume"], state["segmentation"]):
         node.SetAndObserveTransformNodeID(transform.GetID())
     widget().setActiveEffectByName("CNSI")
     slicer.util.resetSliceViews()
-    x, y, z = _state["point"]
+    x, y, z = state["point"]
     moved = (x - 15.0, y + 7.0, z)  # LPS
     show(moved)
     desk.clickAt(moved)
     assert abs(voxels() - before) <= 0.05 * before, (voxels(), before)
     widget().setActiveEffect(None)
-    for node in (_state["volume"], _state["segmentation"]):
+    for node in (state["volume"], state["segmentation"]):
         node.SetAndObserveTransformNodeID(None)
     slicer.mrmlScene.RemoveNode(transform)
     slicer.util.resetSliceViews()
-    show(_state["point"])
+    show(state["point"])
 
 
 def test_nonlinear_and_different_transforms_are_refused():
@@ -328,18 +239,18 @@ def test_nonlinear_and_different_transforms_are_refused():
     spline.SetBasisToR()
     bent.SetAndObserveTransformToParent(spline)
     try:
-        _state["segmentation"].SetAndObserveTransformNodeID(bent.GetID())
+        state["segmentation"].SetAndObserveTransformNodeID(bent.GetID())
         widget().setActiveEffectByName("CNSI")
         assert "different transforms" in message(), message()
-        desk.clickAt(_state["point"])
+        desk.clickAt(state["point"])
         assert voxelsUntouched()
         widget().setActiveEffect(None)
-        _state["volume"].SetAndObserveTransformNodeID(bent.GetID())
+        state["volume"].SetAndObserveTransformNodeID(bent.GetID())
         widget().setActiveEffectByName("CNSI")
         assert "non-linear" in message(), message()
         widget().setActiveEffect(None)
     finally:
-        for node in (_state["volume"], _state["segmentation"]):
+        for node in (state["volume"], state["segmentation"]):
             node.SetAndObserveTransformNodeID(None)
         slicer.mrmlScene.RemoveNode(bent)
     fresh()
@@ -347,7 +258,7 @@ def test_nonlinear_and_different_transforms_are_refused():
 
 def voxelsUntouched() -> bool:
     image = slicer.vtkOrientedImageData()
-    _state["segmentation"].GetBinaryLabelmapRepresentation(widget().currentSegmentID(), image)
+    state["segmentation"].GetBinaryLabelmapRepresentation(widget().currentSegmentID(), image)
     return image.GetNumberOfPoints() == 0 or image.GetScalarRange()[1] == 0
 
 
@@ -356,11 +267,11 @@ def test_outline_tool_draws_what_was_circled():
     effect().selectSegment("Sub-lentiform left")
     desk.settle(0.2)
     assert controller().tool == "outline"
-    x, y, z = _state["point"]
+    x, y, z = state["point"]
     radius = 8.0
     angles = np.linspace(0, 2 * np.pi, 25)
     desk.drag([(x + radius * np.cos(a), y + radius * np.sin(a), z) for a in angles])
-    spacing = _state["volume"].GetSpacing()
+    spacing = state["volume"].GetSpacing()
     area = voxels("Sub-lentiform left") * spacing[0] * spacing[1]
     assert abs(area - np.pi * radius**2) < 0.15 * np.pi * radius**2, area
     desk.key("z")
@@ -369,18 +280,16 @@ def test_outline_tool_draws_what_was_circled():
 
 def test_pvs_list_accepts_rejects_and_jumps():
     from cnsifusion.mrml.segmentation import showRegions
-    from cnsifusion.mrml.volumes import NodeGeometry
     from cnsifusion.roi.regions import Focus, Plane, RegionSet
 
     fresh()
-    grid = NodeGeometry(_state["volume"]).grid
-    ijk = tuple(int(v) for v in np.rint(grid.to_ijk(_state["point"])))
+    ijk = tuple(int(v) for v in np.rint(grid().to_ijk(state["point"])))
     near = np.array([(ijk[2], ijk[1] + dj, ijk[0] + di) for dj in (0, 1) for di in (0, 1)])
-    focus = Focus("left", ijk, tuple(grid.to_lps(ijk)), 1.4, 5.0, 0.9, False, near)
-    regions = RegionSet(grid, masks={"PVS left": np.zeros(grid.shape, bool)}, midplane=Plane((0, 0, 0), (1, 0, 0)))
+    focus = Focus("left", ijk, tuple(grid().to_lps(ijk)), 1.4, 5.0, 0.9, False, near)
+    regions = RegionSet(grid(), masks={"PVS left": np.zeros(grid().shape, bool)}, midplane=Plane((0, 0, 0), (1, 0, 0)))
     regions.foci.append(focus)
     widget().setActiveEffect(None)
-    showRegions(regions, _state["segmentation"], _state["volume"])
+    showRegions(regions, state["segmentation"], state["volume"])
     widget().setActiveEffectByName("CNSI")
     effect().selectSegment("PVS left")
     desk.settle(0.2)
@@ -392,8 +301,8 @@ def test_pvs_list_accepts_rejects_and_jumps():
     desk.xdotool("mousemove", place.x(), place.y(), "click", 1)
     assert voxels("PVS left") == 4
     assert table.item(0, 0).text() == "✓"
-    show(_state["point"])
-    desk.clickAt(_state["point"])
+    show(state["point"])
+    desk.clickAt(state["point"])
     assert voxels("PVS left") == 0
     desk.key("z")
     assert voxels("PVS left") == 4
@@ -404,7 +313,7 @@ def test_whole_click_is_quick():
 
     fresh()
     times = []
-    x, y, z = _state["point"]
+    x, y, z = state["point"]
     point = desk.sliceWidget()
     assert point is not None
     for number in range(12):
@@ -423,7 +332,7 @@ def test_whole_click_is_quick():
 
 def test_nothing_is_left_in_the_views_afterwards():
     fresh()
-    desk.moveTo(_state["point"])
+    desk.moveTo(state["point"])
     desk.settle(0.2)
     renderer = effect().scriptedEffect.renderer(desk.sliceWidget())
     before = renderer.GetViewProps().GetNumberOfItems()
@@ -433,6 +342,6 @@ def test_nothing_is_left_in_the_views_afterwards():
     assert effectSelf.controller is None and effectSelf._outlines == {}
     effectSelf.cleanup()
     effectSelf.cleanup()
-    desk.moveTo((_state["point"][0] + 2, *_state["point"][1:]))
+    desk.moveTo((state["point"][0] + 2, *state["point"][1:]))
     desk.xdotool("click", 1)
     assert voxels() == 0
