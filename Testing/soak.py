@@ -1,9 +1,10 @@
-"""Bounded soak: hostile inputs, kills at random moments, fuzzing, lossy storage. Prints one table; run by `make soak`.
+"""Bounded soak: hostile inputs, kills at random moments, fuzzing, random readers, lossy storage; run by `make soak`.
 
-    python Testing/soak.py [--quick] [--seed N] [--only faults,fuzz,drift,hostile]
+    python Testing/soak.py [--quick] [--seed N] [--only faults,fuzz,tools,drift,hostile]
 
 Full: 100 kills each of analysis and worker and 25 of a cohort run, 200 000 executions of each fuzz target, all hostile
-inputs, 6 lossy variants. --quick: 3 kills, 1 000 executions. Exit code 1 when anything failed.
+inputs, 6 lossy variants, 150 random readers (some 6 000 actions) for each undo. --quick: 3 kills, 1 000 executions,
+10 readers. Exit code 1 when anything failed.
 """
 
 from __future__ import annotations
@@ -40,9 +41,10 @@ class Amount:
     kills: int
     cohort_kills: int
     executions: int
+    readers: int
 
 
-FULL, QUICK = Amount(100, 25, 200_000), Amount(3, 1, 1_000)
+FULL, QUICK = Amount(100, 25, 200_000, 150), Amount(3, 1, 1_000, 10)
 
 
 def main(words: list[str]) -> int:
@@ -176,6 +178,24 @@ def fuzz(image: Path, folder: Path, amount: Amount, rng: random.Random) -> list[
     return rows
 
 
+def tools(image: Path, folder: Path, amount: Amount, rng: random.Random) -> list[Row]:
+    """Random readers with every tool and action, undo and redo, on both undo machineries (see toolwalk.py)."""
+    import toolwalk
+
+    rows = []
+    for name in toolwalk.MACHINERIES:
+        row, start = Row(f"actions of random readers, {name} undo", 0), rng.randrange(2**32)
+        try:
+            tally = toolwalk.walks(name, amount.readers, start)
+            row.tried, row.note = tally.actions, f"{tally.changes} changes, {tally.undone} undos and redos"
+        except ImportError as error:
+            row.note = f"SKIPPED: the extra 'web' is not installed ({error.name})"
+        except AssertionError as error:
+            row.failures.append(f"seed {start}: {error}")
+        rows.append(row)
+    return rows
+
+
 def drift(image: Path, folder: Path, amount: Amount, rng: random.Random) -> list[Row]:
     """Lossy variants: how far the probability moves. Reported, not judged: no storage promises equality here."""
     import numpy as np
@@ -219,7 +239,7 @@ def resampled(head, pixel: float, how: int):
                          head.GetDirection(), 0.0)  # fmt: skip
 
 
-PARTS = {"hostile": hostile, "faults": kills, "fuzz": fuzz, "drift": drift}
+PARTS = {"hostile": hostile, "faults": kills, "fuzz": fuzz, "tools": tools, "drift": drift}
 
 if __name__ == "__main__":
     raise SystemExit(main(sys.argv[1:]))
