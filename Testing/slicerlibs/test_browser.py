@@ -281,6 +281,32 @@ def test_15_a_second_tab_shows_the_same(reader):
     second.close()
 
 
+def test_15b_two_tabs_and_a_reload_do_not_disturb_the_session(reader):
+    """One tab starts an analysis, is reloaded, the other is closed meanwhile: one result, the same as before."""
+    first = reader.page
+    second = first.context.new_page()
+    second.goto(f"http://127.0.0.1:{reader.app.port}/")
+    second.wait_for_selector("#probability")
+    rows, score = reader.text("#step-regions"), reader.text("#probability")
+    first.click("#button-analyze")
+    second.wait_for_selector("#progress-analyze")
+    assert second.locator("#button-analyze").is_disabled(), "one job at a time, whichever tab asks"
+    first.reload()
+    first.wait_for_selector("#steps")
+    second.close()
+    first.wait_for_selector("#progress-analyze", state="detached", timeout=300_000)
+    first.wait_for_selector("#probability", timeout=300_000)
+    assert (reader.text("#step-regions"), reader.text("#probability")) == (rows, score)
+    assert settledPixels(reader).std() > 20, "the reloaded page shows no picture"
+
+
+def test_15c_an_image_is_sent_from_the_browser(reader, simulated_image):
+    reader.page.click("#another-image")
+    reader.page.set_input_files("#upload-image", str(simulated_image))
+    reader.page.wait_for_selector("#probability", state="detached")
+    reader.waitFor("document.querySelector('#slice-Red').innerText.includes('/32')")
+
+
 def test_16_another_image_starts_afresh(reader, simulated_image):
     reader.openImage(simulated_image)
     reader.page.wait_for_selector("#probability", state="detached")

@@ -62,6 +62,29 @@ def test_regions_arrive_with_names_and_provenance(session):
         assert rows[name].state == "automatic"
 
 
+def test_a_discarded_case_leaves_nothing_in_the_scene(slicer, simulated_image):
+    session = Session(slicer.scene)
+    try:
+        before = {slicer.scene.GetNthNode(n).GetID() for n in range(slicer.scene.GetNumberOfNodes())}
+        front = session.case
+        session.openImage(simulated_image)
+        former = session.case
+        session.segmentation()
+        session.discard(former)
+        assert former.scene is not None, "the case in front stays"
+        session.cancel()
+        waitFor(lambda: session.job is None, session.poll, 60)
+        session.chooseVolume(None)
+        session.discard(former)
+        session.discard(former)
+        after = {slicer.scene.GetNthNode(n).GetID() for n in range(slicer.scene.GetNumberOfNodes())}
+        assert after == before
+        if front is not None:
+            front.activate()
+    finally:
+        session.close()
+
+
 def test_left_is_left(session):
     regions, grid = session.regions(), NodeGeometry(session.case.volume).grid
     for side, sign in (("left", 1), ("right", -1)):

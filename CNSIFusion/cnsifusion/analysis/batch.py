@@ -11,11 +11,11 @@ import hashlib
 import io
 import json
 import logging
+import shutil
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from cnsifusion import __version__
 from cnsifusion.analysis.analyze import Analyzer
@@ -23,7 +23,7 @@ from cnsifusion.analysis.result import PatientResult, read_result
 from cnsifusion.bundles import default_bundle_dir
 from cnsifusion.bundles.load import load_bundle
 from cnsifusion.errors import BadInput, Cancelled, CNSIFusionError, OutOfMemory
-from cnsifusion.imaging import write_text
+from cnsifusion.imaging import temporary_folder, write_text
 from cnsifusion.imaging.dicom import gather_series, series_files
 from cnsifusion.imaging.read import SUFFIXES
 
@@ -113,7 +113,7 @@ def read_list(path: Path) -> list[Patient]:
     try:
         rows = json.loads(path.read_text("utf-8"))
         patients = [Patient(str(row["name"]), tuple(Path(f) for f in row["files"])) for row in rows]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise BadInput("The list of patients cannot be read; choose the folder of images again.") from error
     if not patients or not all(patient.files for patient in patients):
         raise BadInput("The list of patients is empty.")
@@ -178,11 +178,11 @@ def _kept(folder: Path) -> PatientResult | None:
 
 
 def _analyze(analyzer: Analyzer, patient: Patient, out: Path, bundle: Path) -> Row:
+    temporary = temporary_folder()
     try:
-        with TemporaryDirectory(prefix="cnsifusion-series-") as temporary:
-            whole = len(patient.files) == 1 and (patient.files[0].is_dir() or _is_image(patient.files[0]))
-            image = patient.files[0] if whole else gather_series(patient.files, Path(temporary))
-            return _row(patient, out.name, analyzer.analyze(image, out, patient.rois, bundle))
+        whole = len(patient.files) == 1 and (patient.files[0].is_dir() or _is_image(patient.files[0]))
+        image = patient.files[0] if whole else gather_series(patient.files, temporary)
+        return _row(patient, out.name, analyzer.analyze(image, out, patient.rois, bundle))
     except Cancelled:
         raise
     except CNSIFusionError as error:
@@ -192,6 +192,8 @@ def _analyze(analyzer: Analyzer, patient: Patient, out: Path, bundle: Path) -> R
     except Exception:
         logging.getLogger(__name__).exception("a patient's analysis failed")
         return Row(patient.name, out.name, problem="The analysis failed unexpectedly; the log says more.")
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _row(patient: Patient, folder: str, result: PatientResult) -> Row:

@@ -60,5 +60,5 @@ def features_of_file(
 def _read_settings(path: Path) -> RadiomicsSettings:
     try:
         return RadiomicsSettings.from_dict(json.loads(path.read_text("utf-8")))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise BadInput("The radiomics settings are not a readable JSON file.") from error

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from cnsifusion.bundles.decode import DecodeError, decode
 from cnsifusion.errors import BadInput
 from cnsifusion.imaging import write_text
 
@@ -137,19 +138,19 @@ def parse_result(text: str) -> PatientResult:
     if version != SCHEMA_VERSION:
         raise BadInput(f"The result has schema version {version}; this program reads {SCHEMA_VERSION}.")
     try:
-        return PatientResult(**{
-            **data,
-            "patient": PatientScore(**data["patient"]),
-            "instances": [_instance(item) for item in data["instances"]],
-            "contributions": [Contribution(**item) for item in data["contributions"]],
-            "heatmap": HeatMap(**data["heatmap"]) if data["heatmap"] else None,
-        })
-    except (KeyError, TypeError, ValueError) as error:
-        names = ", ".join(f.name for f in fields(PatientResult))
-        raise BadInput(f"The result file is incomplete or damaged; it needs: {names}.") from error
+        result = decode(PatientResult, data)
+    except DecodeError as error:
+        raise BadInput(f"The result file is incomplete or damaged ({error}); run the analysis again.") from error
+    _check(result)
+    return result
 
 
-def _instance(item: dict[str, Any]) -> InstanceResult:
-    x, y, z = item["position_mm"]
-    contributions = [Contribution(**c) for c in item["contributions"]]
-    return InstanceResult(**{**item, "position_mm": (x, y, z), "contributions": contributions})
+def _check(result: PatientResult) -> None:
+    """Refuse numbers that are no probabilities, and file names that lead out of the result's folder."""
+    score = result.patient
+    shares = [score.probability, score.low, score.high, score.threshold, *(i.probability for i in result.instances)]
+    if not all(0 <= p <= 1 for p in shares) or not 0 < score.training_prevalence < 1:
+        raise BadInput("The result file holds a probability outside 0 to 1; run the analysis again.")
+    names = [*result.files.values(), *([result.heatmap.file] if result.heatmap else [])]
+    if any(not name or set(name) & set("/\\:\0") or name.startswith(".") for name in names):
+        raise BadInput("The result file names files outside its own folder; it was not made by this program.")

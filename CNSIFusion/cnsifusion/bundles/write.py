@@ -23,6 +23,7 @@ def write_bundle(directory: str | Path, settings: BundleSettings, contents: dict
     target = Path(directory)
     entries = {n: FileEntry(hashlib.sha256(c).hexdigest(), len(c)) for n, c in contents.items()}
     complete = replace(settings, files=entries)
+    _recover(target)
     work = temporary_folder(target.parent)
     try:
         for name, content in contents.items():
@@ -31,11 +32,24 @@ def write_bundle(directory: str | Path, settings: BundleSettings, contents: dict
         (work / "bundle.json").write_text(text + "\n", encoding="utf-8")
         load_bundle(work)
         work.chmod(0o755)
-        old = target.with_name(f".{target.name}{work.name[-9:]}")  # no temporary name: a crash here must not lose it
         if target.exists():
-            target.rename(old)
+            target.rename(_replaced(target))
         work.rename(target)
-        shutil.rmtree(old, ignore_errors=True)
+        shutil.rmtree(_replaced(target), ignore_errors=True)
     finally:
         shutil.rmtree(work, ignore_errors=True)
     return target
+
+
+def _replaced(target: Path) -> Path:
+    """Where the old folder waits while the new one takes its place (no temporary name: a kill must not lose it)."""
+    return target.with_name(f".{target.name}.replaced")
+
+
+def _recover(target: Path) -> None:
+    """Undo or finish a replacement that a kill interrupted."""
+    old = _replaced(target)
+    if old.exists() and target.exists():
+        shutil.rmtree(old)
+    elif old.exists():
+        old.rename(target)

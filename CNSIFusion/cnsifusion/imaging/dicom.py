@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import shutil
 from collections import defaultdict
 from collections.abc import Sequence
@@ -33,6 +34,8 @@ _TAGS = [
     "FilterType", "BitsAllocated",
     "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence", "TemporalPositionIdentifier",
 ]  # fmt: skip
+#: What pydicom raises for files that are not DICOM, or damaged.
+UNREADABLE_HEADER = (InvalidDicomError, OSError, EOFError, ValueError, KeyError, AttributeError, NotImplementedError)
 _NO_PLACE = "A DICOM file lacks a usable position, orientation, pixel spacing or size; export it again."
 _UNDECODABLE = "A DICOM file's pixels cannot be decoded: it is damaged or compressed unusually."
 
@@ -56,10 +59,10 @@ def series_files(folder: Path, modality: str | None = None) -> dict[str, list[Pa
     found: dict[str, list[Path]] = defaultdict(list)
     for path in sorted(p for p in folder.rglob("*") if p.is_file()):
         try:
-            if _is_deflated(path):
+            if is_deflated(path):
                 continue
             header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=_TAGS[:7])
-        except (InvalidDicomError, OSError, ValueError, KeyError, AttributeError, NotImplementedError):
+        except UNREADABLE_HEADER:
             continue  # notes, thumbnails and DICOMDIR lie beside the images of many exports
         other = modality is not None and header.get("Modality", modality) != modality
         if "Rows" in header and "SeriesInstanceUID" in header and not other:
@@ -79,7 +82,7 @@ def gather_series(files: Sequence[Path], folder: Path) -> Path:
     return folder
 
 
-def _is_deflated(path: Path) -> bool:
+def is_deflated(path: Path) -> bool:
     """Deflated files are not read: half a megabyte can unpack to hours of empty elements, and scanners write none."""
     with path.open("rb") as stream:
         return DeflatedExplicitVRLittleEndian.encode() in stream.read(1024)
@@ -246,9 +249,11 @@ def _acquisition(header: Any, first: _Slice) -> Acquisition:
                 value = source.get(key)
                 if value not in (None, ""):
                     try:
-                        return float(value)
+                        found = float(value)
                     except (TypeError, ValueError):
                         continue
+                    if math.isfinite(found):
+                        return found
         return None
 
     age = str(header.get("PatientAge", ""))

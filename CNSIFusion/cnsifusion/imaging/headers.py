@@ -20,6 +20,7 @@ from cnsifusion.errors import BadInput
 
 UNREADABLE = "The file cannot be read as an image: it is damaged, cut short or not of the type its name says."
 _GEOMETRY = "The file's spacing, axes or origin are not usable numbers; export the image again."
+_ELSEWHERE = "The header's voxels are in another folder, in several files or missing; put one voxel file beside it."
 _NO_ORIENTATION = (
     "The file does not say how the head lies (its sform and qform codes are 0), so left and right are unknown; "
     "convert it from DICOM again."
@@ -28,24 +29,28 @@ _NO_ORIENTATION = (
 _NIFTI_BITS = {2: 8, 4: 16, 8: 32, 16: 32, 64: 64, 256: 8, 512: 16, 768: 32, 1024: 64, 1280: 64}
 _NIFTI_FLOATS = (16, 64)
 _BLOCK, _MAX_TRAILING, _MAX_TEXT_HEADER = 1 << 22, 1 << 26, 1 << 20
+_MAX_UNPACKED = 1 << 31
 _META_MAX_DIMENSIONS = 4
 
 
-def check_header(path: Path) -> None:
-    """Raise BadInput where the image file at ``path`` (NIfTI, NRRD or MetaImage, by its name) cannot be trusted."""
+def check_header(path: Path, voxels: bool = True) -> None:
+    """Raise BadInput where the image file at ``path`` (NIfTI, NRRD or MetaImage, by its name) cannot be trusted.
+
+    ``voxels``: whether to read a NIfTI file's voxels too, for missing ones and those that are not numbers.
+    """
     name = path.name.lower()
     try:
         if name.endswith((".nii", ".nii.gz")):
-            _check_nifti(path)
+            _check_nifti(path, voxels)
         elif name.endswith((".nrrd", ".nhdr")):
-            _check_nrrd(_text_header(path, "\n\n"))
+            _check_nrrd(path, _text_header(path, "\n\n")[0])
         else:
-            _check_meta(_text_header(path, "ElementDataFile"))
+            _check_meta(path, *_text_header(path, "ElementDataFile"))
     except (OSError, EOFError, zlib.error, struct.error, ValueError, OverflowError) as error:
         raise BadInput(UNREADABLE) from error
 
 
-def _check_nifti(path: Path) -> None:
+def _check_nifti(path: Path, voxels: bool) -> None:
     """NIfTI-1 (348 bytes) or NIfTI-2 (540 bytes): dim, datatype, pixdim, vox_offset, codes, quaternion and rows."""
     with (gzip.open if path.name.lower().endswith(".gz") else open)(path, "rb") as stream:
         header = stream.read(348)
@@ -67,7 +72,7 @@ def _check_nifti(path: Path) -> None:
         if qform <= 0 and sform <= 0:
             raise BadInput(_NO_ORIENTATION)
         bits = _NIFTI_BITS.get(datatype)
-        if bits is None:
+        if bits is None or not voxels:
             return  # colour, complex or unknown: the reader's own sentences tell
         _skip(stream, int(offset) - len(header))
         kind = np.dtype(f"{order}f{bits // 8}") if datatype in _NIFTI_FLOATS else None
@@ -93,16 +98,37 @@ def _skip(stream, count: int) -> None:
         count -= len(block)
 
 
-def _check_nrrd(text: str) -> None:
+def _check_nrrd(path: Path, text: str) -> None:
+    voxels, start = path, None
+    for named in re.findall(r"(?mi)^data ?file:(.*)$", text):
+        voxels, start = _check_data_file(path, named), 0
     vectors = re.findall(r"(?mi)^space (?:directions|origin):(.*)$", text)
     numbers = [float(word) for line in vectors for word in re.findall(r"[^\s(),]+", line) if word.lower() != "none"]
     spacings = re.findall(r"(?mi)^spacings:(.*)$", text)
     numbers += [float(word) for line in spacings for word in line.split()]
     if not np.all(np.isfinite(numbers)):
         raise BadInput(_GEOMETRY)
+    skips = re.search(r"(?mi)^(line|byte) ?skip:", text)
+    if re.search(r"(?mi)^encoding: *(gz|gzip) *$", text) and not skips:
+        _check_gzip(voxels, start)
 
 
-def _check_meta(text: str) -> None:
+def _check_gzip(path: Path, start: int | None) -> None:
+    """Read gzip voxels to their checksum (``start`` None: after a blank line): ITK takes what a damaged stream gave."""
+    with path.open("rb") as stream:
+        if start is None:
+            head = stream.read(_MAX_TEXT_HEADER)
+            ends = [at + len(gap) for gap in (b"\n\n", b"\r\n\r\n") if (at := head.find(gap)) >= 0]
+            start = min(ends, default=0)
+        stream.seek(start)
+        with gzip.open(stream) as unpacked:
+            _skip(unpacked, _MAX_UNPACKED)
+
+
+def _check_meta(path: Path, text: str, rest: str) -> None:
+    named = rest.partition("\n")[0].strip(" \t=")
+    if named.upper() != "LOCAL":
+        _check_data_file(path, named)
     fields = {key.lower(): value for key, value in re.findall(r"(?m)^\s*(\w+)\s*=[ \t]*(.*?)\s*$", text)}
     if not 1 <= int(fields.get("ndims", "0")) <= _META_MAX_DIMENSIONS:
         raise BadInput(UNREADABLE)
@@ -113,10 +139,19 @@ def _check_meta(text: str) -> None:
         raise BadInput(_GEOMETRY)
 
 
-def _text_header(path: Path, end: str) -> str:
-    """The text before the voxels, up to ``end``; raises BadInput where a whole megabyte holds no end."""
+def _check_data_file(path: Path, named: str) -> Path:
+    """A header from a stranger must not open other files of this computer: pipes, devices, or files elsewhere."""
+    name = named.strip().removeprefix("./")
+    if not name or set(name) & set("/\\%\0") or not (path.parent / name).is_file():
+        raise BadInput(_ELSEWHERE)
+    return path.parent / name
+
+
+def _text_header(path: Path, end: str) -> tuple[str, str]:
+    """The text before ``end`` and after it; raises BadInput where a whole megabyte holds no end."""
     with path.open("rb") as stream:
         text = stream.read(_MAX_TEXT_HEADER).decode("latin-1").replace("\r\n", "\n")
     if end not in text and len(text) >= _MAX_TEXT_HEADER - text.count("\n"):
         raise BadInput(UNREADABLE)
-    return text.partition(end)[0]
+    before, _, after = text.partition(end)
+    return before, after

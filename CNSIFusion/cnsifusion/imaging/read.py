@@ -18,6 +18,8 @@ from cnsifusion.imaging.volume import Acquisition, Volume, grid_of
 #: More voxels than any head scan has; a header that claims more is refused before memory is taken for it.
 MAX_VOXELS = 150_000_000
 SUFFIXES = (".nii", ".nii.gz", ".nrrd", ".nhdr", ".mha", ".mhd")
+#: No quantity of an acquisition is larger; what is (or is no number) was not measured.
+_LARGEST = 1e9
 _LABEL_TYPES = {
     sitk.sitkUInt8, sitk.sitkInt8, sitk.sitkUInt16, sitk.sitkInt16,
     sitk.sitkUInt32, sitk.sitkInt32, sitk.sitkUInt64, sitk.sitkInt64,
@@ -30,7 +32,7 @@ def read_image(path: str | Path) -> Volume:
     A 4-D image with a single time point counts as 3-D. Raises BadInput with one sentence for anything that is not one
     scalar 3-D volume with a usable geometry.
     """
-    path = _existing(path)
+    path = existing(path)
     if path.is_dir():
         array, grid, acquisition, sha256 = read_dicom_series(path, MAX_VOXELS)
     else:
@@ -48,7 +50,7 @@ def read_labels(path: str | Path) -> tuple[np.ndarray, Grid]:
 
     Float labelmaps are accepted when every value is a whole number. Raises BadInput otherwise.
     """
-    image = _read_file(_existing(path))
+    image = _read_file(existing(path))
     array = sitk.GetArrayFromImage(image)
     if image.GetPixelID() not in _LABEL_TYPES and not np.array_equal(array, np.round(array)):
         raise BadInput("The label file holds fractions, not whole-number labels; export it as a labelmap.")
@@ -68,13 +70,17 @@ def _digest(stream) -> str:  # Python 3.10 lacks hashlib.file_digest
     return digest.hexdigest()
 
 
-def _existing(path: str | Path) -> Path:
+def existing(path: str | Path) -> Path:
+    """``path`` when it is a folder or a file that is not empty and has the name of an image or labelmap.
+
+    Raises BadInput otherwise; pipes and devices count as empty, so that nothing waits for them.
+    """
     path = Path(path)
     try:
         if path.is_dir():
             return path
         size = path.stat().st_size
-    except OSError as error:
+    except (OSError, ValueError) as error:
         raise BadInput("There is no readable file or folder at the path given for the image or regions.") from error
     if size == 0:
         raise BadInput("The file is empty (0 bytes); copy or export it again.")
@@ -120,14 +126,16 @@ def _sidecar(path: Path) -> Acquisition:
             break
     try:
         data = json.loads((path.parent / f"{stem}.json").read_text("utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return Acquisition()  # a sidecar is optional, and a broken one tells us nothing
     if not isinstance(data, dict):
         return Acquisition()
 
     def number(key: str, scale: float = 1.0) -> float | None:
         value = data.get(key)
-        return float(value) * scale if isinstance(value, (int, float)) and not isinstance(value, bool) else None
+        if not isinstance(value, (int, float)) or isinstance(value, bool) or not abs(value) < _LARGEST:
+            return None
+        return float(value) * scale
 
     maker, dimension = data.get("Manufacturer"), data.get("MRAcquisitionType")
     return Acquisition(

@@ -16,6 +16,7 @@ import torchvision
 from torch import nn
 
 from cnsifusion.errors import BadInput
+from cnsifusion.imaging.write import atomic_path
 from cnsifusion.models.settings import ModelSettings
 
 _PROJECTION_SEED = 20250820
@@ -132,12 +133,10 @@ def save_backbone(backbone: Backbone, path: Path) -> str:
 
     The bytes depend on the weights alone: torch would otherwise write the file's own name into it.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     buffer = io.BytesIO()
     torch.save(backbone.state_dict(), buffer)
-    partial = path.with_suffix(".partial")
-    partial.write_bytes(buffer.getvalue())
-    partial.replace(path)
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(buffer.getvalue())
     return hashlib.sha256(buffer.getvalue()).hexdigest()
 
 

@@ -149,11 +149,31 @@ class CaseState:
         """The scene, None once the case was removed from it."""
         return self.node.GetScene()
 
+    def remove(self) -> None:
+        """Take the whole case out of the scene: image, regions, result and the case itself."""
+        scene = self.scene
+        self.removeResult()
+        for node in (self.segmentation, self.volume, self.node):
+            _removeNode(scene, node)
+
     def removeResult(self) -> None:
         """Take the result's nodes out of the scene."""
         for name in ("heatMap", "resultText", "instanceTable", "contributionTable"):
-            node = getattr(self, name)
-            if node is not None:
-                self.scene.RemoveNode(node)
+            _removeNode(self.scene, getattr(self, name))
         self.analyzedRegions = ""
         self.selectedInstance = ""
+
+
+def _removeNode(scene, node) -> None:
+    """Remove a node with the display and storage nodes that are its own."""
+    if node is None:
+        return
+    own = []
+    if node.IsA("vtkMRMLDisplayableNode"):
+        own += [node.GetNthDisplayNode(n) for n in range(node.GetNumberOfDisplayNodes())]
+    if node.IsA("vtkMRMLStorableNode"):
+        own += [node.GetNthStorageNode(n) for n in range(node.GetNumberOfStorageNodes())]
+    scene.RemoveNode(node)
+    for other in own:
+        if other is not None and other.GetScene() is scene:
+            scene.RemoveNode(other)

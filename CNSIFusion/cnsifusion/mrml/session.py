@@ -101,6 +101,17 @@ class Session:
             self.engine.warm()
         self.onChange()
 
+    def discard(self, case: CaseState) -> None:
+        """Take a case that is not in front out of the scene, with the files of its analysis."""
+        if case.scene is None or (self.case is not None and case.node is self.case.node):
+            return
+        report = self._reports.pop(case.node.GetID(), None)
+        if report is not None:
+            shutil.rmtree(report.parents[1], ignore_errors=True)
+        if case.volume is not None:
+            self._loaded.pop(case.volume.GetID(), None)
+        case.remove()
+
     # Step 2: regions
 
     def propose(self) -> None:

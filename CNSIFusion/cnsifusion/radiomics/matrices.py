@@ -112,7 +112,7 @@ def zones(levels: Levels, steps: np.ndarray) -> Sparse:
         to = levels.voxels.neighbours(np.array(step))
         joined = np.flatnonzero(levels.at(to) == own)
         ends.append((row.ravel()[joined], padded.take(to, axis=1).ravel()[joined]))
-    a, b = (np.concatenate(e) for e in zip(*ends))
+    a, b = (np.concatenate(e).astype(np.int32) for e in zip(*ends))  # scipy 1.11 joins nothing with longer indices
     graph = coo_array((np.ones(len(a), np.int8), (a, b)), shape=(len(first), len(first)))
     found, label = connected_components(graph, directed=False)
     size = np.bincount(label, np.diff(first, append=own.size), found).astype(np.intp)

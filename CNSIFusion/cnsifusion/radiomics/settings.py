@@ -120,13 +120,15 @@ class RadiomicsSettings:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> RadiomicsSettings:
         """Settings from ``to_dict``'s form; names left out keep their defaults. Raises BadInput for unknown names."""
+        if not isinstance(values, Mapping):
+            raise BadInput("Radiomics settings: a JSON object with the settings' names is needed.")
         unknown = set(values) - {f.name for f in fields(cls)}
         if unknown:
             raise BadInput(f"Radiomics settings: unknown {', '.join(sorted(unknown))}; remove it or update.")
         try:
             plain: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
             return cls(**plain)
-        except (TypeError, ValueError, AttributeError) as error:
+        except (TypeError, ValueError, AttributeError, ArithmeticError) as error:
             raise BadInput(f"Radiomics settings: a value has the wrong type ({error}).") from error
 
     def digest(self, engine: str = ENGINE, version: str = ENGINE_VERSION) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from jinja2 import UndefinedError
+
 from cnsifusion.analysis import PatientResult, read_result
 from cnsifusion.errors import BadInput
 from cnsifusion.imaging import Volume, write_text
@@ -34,14 +36,17 @@ def write_report(result_path: str | Path, out: str | Path) -> None:
     except (OSError, KeyError) as error:
         raise BadInput("The key images beside the result are missing; run the analysis again.") from error
     suffix = Path(out).suffix.lower()
-    if suffix == ".html":
-        write_text(render(result, picture), out)
-    elif suffix == ".pdf":
-        from cnsifusion.reporting.pdf import write_pdf
-
-        write_pdf(result, picture, out)
-    else:
+    if suffix not in (".html", ".pdf"):
         raise BadInput("The report's name must end in .html or .pdf.")
+    try:
+        if suffix == ".html":
+            write_text(render(result, picture), out)
+        else:
+            from cnsifusion.reporting.pdf import write_pdf
+
+            write_pdf(result, picture, out)
+    except (KeyError, TypeError, ValueError, AttributeError, ArithmeticError, OSError, UndefinedError) as error:
+        raise BadInput("The result or its key images are damaged; run the analysis again.") from error
 
 
 __all__ = ["write_report", "write_report_beside"]

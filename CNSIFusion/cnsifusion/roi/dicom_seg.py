@@ -7,11 +7,12 @@ from pathlib import Path
 import numpy as np
 import pydicom
 from pydicom.dataset import Dataset
-from pydicom.errors import InvalidDicomError
 
 from cnsifusion.errors import BadInput
 from cnsifusion.imaging import Grid
+from cnsifusion.imaging.dicom import UNREADABLE_HEADER, is_deflated
 from cnsifusion.imaging.grid import reorder
+from cnsifusion.imaging.read import MAX_VOXELS
 from cnsifusion.roi.names import PART_CODES, PARTS, SEGMENTS
 from cnsifusion.roi.region_files import PART_SEGMENTS, StoredSegment
 
@@ -19,6 +20,7 @@ _SEGMENTATION, _LABELMAP = "1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.
 _BY_CODE = {(s.type.value, s.side_code.value if s.side_code else ""): s.name for s in SEGMENTS.values()}
 _BY_CODE |= {(PART_CODES[part].value, ""): PART_SEGMENTS[value] for value, part in PARTS.items()}
 _ORIGINS = {"AUTOMATIC": "automatic", "SEMIAUTOMATIC": "semiautomatic", "MANUAL": "manual"}
+_MAX_FRAME_VOXELS = 1 << 30
 _DAMAGED = "The DICOM SEG is damaged or of a kind that cannot be read ({}); export it again."
 
 
@@ -33,7 +35,7 @@ def read_dicom_seg(path: Path, image_grid: Grid) -> list[StoredSegment]:
         frames = _frames(dataset)
         grid, slots = _grid(dataset, image_grid)
         return [_segment(dataset, item, frames, grid, slots) for item in dataset.SegmentSequence]
-    except (AttributeError, KeyError, IndexError, TypeError, ValueError, RuntimeError, NotImplementedError) as error:
+    except (AttributeError, KeyError, IndexError, TypeError, ValueError, RuntimeError, ArithmeticError) as error:
         raise BadInput(_DAMAGED.format(type(error).__name__)) from error
 
 
@@ -41,15 +43,22 @@ def _dataset(path: Path) -> Dataset:
     found = []
     for file in sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]:
         try:
+            if is_deflated(file):
+                continue
             header = pydicom.dcmread(file, stop_before_pixels=True, specific_tags=["SOPClassUID"])
-        except (InvalidDicomError, OSError, ValueError):
+        except UNREADABLE_HEADER:
             continue  # other files may lie in the folder
         if header.get("SOPClassUID") in (_SEGMENTATION, _LABELMAP):
             found.append(file)
     if len(found) != 1:
         count = "no" if not found else str(len(found))
         raise BadInput(f"There is {count} DICOM segmentation at the path given; choose one DICOM SEG file.")
-    return pydicom.dcmread(found[0])
+    dataset = pydicom.dcmread(found[0])
+    claimed = float(dataset.get("Rows") or 0) * float(dataset.get("Columns") or 0)
+    claimed *= max(float(dataset.get("NumberOfFrames") or 1), float(len(dataset.get("SegmentSequence") or ())))
+    if claimed > _MAX_FRAME_VOXELS:
+        raise BadInput("The DICOM SEG claims more voxels than a segmentation of a head has; it is damaged.")
+    return dataset
 
 
 def _frames(dataset: Dataset) -> np.ndarray:
@@ -81,6 +90,8 @@ def _grid(dataset: Dataset, image_grid: Grid) -> tuple[Grid, np.ndarray]:
     rows, columns = float(measures.PixelSpacing[0]), float(measures.PixelSpacing[1])
     origin = positions[int(np.argmin(heights))]
     size = (int(dataset.Columns), int(dataset.Rows), int(slots.max()) + 1)
+    if not np.isfinite([*positions.ravel(), columns, rows, step]).all() or size[0] * size[1] * size[2] > MAX_VOXELS:
+        raise ValueError("frames lie too far apart")
     direction = tuple(np.stack([across, down, normal], axis=1).ravel().tolist())
     return Grid(size, (columns, rows, float(step)), (origin[0], origin[1], origin[2]), direction), slots
 
@@ -119,7 +130,7 @@ def _segment(dataset: Dataset, item: Dataset, frames: np.ndarray, grid: Grid, sl
     mask, canonical = reorder(array, grid)
     label = str(item.get("SegmentLabel", f"Segment {number}"))
     origin = _ORIGINS.get(str(item.get("SegmentAlgorithmType", "")), "imported")
-    return StoredSegment(label, mask, canonical, code_name=_name_of_codes(item), origin=origin)
+    return StoredSegment(label, mask, True, canonical, code_name=_name_of_codes(item), origin=origin)
 
 
 def _name_of_codes(item: Dataset) -> str | None:

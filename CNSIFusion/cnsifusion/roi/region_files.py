@@ -12,30 +12,39 @@ import SimpleITK as sitk  # noqa: N813
 from cnsifusion.errors import BadInput
 from cnsifusion.imaging import Grid, read_labels
 from cnsifusion.imaging.grid import reorder
+from cnsifusion.imaging.headers import check_header
+from cnsifusion.imaging.read import MAX_VOXELS
 from cnsifusion.imaging.volume import grid_of
+from cnsifusion.roi import region_details
 
 #: Names of the segments that hold the ventricular parts, by part value.
 PART_SEGMENTS = {1: "Lateral ventricles", 2: "Third ventricle", 3: "Fourth ventricle"}
 _NRRD, _OTHER = (".nrrd", ".nhdr"), (".nii", ".nii.gz", ".mha", ".mhd")
-_MAX_VOXELS = 2_000_000_000  # over all layers
-_MAX_LABELS = 1000
+_MAX_BYTES = 1 << 30  # over all layers
+_MAX_SEGMENTS = 1000
 
 
 @dataclass(frozen=True, eq=False)
 class StoredSegment:
-    """One segment of a file. ``mask`` is bool [k, j, i] on ``grid``, both in canonical LPS order.
+    """One segment of a file: the voxels of ``layer`` [k, j, i] on ``grid`` (canonical LPS order) that are ``label``.
 
     ``value`` is the label of a plain labelmap, None where the file has names; ``code_name`` the protocol name its
     codes stand for; ``origin`` how it was made as far as the file says.
     """
 
     name: str
-    mask: np.ndarray
+    layer: np.ndarray
+    label: int | bool
     grid: Grid
     value: int | None = None
     tags: dict[str, str] = field(default_factory=dict)
     code_name: str | None = None
     origin: str = "imported"
+
+    @property
+    def mask(self) -> np.ndarray:
+        """The segment's voxels, bool [k, j, i]; made anew each time, since a file may hold a thousand segments."""
+        return self.layer == self.label
 
 
 def read_segments(path: Path, image_grid: Grid) -> tuple[list[StoredSegment], dict[str, str]]:
@@ -44,16 +53,19 @@ def read_segments(path: Path, image_grid: Grid) -> tuple[list[StoredSegment], di
     ``image_grid`` tells slice spacing where a DICOM SEG does not. Raises BadInput for what cannot be read or is empty.
     """
     name = path.name.lower()
-    if not path.exists():
-        raise BadInput("There is no region file at the path given.")
-    if path.is_file() and path.stat().st_size == 0:
+    try:
+        is_folder, size = path.is_dir(), path.stat().st_size
+    except (OSError, ValueError) as error:
+        raise BadInput("There is no region file at the path given.") from error
+    if not is_folder and size == 0:  # pipes and devices too
         raise BadInput("The region file is empty (0 bytes); copy or export it again.")
-    if path.is_dir() or not name.endswith((*_NRRD, *_OTHER)):
+    if is_folder or not name.endswith((*_NRRD, *_OTHER)):
         from cnsifusion.roi.dicom_seg import read_dicom_seg  # pydicom only where it is needed
 
         return read_dicom_seg(path, image_grid), {}
+    check_header(path)
     header = _header(path) if name.endswith(_NRRD) else {}
-    if any(re.fullmatch(r"Segment\d+_.*", key) for key in header) or "CNSIFusion_Regions" in header:
+    if any(re.fullmatch(r"Segment\d+_.*", key) for key in header) or region_details.FIELD in header:
         return _slicer_segments(path, header), header
     return _label_segments(path), header
 
@@ -76,7 +88,10 @@ def _header(path: Path) -> dict[str, str]:
 def _slicer_segments(path: Path, header: dict[str, str]) -> list[StoredSegment]:
     """Segments of a .seg.nrrd; each lies on one layer with one label value (Slicer 4.11 and newer)."""
     reader = _reader(path)
-    if float(np.prod([float(n) for n in reader.GetSize()])) * reader.GetNumberOfComponents() > _MAX_VOXELS:
+    voxels = float(np.prod([float(n) for n in reader.GetSize()]))
+    bits = re.search(r"(\d+)-bit", sitk.GetPixelIDValueAsString(reader.GetPixelID()))
+    one = reader.GetNumberOfComponents() * int(bits[1] if bits else 64) / 8
+    if voxels > MAX_VOXELS or voxels * one > _MAX_BYTES:
         raise BadInput("The region file claims more voxels than a head scan has; it is damaged.")
     try:
         image = reader.Execute()
@@ -84,10 +99,12 @@ def _slicer_segments(path: Path, header: dict[str, str]) -> list[StoredSegment]:
         raise BadInput("The region file is damaged or cut short; export the segmentation again.") from error
     if image.GetDimension() != 3:
         raise BadInput("The region file is not a 3-D segmentation; save it from Slicer as .seg.nrrd again.")
-    voxels = sitk.GetArrayFromImage(image)
-    voxels = voxels[..., None] if voxels.ndim == 3 else voxels
-    layers = [reorder(voxels[..., n], grid_of(image)) for n in range(voxels.shape[-1])]
-    indices = sorted({int(m[1]) for key in header if (m := re.match(r"Segment(\d+)_", key))})
+    array = sitk.GetArrayFromImage(image)
+    array = array[..., None] if array.ndim == 3 else array
+    layers = [reorder(array[..., n], grid_of(image)) for n in range(array.shape[-1])]
+    indices = sorted({int(m[1]) for key in header if (m := re.match(r"Segment(\d{1,9})_", key))})
+    if len(indices) > _MAX_SEGMENTS:
+        raise BadInput(f"The region file lists {len(indices)} segments, which no segmentation of a head has.")
     return [_slicer_segment(header, index, layers) for index in indices]
 
 
@@ -103,7 +120,7 @@ def _slicer_segment(header: dict[str, str], index: int, layers: list[tuple[np.nd
     except (ValueError, IndexError) as error:
         raise BadInput(f"The region file's entry for “{name}” is damaged; export the segmentation again.") from error
     tags = dict(pair.split(":", 1) for pair in text("Tags", "").split("|") if ":" in pair)
-    return StoredSegment(name, array == value, grid, tags=tags)
+    return StoredSegment(name, array, value, grid, tags=tags)
 
 
 def _label_segments(path: Path) -> list[StoredSegment]:
@@ -112,6 +129,6 @@ def _label_segments(path: Path) -> list[StoredSegment]:
     values = values[values != 0]
     if len(values) == 0:
         raise BadInput("The region file holds no voxel other than background; draw or export the regions again.")
-    if len(values) > _MAX_LABELS:
+    if len(values) > _MAX_SEGMENTS:
         raise BadInput(f"The region file has {len(values)} different values, so it is an image, not a labelmap.")
-    return [StoredSegment(str(v), array == v, grid, value=int(v)) for v in values]
+    return [StoredSegment(str(v), array, int(v), grid, value=int(v)) for v in values]

@@ -8,28 +8,23 @@ in one JSON header field, which only our own files have.
 from __future__ import annotations
 
 import gzip
-import json
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
-from urllib.parse import quote, unquote
 
 import numpy as np
 
 from cnsifusion.errors import BadInput
 from cnsifusion.imaging import Grid, Volume, atomic_path
+from cnsifusion.roi import region_details
 from cnsifusion.roi.names import PART_CODES, PARTS, SEGMENTS, VENTRICLES, Code
 from cnsifusion.roi.region_files import PART_SEGMENTS, StoredSegment, read_segments
 from cnsifusion.roi.region_fit import fit_to_grid
-from cnsifusion.roi.regions import Focus, Plane, RegionSet
+from cnsifusion.roi.regions import RegionSet
 from cnsifusion.roi.tools.parts import assign_parts
 
-_DETAILS = "CNSIFusion_Regions"
 _ORIGIN_TAG, _EDITED_TAG = "CNSIFusion.Origin", "CNSIFusion.Edited"
 _PART_COLORS = {1: (0.0, 0.447, 0.698), 2: (0.0, 0.62, 0.451), 3: (0.4, 0.4, 0.4)}
 _CATEGORY = SEGMENTS[VENTRICLES].category
-_PRINTABLE = "".join(chr(c) for c in range(32, 127) if chr(c) not in "%\\")
-_ORIGINS = ("automatic", "semiautomatic", "manual", "imported")
 
 
 def write_regions(regions: RegionSet, path: str | Path) -> None:
@@ -50,7 +45,7 @@ def write_regions(regions: RegionSet, path: str | Path) -> None:
     for index, ((fields, mask), (layer, value)) in enumerate(zip(entries, placed)):
         values = {**fields, "Layer": str(layer), "LabelValue": str(value), "Extent": _extent(mask)}
         lines += [f"Segment{index}_{key}:={text}" for key, text in sorted(values.items())]
-    lines.append(f"{_DETAILS}:={quote(json.dumps(_details(regions), ensure_ascii=False), safe=_PRINTABLE)}")
+    lines.append(f"{region_details.FIELD}:={region_details.to_text(regions)}")
     with atomic_path(path) as temporary, temporary.open("wb") as stream:
         stream.write(("\n".join(lines) + "\n\n").encode("ascii"))
         stream.write(gzip.compress(voxels.tobytes(), compresslevel=3, mtime=0))
@@ -72,7 +67,7 @@ def read_regions(
     """
     segments, header = read_segments(Path(path), volume.grid)
     wanted = _match(segments, names)
-    regions, details = RegionSet(volume.grid), _load_details(header.get(_DETAILS))
+    regions, details = RegionSet(volume.grid), region_details.from_text(header.get(region_details.FIELD))
     parts: np.ndarray | None = None
     if details and details.get("parts"):
         parts = np.zeros(volume.grid.shape, np.uint8)
@@ -97,7 +92,9 @@ def read_regions(
     regions.parts = parts
     if details is None and not any(mask.any() for mask in regions.masks.values()):
         raise BadInput("The region file holds no voxel of any of the protocol's regions; draw or export them again.")
-    return _with_details(regions, details, same_grid=all(s.grid.is_close(volume.grid) for s in segments))
+    if details is not None:
+        region_details.apply(details, regions, same_grid=all(s.grid.is_close(volume.grid) for s in segments))
+    return regions
 
 
 def stored_segments(path: str | Path, volume: Volume) -> list[tuple[str, int, str | None]]:
@@ -160,7 +157,7 @@ def _listed(segments: list[StoredSegment]) -> str:
 def _add_mask(regions: RegionSet, name: str, mask: np.ndarray, segment: StoredSegment) -> None:
     regions.masks[name] = regions.masks[name] | mask if name in regions.masks else mask
     stored = segment.tags.get(_ORIGIN_TAG, "")
-    regions.origin[name] = stored if stored in _ORIGINS else segment.origin
+    regions.origin[name] = stored if stored in region_details.ORIGINS else segment.origin
     if segment.tags.get(_EDITED_TAG):
         regions.edited.add(name)
 
@@ -257,51 +254,3 @@ def _header(grid: Grid, layers: int) -> list[str]:
         "Segmentation_MasterRepresentation:=Binary labelmap",
         "Segmentation_ReferenceImageExtentOffset:=0 0 0",
     ]
-
-
-# --- what a RegionSet knows besides its masks ------------------------------------------------------------------------
-
-
-def _details(regions: RegionSet) -> dict:
-    return {
-        "version": 1,
-        "parts": regions.parts is not None,
-        "midplane": asdict(regions.midplane) if regions.midplane else None,
-        "foci": [{**vars(f), "voxels": np.asarray(f.voxels).tolist()} for f in regions.foci],
-        "origin": regions.origin,
-        "edited": sorted(regions.edited),
-        "withheld": regions.withheld,
-        "notes": regions.notes,
-    }
-
-
-def _load_details(text: str | None) -> dict | None:
-    if not text:
-        return None
-    try:
-        details = json.loads(unquote(text))
-        return details if details["version"] == 1 else None
-    except (ValueError, KeyError, TypeError) as error:
-        raise BadInput("The region file's own header field is damaged; write the regions again.") from error
-
-
-def _with_details(regions: RegionSet, details: dict | None, same_grid: bool) -> RegionSet:
-    """``regions`` with what the JSON field says. Foci are voxels of the file's grid: kept only on that same grid."""
-    if details is None:
-        return regions
-    try:
-        if details["midplane"]:
-            plane = details["midplane"]
-            regions.midplane = Plane(tuple(plane["point"]), tuple(plane["normal"]))
-        if same_grid:
-            regions.foci = [_focus(f) for f in details["foci"]]
-        regions.origin, regions.edited = dict(details["origin"]), set(details["edited"])
-        regions.withheld, regions.notes = dict(details["withheld"]), list(details["notes"]) + regions.notes
-    except (KeyError, TypeError, ValueError) as error:
-        raise BadInput("The region file's own header field is damaged; write the regions again.") from error
-    return regions
-
-
-def _focus(stored: dict) -> Focus:
-    voxels = np.array(stored["voxels"], np.int64).reshape(-1, 3)
-    return Focus(**{**stored, "ijk": tuple(stored["ijk"]), "lps": tuple(stored["lps"]), "voxels": voxels})

@@ -95,7 +95,7 @@ def _settings_file(path: Path | None) -> dict:
         return {}
     try:
         values = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise BadInput("The file of training settings cannot be read as JSON.") from error
     if not isinstance(values, dict):
         raise BadInput("The file of training settings must hold a JSON object.")

@@ -13,7 +13,8 @@ import SimpleITK as sitk  # noqa: N813
 
 from cnsifusion.errors import BadInput, CNSIFusionError
 from cnsifusion.imaging.grid import Grid, reorder
-from cnsifusion.imaging.read import read_image
+from cnsifusion.imaging.headers import check_header
+from cnsifusion.imaging.read import existing, read_image
 from cnsifusion.imaging.volume import grid_of
 
 REQUIRED = ("patient_id", "image", "rois", "label")
@@ -141,9 +142,9 @@ def _patient(folder: Path, line: int, row: dict[str, str]) -> tuple[Patient | No
     if cell["label"] not in ("0", "1"):
         problems.append(Problem(line, "label", "must be 0 or 1"))
     image, rois = _file(folder, cell["image"]), _file(folder, cell["rois"])
-    if image is None or not image.exists():
+    if image is None or not _exists(image):
         problems.append(Problem(line, "image", "file not found"))
-    if rois is not None and not rois.exists():
+    if rois is not None and not _exists(rois):
         problems.append(Problem(line, "rois", "file not found"))
     age = None
     if cell.get("age"):
@@ -170,6 +171,15 @@ def _file(folder: Path, text: str) -> Path | None:
         return None
     path = Path(text)
     return path if path.is_absolute() else folder / path
+
+
+def _exists(path: Path) -> bool:
+    """Whether there is such a file or folder; a name too long for any file is none."""
+    try:
+        path.stat()
+    except (OSError, ValueError):
+        return False
+    return True
 
 
 def _late_puncture(line: int, row: dict[str, str]) -> list[str]:
@@ -212,6 +222,7 @@ def _file_grid(path: Path) -> Grid:
     """Canonical grid of a volume or labelmap, from its header alone; raises BadInput where it cannot be read."""
     if path.name.lower().endswith(".dcm"):
         return _read_grid(path)
+    check_header(existing(path), voxels=False)
     reader = sitk.ImageFileReader()
     reader.SetFileName(str(path))
     try:

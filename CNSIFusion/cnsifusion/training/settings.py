@@ -94,7 +94,7 @@ class TrainingSettings:
             if isinstance(plain.get("radiomics"), Mapping):
                 plain["radiomics"] = RadiomicsSettings.from_dict(plain["radiomics"])
             return cls(**plain)
-        except TypeError as error:
+        except (TypeError, ValueError, AttributeError, ArithmeticError) as error:
             raise BadInput(f"Training settings: a value has the wrong type or name ({error}).") from error
 
 

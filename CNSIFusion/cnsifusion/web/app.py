@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import sys
 import webbrowser
 from dataclasses import asdict
@@ -19,6 +20,7 @@ from cnsifusion.mrml.session import Session
 from cnsifusion.web.locks import HOST, Locks
 from cnsifusion.web.page import buildPage, fillView
 from cnsifusion.web.tools import Tools
+from cnsifusion.web.uploads import boundMessages, writeUpload
 from cnsifusion.web.viewer import AXIAL, Viewer
 
 _POLL_SECONDS = 0.05
@@ -29,16 +31,15 @@ def run(image: Path | None = None, port: int = 0, open_browser: bool = True) -> 
 
     Raises BadInput when ``image`` cannot be used or the port is taken.
     """
+    boundMessages()
     locks = Locks()
     server = get_server("cnsifusion", client_type="vue3")
     app = BrowserApp(server, locks)
-    if image is not None:
-        app.session.openImage(image)
     keyFile = locks.writeKeyFile()
     server.cli.set_defaults(authKeyFile=str(keyFile), server=True)
 
     def ready(**_) -> None:
-        keyFile.unlink(missing_ok=True)
+        shutil.rmtree(keyFile.parent, ignore_errors=True)
         address = locks.opened(server.port)
         print(address, flush=True)
         if open_browser:
@@ -49,13 +50,15 @@ def run(image: Path | None = None, port: int = 0, open_browser: bool = True) -> 
     server.controller.on_server_bind.add(app.addRoutes)
     arguments, sys.argv = sys.argv, sys.argv[:1]  # trame reads options of its own from there
     try:
+        if image is not None:
+            app.session.openImage(image)
         server.start(port=port, host=HOST, open_browser=False, show_connection_info=False, timeout=0)
     except OSError as error:
         reason = os.strerror(error.errno or 0)
         raise BadInput(f"The port {port} cannot be used ({reason}); give another one, or 0.") from error
     finally:
         sys.argv = arguments
-        keyFile.unlink(missing_ok=True)
+        shutil.rmtree(keyFile.parent, ignore_errors=True)
         app.session.close()
 
 
@@ -96,22 +99,26 @@ class BrowserApp:
         self._open(Path(path).expanduser())
 
     def _open(self, path: Path) -> None:
+        former = self.session.case
         self.session.openImage(path)
         self.state.opening = False
+        self._refresh()  # views and tools leave the former image before it goes
+        if former is not None:
+            self.session.discard(former)
 
-    def openUpload(self, files: list[dict]) -> None:
+    def openUpload(self, files: list[dict] | None) -> None:
         """Open the image that the browser sent (one file, or the files of one DICOM series)."""
-        paths = _writeUpload(files, self.session.newFolder())
+        paths = writeUpload(files, self.session.newFolder())
         self._open(paths[0] if len(paths) == 1 else paths[0].parent)
 
-    def importUpload(self, files: list[dict]) -> None:
+    def importUpload(self, files: list[dict] | None) -> None:
         """Bring in the region file that the browser sent."""
-        paths = _writeUpload(files, self.session.newFolder())
+        paths = writeUpload(files, self.session.newFolder())
         self.session.importRegions(paths[0] if len(paths) == 1 else paths[0].parent)
 
-    def compareUpload(self, files: list[dict]) -> None:
+    def compareUpload(self, files: list[dict] | None) -> None:
         """Compare the case's regions with the file of another reader that the browser sent."""
-        paths = _writeUpload(files, self.session.newFolder())
+        paths = writeUpload(files, self.session.newFolder())
         self.tools.compare(paths[0] if len(paths) == 1 else paths[0].parent)
 
     def openBundle(self) -> None:
@@ -228,15 +235,3 @@ def _forgiveClosedTabs(loop: asyncio.AbstractEventLoop, context: dict) -> None:
     """A tab that was closed while a picture was on its way to it is no error."""
     if not isinstance(context.get("exception"), ConnectionResetError):
         loop.default_exception_handler(context)
-
-
-def _writeUpload(files: list[dict], folder: Path) -> list[Path]:
-    if not files:
-        raise BadInput("No file was chosen.")
-    paths = []
-    for file in files:
-        content = file["content"]
-        path = folder / Path(str(file["name"]).replace("\\", "/")).name
-        path.write_bytes(b"".join(content) if isinstance(content, list) else content)
-        paths.append(path)
-    return paths

@@ -8,12 +8,12 @@ the first address sets. The websocket needs the same random key once more, hande
 from __future__ import annotations
 
 import hmac
-import os
 import secrets
-import tempfile
 from pathlib import Path
 
 from aiohttp import web
+
+from cnsifusion.imaging import temporary_folder
 
 HOST = "127.0.0.1"
 _NAMES = (HOST, "localhost")
@@ -44,11 +44,13 @@ class Locks:
         return f"http://{HOST}:{port}/?key={self._key}"
 
     def writeKeyFile(self) -> Path:
-        """The key in a file that only this user can read, for trame's ``--authKeyFile``; delete it after the start."""
-        handle, name = tempfile.mkstemp(prefix="cnsifusion-key-")  # mode 0600
-        with os.fdopen(handle, "w") as file:
-            file.write(self._key)
-        return Path(name)
+        """The key in a file that only this user can read, for trame's ``--authKeyFile``; delete it after the start.
+
+        In a temporary folder of this process, so that the next start removes it should this one be killed.
+        """
+        path = temporary_folder() / "key"  # mode 0700
+        path.write_text(self._key)
+        return path
 
     def _middleware(self):
         @web.middleware

@@ -21,6 +21,7 @@ from trame.widgets.vuetify3 import (
 from cnsifusion.mrml.panel import TITLES
 from cnsifusion.web.result import buildResult
 from cnsifusion.web.toolbox import buildToolbox
+from cnsifusion.web.uploads import uploadArguments
 
 _ICONS = (
     "{done: 'mdi-check-circle', problem: 'mdi-alert-circle', running: 'mdi-progress-clock', "
@@ -127,7 +128,7 @@ def _openControls(app) -> None:
         _button(app, "open", app.openPath, color=("panel.steps.image.state == 'next' ? 'primary' : undefined",))
     VFileInput(
         label="or choose the file (DICOM: all of the series)",
-        change=(lambda files: app.guarded(app.openUpload, files), "[$event.target.files]"),
+        change=(lambda files: app.guarded(app.openUpload, files), uploadArguments()),
         multiple=True,
         density="compact",
         hide_details=True,
@@ -176,7 +177,7 @@ def _regionsStep(app) -> None:
         buildToolbox(app)
         VFileInput(
             label="Bring in regions from a file",
-            change=(lambda files: app.guarded(app.importUpload, files), "[$event.target.files]"),
+            change=(lambda files: app.guarded(app.importUpload, files), uploadArguments()),
             multiple=True,
             density="compact",
             hide_details=True,

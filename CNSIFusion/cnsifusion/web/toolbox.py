@@ -6,6 +6,7 @@ from trame.widgets import html
 from trame.widgets.vuetify3 import VBtn, VBtnToggle, VCheckbox, VFileInput, VIcon, VList, VListItem, VMenu, VSlider
 
 from cnsifusion.mrml.tools import ACTIONS, REJECT_REASONS
+from cnsifusion.web.uploads import uploadArguments
 
 
 def buildToolbox(app) -> None:
@@ -150,7 +151,7 @@ def _agreement(app) -> None:
     VFileInput(
         label="Another reader's regions",
         v_if="comparing",
-        change=(lambda files: app.guarded(app.compareUpload, files), "[$event.target.files]"),
+        change=(lambda files: app.guarded(app.compareUpload, files), uploadArguments()),
         multiple=True,
         density="compact",
         hide_details=True,

@@ -147,6 +147,22 @@ def damaged_gzip(change: Callable[[bytes], bytes]) -> Builder:
     return build
 
 
+def damaged_voxels(suffix: str, voxels: str = "") -> Builder:
+    """A compressed file whose last voxels (of the file ``voxels``, if they are apart) were overwritten."""
+
+    def build(folder: Path) -> Path:
+        write = sitk.ImageFileWriter()
+        write.SetFileName(str(folder / f"x{suffix}"))
+        write.UseCompressionOn()
+        write.Execute(sitk.Cast(head_like().to_sitk(), sitk.sitkInt16))
+        path = folder / (voxels or f"x{suffix}")
+        content = path.read_bytes()
+        path.write_bytes(content[:-400] + bytes(400))
+        return folder / f"x{suffix}"
+
+    return build
+
+
 def pipe(folder: Path) -> Path:
     """A named pipe that nobody writes to: reading it would wait for ever."""
     os.mkfifo(folder / "x.nii")
@@ -205,6 +221,13 @@ FILES: dict[str, Builder] = {
     "nrrd zero spacing": text("x.nrrd", nrrd(space_directions="(0,0,0) (0,1,0) (0,0,6)"), RAW),
     "nrrd origin not a number": text("x.nrrd", nrrd(space_origin="(nan,inf,0)"), RAW),
     "nrrd cut": text("x.nrrd", nrrd(), RAW[:1000]),
+    "nrrd gzip too short": text("x.nrrd", nrrd(encoding="gzip"), gzip.compress(RAW[:-2], 1)),
+    "nrrd gzip without its end": text("x.nrrd", nrrd(encoding="gzip"), gzip.compress(RAW, 1)[:-9]),
+    "nrrd gzip wrong checksum": text("x.nrrd", nrrd(encoding="gzip"), gzip.compress(RAW, 1)[:-8] + bytes(8)),
+    "nrrd flipped bytes": damaged_voxels(".nrrd"),
+    "nrrd detached and flipped": damaged_voxels(".nhdr", "x.raw.gz"),
+    "meta flipped bytes": damaged_voxels(".mha"),
+    "meta detached and flipped": damaged_voxels(".mhd", "x.zraw"),
     "nrrd unknown encoding": text("x.nrrd", nrrd(encoding="none-such"), RAW),
     "nrrd unknown type": text("x.nrrd", nrrd(type="block"), RAW),
     "nrrd sixteen dimensions": text("x.nrrd", nrrd(dimension="16", sizes="2 " * 16), RAW),

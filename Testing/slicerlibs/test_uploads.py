@@ -1,0 +1,68 @@
+"""What the browser sends: bounded, under its last name alone, below the session's folder."""
+
+from __future__ import annotations
+
+import pytest
+
+pytest.importorskip("trame_slicer", reason="needs the extra 'web'")
+
+from wslink import protocol
+
+from cnsifusion.errors import BadInput
+from cnsifusion.web import uploads
+
+
+@pytest.mark.parametrize(
+    ("name", "kept"),
+    [
+        ("T2.nii.gz", "T2.nii.gz"),
+        ("../../etc/passwd", "passwd"),
+        ("/etc/passwd", "passwd"),
+        ("..\\..\\windows\\system.ini", "system.ini"),
+        ("C:\\T2.nrrd", "T2.nrrd"),
+    ],
+)
+def test_files_stay_below_the_folder(tmp_path, name, kept):
+    folder = tmp_path / "session"
+    folder.mkdir()
+    assert uploads.writeUpload([{"name": name, "content": [b"ab", b"c"]}], folder) == [folder / kept]
+    assert (folder / kept).read_bytes() == b"abc"
+    assert [p.name for p in tmp_path.iterdir()] == ["session"]
+
+
+def test_series_with_the_same_names_keep_all_files(tmp_path):
+    files = [{"name": f"{n}/IM1", "content": bytes([n])} for n in range(3)]
+    paths = uploads.writeUpload(files, tmp_path)
+    assert len(set(paths)) == 3 and {p.read_bytes() for p in paths} == {b"\0", b"\1", b"\2"}
+
+
+@pytest.mark.parametrize(
+    "files",
+    [None, [], [{}], ["text"], [{"name": "a"}], [{"name": "..", "content": b"x"}], [{"name": "", "content": b"x"}],
+     [{"name": "a\0b", "content": b"x"}], [{"name": "x" * 300, "content": b"x"}], [{"name": "a", "content": "text"}]],
+)  # fmt: skip
+def test_uploads_without_sense_are_one_sentence(tmp_path, files):
+    with pytest.raises(BadInput) as caught:
+        uploads.writeUpload(files, tmp_path)
+    assert str(caught.value).endswith(".") and list(tmp_path.iterdir()) == []
+
+
+def test_uploads_are_bounded(tmp_path, monkeypatch):
+    monkeypatch.setattr(uploads, "MAX_BYTES", 1000)
+    with pytest.raises(BadInput, match="larger than"):
+        uploads.writeUpload([{"name": "a", "content": bytes(600)}, {"name": "b", "content": bytes(600)}], tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_messages_of_a_known_page_are_bounded(monkeypatch):
+    """wslink itself would take 4 GB of memory for a header that announces it."""
+    monkeypatch.setattr(protocol, "UnChunker", protocol.UnChunker)  # put back afterwards
+    uploads.boundMessages()
+    pending = protocol.UnChunker()
+    pending.set_max_message_size(4 << 30)
+    chunk = next(iter(protocol.generate_chunks(b"x" * 100, 60)))
+    header = bytearray(chunk[:12])
+    header[8:12] = (uploads.MAX_BYTES + (2 << 20)).to_bytes(4, "little")
+    with pytest.raises(ValueError, match="limit"):
+        pending.process_chunk(bytes(header) + chunk[12:])
+    assert pending.process_chunk(bytes(chunk)) is None and len(pending.pending_messages) == 1
