@@ -24,10 +24,12 @@ _MARK = "CNSIFUSION_FAULTS_RUN"
 class Run:
     """A command line run whose whole family can be found: every process it starts inherits its mark."""
 
-    def __init__(self, *words: str | Path, environment: dict[str, str] | None = None, **keywords) -> None:
+    def __init__(
+        self, *words: str | Path, environment: dict[str, str] | None = None, command: list[str] = CLI, **keywords
+    ) -> None:
         self._mark = uuid.uuid4().hex
         self.process = subprocess.Popen(
-            [*CLI, *map(str, words)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+            [*command, *map(str, words)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
             env={**os.environ, **(environment or {}), _MARK: self._mark}, **keywords,
         )  # fmt: skip
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import os
 import random
+import shutil
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,6 +17,8 @@ import pytest
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 import faults
 
+from cnsifusion.bundles import default_bundle_dir, load_bundle, verify_bundle, write_bundle
+from cnsifusion.errors import BundleError
 from cnsifusion.imaging import temporary_folder, write_text
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="POSIX signals and /proc")
@@ -50,13 +54,36 @@ def test_temporary_files_of_dead_processes_go_and_others_stay(tmp_path) -> None:
 def test_killed_analyses_leave_nothing_half(simulated_image, tmp_path) -> None:
     rng, out = random.Random(1), tmp_path / "out"
     for _ in range(3):
-        child = faults.start("analyze", simulated_image, "-o", out, "--progress", "jsonl")
-        faults.kill_at_random(child, rng, 1.0)
+        run = faults.Run("analyze", simulated_image, "-o", out, "--progress", "jsonl")
+        run.kill_at_random(rng, 1.0)
         assert faults.problems_of(out) == []
-        assert faults.processes_of_session(child.pid) == []
-    child = faults.start("analyze", simulated_image, "-o", out, "--progress", "jsonl")
-    last = json.loads(child.communicate(timeout=300)[0].splitlines()[-1])
+        assert run.orphans() == []
+    last = faults.Run("analyze", simulated_image, "-o", out, "--progress", "jsonl").last_event()
     assert last["event"] == "done" and faults.problems_of(out) == [] and faults.leftovers(out) == []
+
+
+def test_orphans_are_found_wherever_they_are() -> None:
+    """The soak's own eye: a grandchild in a session of its own outlives its parent and is seen (and ended)."""
+    sleep = "import time; time.sleep(600)"
+    code = f"import subprocess, sys; subprocess.Popen([sys.executable, '-c', {sleep!r}], start_new_session=True)"
+    run = faults.Run(command=[sys.executable, "-c", code])
+    run.process.wait(30)
+    assert len(run.orphans(seconds=0.5)) == 1
+    assert run.orphans() == []
+
+
+def test_a_killed_replacement_of_a_bundle_loses_nothing(tmp_path) -> None:
+    """At any moment of replacing a bundle there is the old or the new one, and the next writing cleans up."""
+    target, waiting = tmp_path / "bundle", tmp_path / ".bundle.replaced"
+    shutil.copytree(default_bundle_dir(), waiting)  # killed between the two renamings
+    settings = load_bundle(waiting).settings
+    contents = {name: (waiting / name).read_bytes() for name in settings.files}
+    with pytest.raises(BundleError):
+        write_bundle(target, replace(settings, region="liver"), contents)
+    assert verify_bundle(target) == [] and not waiting.exists()
+    shutil.copytree(target, waiting)  # killed before the old one was removed
+    write_bundle(target, settings, contents)
+    assert verify_bundle(target) == [] and sorted(p.name for p in tmp_path.iterdir()) == ["bundle"]
 
 
 def test_worker_ends_with_its_parent(simulated_image, tmp_path) -> None:
@@ -67,13 +94,9 @@ def test_worker_ends_with_its_parent(simulated_image, tmp_path) -> None:
         f"child.stdin.write({(request + chr(10)).encode()!r}); child.stdin.flush()\n"
         "print(child.pid, flush=True); time.sleep(600)"
     )
-    parent = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, start_new_session=True)
-    parent.stdout.readline()
+    run = faults.Run(command=[sys.executable, "-c", code])
+    run.process.stdout.readline()
     time.sleep(2)
-    parent.kill()
-    parent.wait()
-    deadline = time.monotonic() + 240
-    while faults.processes_of_session(parent.pid) and time.monotonic() < deadline:
-        time.sleep(0.5)
-    assert faults.processes_of_session(parent.pid) == []
+    run.kill()
+    assert run.orphans(240) == []
     assert faults.problems_of(tmp_path / "out") == []
