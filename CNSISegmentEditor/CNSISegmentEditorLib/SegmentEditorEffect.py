@@ -258,7 +258,7 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorLabelEffect):
             self._observed.append((segmentation, segmentation.AddObserver(event, self._onSegmentModified)))
         editorNode = self.scriptedEffect.parameterSetNode()  # effects are not told of another segment
         self._observed.append((editorNode, editorNode.AddObserver(vtk.vtkCommand.ModifiedEvent, self._onEditorNode)))
-        self._options.draw()
+        self._options.compare()
 
     def _makeController(self):
         """The tools on the editor's nodes, or None after saying why there are none."""
@@ -318,7 +318,7 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorLabelEffect):
     def _onSegmentsChanged(self) -> None:
         if self.controller is not None and self._pressedIn is None:
             self.controller.forget()
-            self._options.draw()
+            self._options.compare()
 
     def _end(self) -> None:
         self._changedTimer.stop()

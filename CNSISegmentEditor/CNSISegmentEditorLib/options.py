@@ -61,6 +61,18 @@ class Options:
         if reason:
             self.explain(reason)
 
+    def compare(self) -> None:
+        """Compare anew with the chosen other reader, if there is one, and show everything."""
+        controller, other = self._effect.controller, self.ui.otherSelector.currentNode()
+        self._agreement = []
+        if other is None:
+            self.draw()
+            return
+        from cnsifusion.mrml.segmentation import regionsFromNode
+
+        own, volume = controller.segmentationNode, controller.volumeNode
+        self._effect.run(lambda: self._agree(regionsFromNode(own, volume), regionsFromNode(other, volume)))
+
     def draw(self) -> None:
         """Show the controller's state."""
         controller = self._effect.controller
@@ -186,17 +198,9 @@ class Options:
         if controller is not None:
             self._effect.onWhole(lambda: controller.reject(reason))
 
-    def _onOther(self, node) -> None:
-        """Another reader's segmentation was chosen, or none."""
-        controller = self._effect.controller if self._effect is not None else None
-        self._agreement = []
-        if controller is not None and node is not None:
-            from cnsifusion.mrml.segmentation import regionsFromNode
-
-            own, volume = controller.segmentationNode, controller.volumeNode
-            self._effect.run(lambda: self._agree(regionsFromNode(own, volume), regionsFromNode(node, volume)))
-        elif controller is not None:
-            self.draw()
+    def _onOther(self, _node) -> None:
+        if self._effect is not None and self._effect.controller is not None:
+            self.compare()
 
     def _agree(self, own, other) -> None:
         self._agreement = self._effect.controller.agreement(own, other)

@@ -137,7 +137,22 @@ def test_06_the_proposal_as_a_spline(reader):
     after = changed(reader, LEFT, before)
     assert after > before
     undo(reader, LEFT, before, after)
+
+
+def test_06b_buttons_with_a_modifier_are_the_views(reader):
+    page = reader.page
+    x, y = middle(reader)
+    before = reader.milliliters(LEFT)
+    for modifier in ("Control", "Alt"):
+        page.click("#tool-move")
+        reader.waitFor("document.querySelector('#tool-move').className.includes('active')")
+        page.keyboard.down(modifier)
+        drag(page, (x, y), (x + 40, y + 20))
+        page.keyboard.up(modifier)
     page.click("#tool-none")
+    page.wait_for_timeout(400)
+    assert reader.milliliters(LEFT) == before
+    assert page.locator("#undo").is_disabled()
 
 
 def test_07_fill_between_says_when_there_is_no_gap(reader):

@@ -3,7 +3,7 @@
 import pytest
 import toolwalk
 
-_READERS = 25
+_READERS = 20
 
 
 @pytest.mark.parametrize("machinery", sorted(toolwalk.MACHINERIES))
