@@ -211,8 +211,9 @@ def _simulate(options: argparse.Namespace, emit: Callable[[dict], None]) -> None
 
     settings = SimulationSettings(effect=options.effect, pattern=options.pattern, strength=options.strength)
     manifest = simulate_cohort(
-        options.output, options.patients, options.controls, options.seed, settings, jobs=options.jobs, progress=emit
-    )
+        options.output, options.patients, options.controls, options.seed, settings, jobs=options.jobs, progress=emit,
+        view=options.view,
+    )  # fmt: skip
     print(f"Manifest: {manifest}")
 
 
@@ -348,6 +349,7 @@ def _cohort_words(command: Callable[..., argparse.ArgumentParser]) -> None:
     simulate.add_argument("--effect", choices=["none", "sublentiform", "ventricles", "both"], default="both")
     simulate.add_argument("--pattern", choices=["fine", "coarse", "spatial"], default="fine")
     simulate.add_argument("--strength", type=float, default=1.0)
+    simulate.add_argument("--view", choices=["head", "deep"], default="head", help="deep: around region B only")
     simulate.add_argument("--jobs", type=int, default=1)
 
     cohort = command(
@@ -356,6 +358,7 @@ def _cohort_words(command: Callable[..., argparse.ArgumentParser]) -> None:
     cohort.add_argument("what", choices=["features", "analyze"])
     cohort.add_argument("manifest", type=Path, help="MANIFEST.csv; analyze also takes a folder of images or DICOM")
     cohort.add_argument("--bundle", type=Path, help="analyze: model bundle; the demonstration bundle when absent")
+    cohort.add_argument("--region", choices=["ventricles", "sublentiform", "all"], default="all", help="features: which")
     _machines(cohort)
 
     train = command("train", _train, "Train a model bundle from a manifest", progress=True, output="bundle folder")

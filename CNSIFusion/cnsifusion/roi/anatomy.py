@@ -12,6 +12,7 @@ from cnsifusion.imaging.volume import Volume
 from cnsifusion.roi.lattice import Lattice, make_lattice
 from cnsifusion.roi.maps import coarse_grid, tissue_maps
 from cnsifusion.roi.midplane import find_midplane
+from cnsifusion.roi.placement import Placement
 from cnsifusion.roi.regions import Plane
 from cnsifusion.roi.registration import Registration, register
 from cnsifusion.roi.template import load_template
@@ -96,6 +97,16 @@ def locate(volume: Volume) -> Anatomy:
     }
     plane = find_midplane(volume, affine)
     return Anatomy(volume.grid, affine, warp, lattice, brain, white, plane, quality, not reasons, reasons)
+
+
+def place(volume: Volume, placement: Placement) -> Anatomy:
+    """The anatomy of ``volume`` where the template's place is known: as ``locate`` works it out, without the search."""
+    lattice = make_lattice(volume.grid, placement.affine, placement.warp)
+    brain = _brain(volume, lattice)
+    white = _white_matter(volume, lattice, brain)
+    return Anatomy(
+        volume.grid, placement.affine, placement.warp, lattice, brain, white, placement.midplane, {}, True
+    )
 
 
 def _brain(volume: Volume, lattice: Lattice) -> np.ndarray:

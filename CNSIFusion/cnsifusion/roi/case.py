@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 
 from cnsifusion.errors import BadInput
 from cnsifusion.imaging import CheckReport, PreparationSettings, Prepared, Volume, check_image, prepare
-from cnsifusion.roi.anatomy import Anatomy, locate
+from cnsifusion.roi.anatomy import Anatomy, locate, place
 from cnsifusion.roi.contrast import check_contrast
+from cnsifusion.roi.placement import Placement
 from cnsifusion.roi.propose import propose
 from cnsifusion.roi.regions import RegionSet
 
@@ -75,6 +76,11 @@ def prepare_case(
     regions: RegionSet | None = None,
     preparation: PreparationSettings | None = None,
     progress: Progress = lambda name: None,
+    placement: Placement | None = None,
 ) -> Case:
-    """prepare_head and with_regions in one call."""
-    return with_regions(prepare_head(volume, preparation, progress), regions, progress)
+    """prepare_head and with_regions in one call.
+
+    With a known ``placement`` neither is the anatomy searched for nor the image judged: it may be a part of a head.
+    """
+    examined = None if placement is None else (CheckReport(), place(volume, placement))
+    return with_regions(prepare_head(volume, preparation, progress, examined), regions, progress)

@@ -41,13 +41,13 @@ def point_spread(
 
 
 def acquire(
-    ideal: np.ndarray, grid: Grid, site: SiteProtocol, noise: float, acquired_pixel: float, rng: np.random.Generator
-) -> np.ndarray:
+    ideal: np.ndarray, shading: list[np.ndarray], site: SiteProtocol, noise: float, acquired_pixel: float,
+    rng: np.random.Generator,
+) -> np.ndarray:  # fmt: skip
     """The stored image (float32 holding uint16 values) of an ideal one [k, j, i] where white matter is 1.
 
-    ``noise``: standard deviation of each complex channel relative to white matter, after the k-space window.
+    ``shading``: see ``coil_shading``. ``noise``: standard deviation of each complex channel relative to white matter, after the k-space window.
     """
-    shading = coil_shading(rng, grid, site.bias)
     rows, columns, padded = point_spread(ideal.shape[1:], site, acquired_pixel)
     # White noise loses power in the window; scale it so that `noise` is what remains in the image.
     kept = float(np.sqrt(np.mean(rows**2) * np.mean(columns**2)))

@@ -19,6 +19,7 @@ import numpy as np
 from cnsifusion import __version__
 from cnsifusion.errors import BadInput
 from cnsifusion.imaging.write import write_text, write_volume
+from cnsifusion.roi.placement import write_placement
 from cnsifusion.roi.region_io import write_regions
 from cnsifusion.simulation.head import load_head
 from cnsifusion.simulation.latents import draw_latents
@@ -26,11 +27,8 @@ from cnsifusion.simulation.oracle import oracle_auc
 from cnsifusion.simulation.patient import simulate_patient
 from cnsifusion.simulation.settings import SimulationSettings
 
-#: Manifest columns; the dates stay empty (a simulated patient has none).
-MANIFEST = (
-    "patient_id", "image", "rois", "label", "site", "age", "sex", "reader", "mask_origin", "edited", "mri_date",
-    "lp_date",
-)  # fmt: skip
+#: How much of a head is imaged.
+VIEWS = ("head", "deep")
 
 #: Patients of one class a cohort seed has room for; keeps the seeds of different cohorts apart.
 _ROOM = 1_000_000
@@ -66,11 +64,13 @@ def simulate_cohort(
     settings: SimulationSettings | None = None,
     jobs: int = 1,
     progress: Callable[[dict], None] | None = None,
+    view: str = "head",
 ) -> Path:
     """Simulate ``patients`` infected and ``controls`` uninfected people into ``out_dir``; returns the manifest's path.
 
     Writes ``images/*.nii.gz`` (uint16), ``rois/*.seg.nrrd`` (true regions), ``latents/*.json``, ``latents.csv``,
-    ``simulation.json`` (settings, seed, versions, oracle AUC) and, last, ``manifest.csv``; each file atomically. A
+    ``simulation.json`` (settings, seed, versions, oracle AUC) and, last, ``manifest.csv``; each file atomically. With
+    ``view`` "deep" (see simulate_patient) also ``placements/*.npz``, which the manifest names. A
     patient depends on ``seed``, class, index and settings alone, so a cohort can be interrupted, resumed and enlarged,
     and ``jobs`` processes give the same bytes as one. Raises BadInput for impossible numbers and for a folder that
     holds another cohort.
@@ -78,19 +78,22 @@ def simulate_cohort(
     settings, out = settings or SimulationSettings(), Path(out_dir)
     if min(patients, controls) < 0 or not patients + controls or max(patients, controls) > _ROOM or seed < 0:
         raise BadInput("The numbers of patients and controls must be 0 or more, not both 0, and the seed 0 or more.")
-    about = {"seed": seed, "settings": settings.to_dict(), "version": __version__}
+    if view not in VIEWS:
+        raise BadInput(f"Unknown view {view}; use {' or '.join(VIEWS)}.")
+    about = {"seed": seed, "settings": settings.to_dict(), "version": __version__, "view": view}
     about = json.loads(json.dumps(about))  # as it will be read back
     _claim(out, about)
     people = members(patients, controls, seed)
     todo = [m for m in people if not _done(out, m)]
     report = _Reporter(len(people), len(people) - len(todo), progress)
-    for _ in _run(out, todo, settings, jobs):
+    for _ in _run(out, todo, settings, view, jobs):
         report.step()
     rows = [json.loads(_latents_path(out, m).read_text("utf-8")) for m in people]
     write_text(_csv(rows, list(rows[0])), out / "latents.csv")
     about.update(patients=patients, controls=controls, oracle_auc=_oracle(rows, settings))
     write_text(json.dumps(about, indent=1), out / "simulation.json")
-    write_text(_csv([_manifest_row(r, settings) for r in rows], list(MANIFEST)), out / "manifest.csv")
+    listed = [_manifest_row(r, settings, view) for r in rows]
+    write_text(_csv(listed, list(listed[0])), out / "manifest.csv")
     return out / "manifest.csv"
 
 
@@ -128,15 +131,15 @@ def _done(out: Path, member: Member) -> bool:
     return all(f(out, member).exists() for f in (_image_path, _rois_path, _latents_path))
 
 
-def _run(out: Path, todo: Sequence[Member], settings: SimulationSettings, jobs: int) -> Iterator[Member]:
+def _run(out: Path, todo: Sequence[Member], settings: SimulationSettings, view: str, jobs: int) -> Iterator[Member]:
     """Simulate in this process or in ``jobs`` others, yielding each patient when it is finished."""
     if jobs <= 1 or len(todo) < 2:
         for member in todo:
-            yield _simulate(out, member, settings)
+            yield _simulate(out, member, settings, view)
         return
     context = multiprocessing.get_context("spawn")  # forking a process that holds threads may deadlock
     with ProcessPoolExecutor(min(jobs, len(todo)), mp_context=context, initializer=_warm) as pool:
-        futures = [pool.submit(_simulate, out, member, settings) for member in todo]
+        futures = [pool.submit(_simulate, out, member, settings, view) for member in todo]
         try:
             for future in as_completed(futures):
                 yield future.result()
@@ -148,8 +151,10 @@ def _warm() -> None:
     load_head()
 
 
-def _simulate(out: Path, member: Member, settings: SimulationSettings) -> Member:
-    patient = simulate_patient(member.seed, member.infected, settings)
+def _simulate(out: Path, member: Member, settings: SimulationSettings, view: str) -> Member:
+    patient = simulate_patient(member.seed, member.infected, settings, view)
+    if view == "deep":
+        write_placement(patient.placement, out / "placements" / f"{member.patient_id}.npz")
     write_volume(patient.volume.with_array(patient.volume.array.astype(np.uint16)), _image_path(out, member))
     write_regions(patient.truth, _rois_path(out, member))
     latents = {"patient_id": member.patient_id, **patient.latents}
@@ -157,13 +162,14 @@ def _simulate(out: Path, member: Member, settings: SimulationSettings) -> Member
     return member
 
 
-def _manifest_row(latents: dict[str, Any], settings: SimulationSettings) -> dict[str, Any]:
+def _manifest_row(latents: dict[str, Any], settings: SimulationSettings, view: str) -> dict[str, Any]:
     name = latents["patient_id"]
-    return {
+    row = {
         "patient_id": name, "image": f"images/{name}.nii.gz", "rois": f"rois/{name}.seg.nrrd",
         "label": int(latents["infected"]), "site": settings.sites[latents["site"]].name, "age": latents["age"],
         "sex": latents["sex"], "reader": "", "mask_origin": "truth", "edited": "no", "mri_date": "", "lp_date": "",
     }  # fmt: skip
+    return row if view == "head" else {**row, "placement": f"placements/{name}.npz"}
 
 
 def _oracle(rows: list[dict[str, Any]], settings: SimulationSettings) -> float | None:

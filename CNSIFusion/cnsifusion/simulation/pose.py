@@ -9,6 +9,7 @@ from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
 from cnsifusion.imaging.grid import Grid, snap
+from cnsifusion.roi.warp import Warp
 from cnsifusion.simulation.settings import SiteProtocol
 
 #: Field of view in plane (left-right, anterior-posterior), in mm, and what the slices cover of the template's z axis.
@@ -16,8 +17,14 @@ _VIEW = (204.0, 244.0)
 _COVER = (-57.0, 88.0)
 #: Centre of the head in the template (LPS, mm).
 _CENTRE = np.array([0.0, 18.0, 8.0])
+#: Region B with what surrounds it (aligned LPS, mm): the slices through it are imaged in the deep view, and this much
+#: more in plane, so that a network's picture around the region is whole.
+_DEEP, _DEEP_MARGIN = (np.array([-32.0, -14.0, -24.0]), np.array([32.0, 16.0, 16.0])), 22.0
+#: Template box (LPS, mm) and step in which the true placement's local part is written down.
+_PLACED, _PLACED_STEP = (np.array([-72.0, -66.0, -54.0]), np.array([72.0, 66.0, 54.0])), 6.0
 #: Spacing (mm) of the warp's control points, and its random modes: correlation length and standard deviation in mm.
 _CONTROL = 9.0
+_ALONG_LPS = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
 _MODES = ((60.0, 2.2), (28.0, 1.3), (12.0, 0.7))
 
 
@@ -66,6 +73,20 @@ class Pose:
     def _unscale(self, affine: np.ndarray) -> np.ndarray:
         return self.tilt((affine - _CENTRE) * self.scale + _CENTRE)
 
+    def placement(self) -> tuple[np.ndarray, Warp]:
+        """The template's place as the analysis describes it: a 4x4 affine to the scanner, and a displacement."""
+        linear = self.head * self.scale
+        affine = np.eye(4)
+        affine[:3, :3], affine[:3, 3] = linear, self.centre - linear @ _CENTRE
+        axes = [np.arange(low, high + 1e-6, _PLACED_STEP) for low, high in zip(*_PLACED)]
+        z, y, x = np.meshgrid(*axes[::-1], indexing="ij")
+        points = np.stack([x, y, z], axis=-1).reshape(-1, 3)
+        moved = (self.to_template(self._unscale(points)) - points).T.reshape(3, *x.shape)
+        low = _PLACED[0]
+        step = (_PLACED_STEP,) * 3
+        grid = Grid((len(axes[0]), len(axes[1]), len(axes[2])), step, (low[0], low[1], low[2]), _ALONG_LPS)
+        return affine, Warp(moved, grid)
+
     def block(self, i: np.ndarray, j: np.ndarray, k: np.ndarray) -> np.ndarray:
         """Template positions (k, j, i, 3), float32, of a lattice of continuous grid indices; fast (separable)."""
         steps = [np.asarray(v, float)[:, None] * s for v, s in zip((i, j, k), self.grid.spacing)]
@@ -107,6 +128,17 @@ def draw_pose(rng: np.random.Generator, site: SiteProtocol, max_tilt: float, mal
     nodes = [int(np.ceil((n - 1) * s / _CONTROL)) + 5 for n, s in zip(size, spacing)]
     lattice = np.array(grid.origin) - grid.matrix @ np.full(3, 2 * _CONTROL)
     return Pose(grid, head, centre, scale, _random_warp(rng, nodes), lattice)
+
+
+def deep_box(pose: Pose) -> tuple[slice, slice, slice]:
+    """Voxels [k, j, i] of the deep view: the slices that meet region B's surroundings, with a margin in plane."""
+    corners = np.stack(np.meshgrid(*zip(*_DEEP)), axis=-1).reshape(-1, 3)
+    ijk = pose.grid.to_ijk(pose.tilt((corners - _CENTRE) * pose.scale + _CENTRE))
+    margin = np.array([_DEEP_MARGIN, _DEEP_MARGIN, 0.0]) / pose.grid.spacing
+    low = np.maximum(np.floor(ijk.min(axis=0) - margin), 0).astype(int)
+    high = np.minimum(np.ceil(ijk.max(axis=0) + margin) + 1, pose.grid.size).astype(int)
+    i, j, k = (slice(int(a), int(b)) for a, b in zip(low, high))
+    return k, j, i
 
 
 def _random_warp(rng: np.random.Generator, nodes: list[int]) -> np.ndarray:

@@ -17,6 +17,7 @@ from cnsifusion.roi.case import Case, prepare_case
 from cnsifusion.roi.instances import Instance, make_instances
 from cnsifusion.roi.names import PVS_LEFT, PVS_RIGHT, VENTRICLES
 from cnsifusion.roi.patches import PatchSettings, cut_patches
+from cnsifusion.roi.placement import read_placement
 from cnsifusion.roi.region_io import read_regions
 from cnsifusion.training.settings import digest
 
@@ -43,6 +44,7 @@ class CaseTask:
     patches: PatchSettings
     radiomics: RadiomicsSettings
     cache: str
+    placement: str | None = None
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,7 @@ def build_case(task: CaseTask) -> CaseResult:
             task.preparation.to_dict(),
             task.patches.to_dict(),
             task.radiomics.hash,
+            *([content_sha256(Path(task.placement))] if task.placement else []),
         )
         path = Path(task.cache) / f"{name}.npz"
         if not path.exists():
@@ -89,7 +92,8 @@ def content_sha256(path: Path) -> str:
 def _compute(task: CaseTask) -> dict[str, np.ndarray]:
     volume = read_image(task.image)
     regions = read_regions(task.rois, volume) if task.rois else None
-    case = prepare_case(volume, regions, task.preparation)
+    placement = read_placement(task.placement) if task.placement else None
+    case = prepare_case(volume, regions, task.preparation, placement=placement)
     instances, left_out = make_instances(case, task.region, task.submask)
     if not instances:
         reasons = "; ".join(sorted({item.reason for item in left_out}))

@@ -115,6 +115,7 @@ def build_cohort(
             settings.patches,
             radiomics,
             str(cache.resolve()),
+            str(p.placement.resolve()) if p.placement else None,
         )
         for p in manifest.patients
     ]

@@ -20,12 +20,12 @@ Emit = Callable[[dict], None]
 
 
 def cohort_features(options: argparse.Namespace, emit: Emit) -> None:
-    """``cohort features``: one table of all instances of both regions' patients, resumable."""
+    """``cohort features``: one table of all patients' instances of one region or both, resumable."""
+    if options.output.suffix.lower() not in (".csv", ".parquet"):
+        raise BadInput("Name the table with the ending .csv or .parquet.")
+    regions = ("sublentiform", "ventricles") if options.region == "all" else (options.region,)
     work = _work(options.output.with_suffix(".work"), options.resume)
-    tables = [
-        feature_table(_experiment(options, emit, work, region=region, folds=0).cohort())
-        for region in ("sublentiform", "ventricles")
-    ]
+    tables = [feature_table(_experiment(options, emit, work, region=r, folds=0).cohort()) for r in regions]
     FeatureTable.concat(tables).write(options.output)
     print(f"Features: {options.output}")
 

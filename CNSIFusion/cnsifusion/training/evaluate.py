@@ -165,7 +165,9 @@ def _second_reports(experiment: Experiment, result: Evaluation, models: list[str
 
 def learning_curve(experiment: Experiment, cohort: Cohort) -> list[tuple[int, float]]:
     """Mean fold-wise AUC of radiomics-logistic with a growing share of the patients, stratified, seeded."""
-    points = []
+    points: list[tuple[int, float]] = []
+    if np.bincount(cohort.labels, minlength=2).min() < max(5, 2 * experiment.settings.folds):
+        return points  # too few patients to leave some out
     share = patient_folds(cohort.labels, 5, experiment.settings.seed + 77)
     for parts in range(2, 6):
         kept = np.flatnonzero(share < parts)

@@ -61,7 +61,8 @@ class Experiment:
         **options,
     ) -> Experiment:
         """Read and check the manifest for ``folds`` (default: the settings'); raises BadInput with all its problems."""
-        checked = read_manifest(manifest, settings.folds if folds is None else folds)
+        wanted = settings.folds if folds is None else folds
+        checked = read_manifest(manifest, wanted, settings.inner_folds if wanted else 0)
         if region not in ("ventricles", "sublentiform"):
             raise BadInput(f"Unknown region {region}; use ventricles or sublentiform.")
         return cls(checked, region, settings, Path(work), **options)

@@ -18,7 +18,7 @@ from cnsifusion.imaging.read import existing, read_image
 from cnsifusion.imaging.volume import grid_of
 
 REQUIRED = ("patient_id", "image", "rois", "label")
-OPTIONAL = ("site", "age", "sex", "reader", "mask_origin", "edited", "mri_date", "lp_date")
+OPTIONAL = ("site", "age", "sex", "reader", "mask_origin", "edited", "mri_date", "lp_date", "placement")
 MASK_ORIGINS = ("automatic", "semiautomatic", "manual", "imported", "truth")
 
 _MAX_BYTES, _MAX_PATIENTS, _MAX_LP_HOURS, _LINKED = 64 << 20, 100_000, 48.0, 0.9
@@ -26,7 +26,10 @@ _MAX_BYTES, _MAX_PATIENTS, _MAX_LP_HOURS, _LINKED = 64 << 20, 100_000, 48.0, 0.9
 
 @dataclass(frozen=True)
 class Patient:
-    """One row. ``rois`` is None where regions are to be proposed; ``label`` 1 is infected, 0 a control."""
+    """One row. ``rois`` is None where regions are to be proposed; ``label`` 1 is infected, 0 a control.
+
+    ``placement`` is a file that says where the template lies (simulated heads); None: it is searched for.
+    """
 
     patient_id: str
     image: Path
@@ -37,6 +40,7 @@ class Patient:
     sex: str = ""
     reader: str = ""
     mask_origin: str = ""
+    placement: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -66,12 +70,12 @@ class Manifest:
         return [p.label for p in self.patients]
 
 
-def read_manifest(path: str | Path, folds: int = 5) -> Manifest:
+def read_manifest(path: str | Path, folds: int = 5, inner_folds: int = 0) -> Manifest:
     """Read and check a manifest.
 
     Relative paths are relative to the manifest. Raises BadInput whose text is a table of *all* problems: missing files,
-    duplicate patients, labels other than 0 and 1, one class only, fewer patients per class than ``folds`` (0: no split
-    is meant, any classes will do), regions that do not fit their image, one class drawn by hand and the other proposed.
+    duplicate patients, labels other than 0 and 1, one class only, fewer patients per class than ``folds`` outer (0: no
+    split is meant, any classes will do) and ``inner_folds`` inner folds need, regions that do not fit their image, one class drawn by hand and the other proposed.
     """
     path = Path(path)
     rows = _read_rows(path)
@@ -90,7 +94,7 @@ def read_manifest(path: str | Path, folds: int = 5) -> Manifest:
         if patient is not None:
             patients.append(patient)
             problems += _region_problems(line, patient)
-    problems += _class_problems(rows, folds)
+    problems += _class_problems(rows, folds, inner_folds)
     problems += _origin_problems(patients)
     if problems:
         raise BadInput(problem_table(problems))
@@ -146,6 +150,9 @@ def _patient(folder: Path, line: int, row: dict[str, str]) -> tuple[Patient | No
         problems.append(Problem(line, "image", "file not found"))
     if rois is not None and not _exists(rois):
         problems.append(Problem(line, "rois", "file not found"))
+    placement = _file(folder, cell.get("placement", ""))
+    if placement is not None and not placement.is_file():
+        problems.append(Problem(line, "placement", "file not found"))
     age = None
     if cell.get("age"):
         try:
@@ -163,7 +170,8 @@ def _patient(folder: Path, line: int, row: dict[str, str]) -> tuple[Patient | No
         origin = "automatic"
     texts = {name: cell.get(name, "") for name in ("site", "sex", "reader")}
     label = int(cell["label"])
-    return Patient(cell["patient_id"], image, rois, label, age=age, mask_origin=origin, **texts), []
+    patient = Patient(cell["patient_id"], image, rois, label, age=age, mask_origin=origin, placement=placement, **texts)
+    return patient, []
 
 
 def _file(folder: Path, text: str) -> Path | None:
@@ -257,14 +265,18 @@ def _inside(rois: Grid, image: Grid, tolerance: float = 0.1) -> bool:
     return bool(on_voxels and first.min() > -0.5 and np.all(last < np.array(image.size) - 0.5))
 
 
-def _class_problems(rows: list[dict[str, str]], folds: int) -> list[Problem]:
+def _class_problems(rows: list[dict[str, str]], folds: int, inner_folds: int) -> list[Problem]:
     if folds == 0:
         return []
     counts = Counter((row.get("label") or "").strip() for row in rows)
-    few = [name for name in ("0", "1") if counts[name] < folds]
+    least = folds
+    while least - -(-least // folds) < inner_folds:  # what remains outside the largest outer fold is split again
+        least += 1
+    few = [name for name in ("0", "1") if counts[name] < least]
+    split = f"the {folds} folds" if least == folds else f"{folds} outer and {inner_folds} inner folds need ({least})"
     if not counts["0"] or not counts["1"]:
         return [Problem(0, "label", "only one class: both infected patients (1) and controls (0) are needed")]
-    return [Problem(0, "label", f"only {counts[n]} patients with label {n}, fewer than the {folds} folds") for n in few]
+    return [Problem(0, "label", f"only {counts[n]} patients with label {n}, fewer than {split}") for n in few]
 
 
 def _origin_problems(patients: list[Patient]) -> list[Problem]:

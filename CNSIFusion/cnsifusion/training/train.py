@@ -73,6 +73,8 @@ def train_bundle(
         raise BadInput("A boosting model can be evaluated but not exported; train radiomics-logistic instead.")
     if model.backbone is not None and experiment.settings.regime != "frozen":
         raise BadInput("Only the frozen regime gives a bundle, since its fold models share one backbone.")
+    if any(p.placement for p in experiment.manifest.patients):
+        raise BadInput("Patients with a placement file can be evaluated only: the analysis searches for the anatomy.")
     source = experiment.backbone(model)
     cohort = experiment.cohort()
     folds = experiment.run(cohort, [model_name])[model_name]

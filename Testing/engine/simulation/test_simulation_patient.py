@@ -7,6 +7,7 @@ import pytest
 from simulation_quick import COARSE, quick
 
 from cnsifusion.imaging import check_image
+from cnsifusion.roi.anatomy import locate, place
 from cnsifusion.roi.names import PVS_LEFT, PVS_RIGHT, SUBLENTIFORM_LEFT, SUBLENTIFORM_RIGHT, VENTRICLES
 from cnsifusion.simulation import SiteProtocol, simulate_patient
 from cnsifusion.simulation.acquisition import acquire
@@ -136,13 +137,34 @@ def test_noise_is_rician_and_point_spread_keeps_the_signal():
     site = SiteProtocol("N", pixel=0.9, acquired_pixel=1.2, noise=0.05, bias=0.0, intensity_scale=10000)
     ideal = np.zeros(grid.shape, np.float32)
     ideal[:, 60:180, 60:160] = 1.0
-    stored = acquire(ideal, grid, site, site.noise, 1.2, np.random.default_rng(1))
+    even = [np.ones(n, np.float32) for n in grid.shape]
+    stored = acquire(ideal, even, site, site.noise, 1.2, np.random.default_rng(1))
     bright, dark = stored[:, 80:160, 80:140], stored[:, 10:40, 10:40]
     white = bright.mean()
     assert bright.std() / white == pytest.approx(0.05, rel=0.08)
     # Rayleigh background: mean = sigma sqrt(pi/2), SD = sigma sqrt(2 - pi/2)
     assert dark.mean() / white == pytest.approx(0.05 * np.sqrt(np.pi / 2), rel=0.08)
     assert dark.std() / white == pytest.approx(0.05 * np.sqrt(2 - np.pi / 2), rel=0.08)
-    edge = acquire(ideal, grid, site, 0.0, 1.2, np.random.default_rng(1))[3, 120, 50:70]
-    blurred = acquire(ideal, grid, site, 0.0, 2.4, np.random.default_rng(1))[3, 120, 50:70]
+    edge = acquire(ideal, even, site, 0.0, 1.2, np.random.default_rng(1))[3, 120, 50:70]
+    blurred = acquire(ideal, even, site, 0.0, 2.4, np.random.default_rng(1))[3, 120, 50:70]
     assert np.diff(blurred).max() < 0.7 * np.diff(edge).max()
+
+
+def test_the_deep_view_is_the_same_head_seen_through_a_smaller_window(infected):
+    """Same latents, truth and signal where both look; and its placement is where the search would have put it."""
+    whole, deep = infected, simulate_patient(SEED, True, quick(), "deep")
+    assert deep.latents == whole.latents and deep.volume.array.size < whole.volume.array.size / 6
+    corner = np.rint(whole.volume.grid.to_ijk(deep.volume.grid.origin)).astype(int)[::-1]
+    window = tuple(slice(a, a + n) for a, n in zip(corner, deep.volume.grid.shape))
+    for name, mask in whole.truth.masks.items():
+        if name != VENTRICLES:
+            assert mask.sum() == mask[window].sum() > 0
+            assert (mask[window] ^ deep.truth.masks[name]).sum() <= 0.05 * mask.sum()  # the grid's origin is rounded
+    inner = tuple(slice(2, -2) for _ in range(3))  # the point spread wraps around at the window's edge
+    a, b = (v[inner].ravel() for v in (whole.volume.array[window], deep.volume.array))
+    assert np.corrcoef(a, b)[0, 1] > 0.97 and abs(np.median(a - b)) < 0.01 * np.median(a)
+    anatomy = place(deep.volume, deep.placement)
+    brain = locate(whole.volume).brain[window]
+    assert (anatomy.brain == brain).mean() > 0.93
+    values = deep.volume.array[anatomy.white_matter]
+    assert anatomy.white_matter.sum() > 500 and values.std() < 0.1 * values.mean()

@@ -81,6 +81,9 @@ def test_all_problems_come_at_once(rows, save, tmp_path):
 def test_one_class_and_too_few(rows, save):
     assert "only one class" in problems(save([{**r, "label": "1"} for r in rows]))
     assert "fewer than the 6 folds" in problems(save(rows), folds=6)
+    with pytest.raises(BadInput, match=r"fewer than 5 outer and 5 inner folds need \(7\)"):
+        read_manifest(save(rows), 5, 5)
+    assert len(read_manifest(save(rows), 5, 4).patients) == 10
     assert len(read_manifest(save([{**r, "label": "1"} for r in rows]), folds=0).patients) == 10
 
 

@@ -1,0 +1,53 @@
+"""A placement of the template that is known beforehand, as a file: the search for it (seconds) is then left out.
+
+Simulated heads cut down to their deep structures carry one, since too little of the head is left to search in.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from cnsifusion.errors import BadInput
+from cnsifusion.imaging.grid import Grid
+from cnsifusion.imaging.write import atomic_path
+from cnsifusion.roi.regions import Plane
+from cnsifusion.roi.warp import Warp
+
+_ARRAYS = ("affine", "displacement", "origin", "spacing", "midplane")
+
+
+@dataclass(frozen=True, eq=False)
+class Placement:
+    """``affine`` (4x4, template to patient, LPS mm), the ``warp`` on top of it, and the mid-sagittal plane."""
+
+    affine: np.ndarray
+    warp: Warp
+    midplane: Plane
+
+
+def write_placement(placement: Placement, path: Path) -> None:
+    """Write ``placement`` atomically as ``.npz``; the warp's grid must run along LPS."""
+    grid, plane = placement.warp.grid, placement.midplane
+    with atomic_path(path) as temporary:
+        np.savez(
+            temporary, affine=placement.affine, displacement=placement.warp.array.astype(np.float32),
+            origin=grid.origin, spacing=grid.spacing, midplane=[plane.point, plane.normal],
+        )  # fmt: skip
+
+
+def read_placement(path: str | Path) -> Placement:
+    """Read what ``write_placement`` wrote; raises BadInput for any other file."""
+    try:
+        with np.load(path, allow_pickle=False) as data:
+            affine, array, origin, spacing, plane = (np.asarray(data[name], float) for name in _ARRAYS)
+        k, j, i = array.shape[1:]
+        shapes = (affine.shape, array.shape[0], origin.shape, spacing.shape, plane.shape)
+        if shapes != ((4, 4), 3, (3,), (3,), (2, 3)) or not all(np.isfinite(a).all() for a in (affine, array, plane)):
+            raise ValueError("wrong shapes or numbers")
+        grid = Grid((i, j, k), tuple(spacing), tuple(origin), (1, 0, 0, 0, 1, 0, 0, 0, 1))  # type: ignore[arg-type]
+        return Placement(affine, Warp(array, grid), Plane(tuple(plane[0]), tuple(plane[1])))
+    except (OSError, ValueError, KeyError, EOFError) as error:
+        raise BadInput("The placement file cannot be read; leave its cell empty to have the anatomy searched.") from error

@@ -1,0 +1,116 @@
+"""The cohort commands as typed at a terminal, on simulated heads: tables, resuming, and what they refuse to begin."""
+
+import csv
+import json
+
+import pytest
+
+pytest.importorskip("torch")
+
+from cnsifusion.cli import main  # noqa: E402
+from cnsifusion.imaging import read_image  # noqa: E402
+from cnsifusion.radiomics import FeatureTable  # noqa: E402
+from cnsifusion.roi.names import SUBLENTIFORM_LEFT  # noqa: E402
+from cnsifusion.roi.region_io import read_regions, write_regions  # noqa: E402
+
+QUICK = {
+    "folds": 2, "inner_folds": 2, "selectors": ["mrmr"], "feature_counts": [4], "bootstrap": 20, "ablations": [],
+    "leave_site_out": False,
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def cohort(tmp_path_factory):
+    """Manifest of 4 + 4 simulated patients in the deep view."""
+    out = tmp_path_factory.mktemp("cohort")
+    words = ["--patients", "4", "--controls", "4", "--seed", "3", "--view", "deep"]
+    assert main(["simulate", str(out), *words]) == 0
+    return out / "manifest.csv"
+
+
+def rows_of(path):
+    with path.open(encoding="utf-8", newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+def rewritten(manifest, tmp_path, change):
+    """A copy of the manifest (absolute paths) after ``change`` of its list of rows."""
+    rows = rows_of(manifest)
+    for row in rows:
+        for column in ("image", "rois", "placement"):
+            row[column] = str(manifest.parent / row[column])
+    rows = change(rows)
+    path = tmp_path / "manifest.csv"
+    with path.open("w", encoding="utf-8", newline="") as stream:
+        writer = csv.DictWriter(stream, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    return path
+
+
+def test_cohort_features_is_one_table_that_resumes(cohort, tmp_path, capsys):
+    table = tmp_path / "table.csv"
+    words = ["cohort", "features", str(cohort), "-o", str(table)]
+    assert main(words) == 0
+    found = FeatureTable.read(table)
+    assert set(found.ids["patient_id"]) == {row["patient_id"] for row in rows_of(cohort)}
+    assert {"sublentiform", "lateral"} <= set(found.ids["part"])
+    assert main(words) == 2 and "--resume" in capsys.readouterr().err
+    first = table.read_bytes()
+    table.unlink()
+    assert main([*words, "--resume"]) == 0 and table.read_bytes() == first
+
+
+def test_evaluate_writes_figures_from_images(cohort, tmp_path):
+    settings = tmp_path / "settings.json"
+    settings.write_text(json.dumps(QUICK))
+    words = ["--region", "sublentiform", "--models", "radiomics-logistic", "--settings", str(settings)]
+    assert main(["evaluate", str(cohort), *words, "-o", str(tmp_path / "out")]) == 0
+    metrics = rows_of(tmp_path / "out" / "patient_metrics.csv")
+    assert {"radiomics-logistic", "age-sex", "acquisition"} <= {row["model"] for row in metrics}
+    assert "SIMULATED" in (tmp_path / "out" / "report.html").read_text("utf-8")
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["cohort", "features", "-o", "OUT.xlsx"], ".csv or .parquet"),
+        (["train", "--region", "sublentiform", "--model", "vgg16", "-o", "OUT"], "Unknown model vgg16"),
+        (["train", "--region", "sublentiform", "--model", "radiomics-logistic", "-o", "OUT"], "inner folds need (7)"),
+        (["evaluate", "--region", "sublentiform", "--models", ",", "-o", "OUT"], "inner folds need (7)"),
+    ],
+)
+def test_what_is_refused_before_any_work(cohort, tmp_path, capsys, words, sentence):
+    words = [str(tmp_path / w) if w.startswith("OUT") else w for w in words]
+    assert main([*words, str(cohort)]) == 2
+    assert sentence in capsys.readouterr().err
+    assert not list(tmp_path.rglob("*"))
+
+
+def test_all_patients_that_cannot_be_used_come_in_one_table(cohort, tmp_path, capsys):
+    """Regions too small to classify are only found when images are read: still one table, by line, nothing written."""
+
+    def change(rows):
+        for row in rows[:2]:
+            volume = read_image(row["image"])
+            regions = read_regions(row["rois"], volume)
+            for mask in regions.masks.values():
+                mask[:] = False
+            regions.masks[SUBLENTIFORM_LEFT][3, 60, 60] = True
+            row["rois"] = str(tmp_path / f"{row['patient_id']}.seg.nrrd")
+            write_regions(regions, row["rois"])
+        return rows[:2]
+
+    words = ["cohort", "features", str(rewritten(cohort, tmp_path, change)), "--region", "sublentiform"]
+    assert main([*words, "-o", str(tmp_path / "table.csv")]) == 2
+    text = capsys.readouterr().err
+    assert "2 patients cannot be used" in text and "line 2" in text and "line 3" in text and "fewer than 64" in text
+    assert not (tmp_path / "table.csv").exists()
+
+
+def test_a_known_placement_is_for_evaluation_only(cohort, tmp_path, capsys):
+    settings = tmp_path / "settings.json"
+    settings.write_text(json.dumps(QUICK))
+    words = ["train", str(cohort), "--region", "sublentiform", "--model", "radiomics-logistic"]
+    assert main([*words, "--settings", str(settings), "-o", str(tmp_path / "bundle")]) == 2
+    assert "evaluated only" in capsys.readouterr().err and not (tmp_path / "bundle").exists()
