@@ -358,7 +358,8 @@ def _cohort_words(command: Callable[..., argparse.ArgumentParser]) -> None:
     cohort.add_argument("what", choices=["features", "analyze"])
     cohort.add_argument("manifest", type=Path, help="MANIFEST.csv; analyze also takes a folder of images or DICOM")
     cohort.add_argument("--bundle", type=Path, help="analyze: model bundle; the demonstration bundle when absent")
-    cohort.add_argument("--region", choices=["ventricles", "sublentiform", "all"], default="all", help="features: which")
+    regions = ["ventricles", "sublentiform", "all"]
+    cohort.add_argument("--region", choices=regions, default="all", help="features: which instances")
     _machines(cohort)
 
     train = command("train", _train, "Train a model bundle from a manifest", progress=True, output="bundle folder")

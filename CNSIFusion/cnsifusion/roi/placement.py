@@ -50,4 +50,4 @@ def read_placement(path: str | Path) -> Placement:
         grid = Grid((i, j, k), tuple(spacing), tuple(origin), (1, 0, 0, 0, 1, 0, 0, 0, 1))  # type: ignore[arg-type]
         return Placement(affine, Warp(array, grid), Plane(tuple(plane[0]), tuple(plane[1])))
     except (OSError, ValueError, KeyError, EOFError) as error:
-        raise BadInput("The placement file cannot be read; leave its cell empty to have the anatomy searched.") from error
+        raise BadInput("The placement file cannot be read; leave its cell empty.") from error

@@ -46,7 +46,8 @@ def acquire(
 ) -> np.ndarray:  # fmt: skip
     """The stored image (float32 holding uint16 values) of an ideal one [k, j, i] where white matter is 1.
 
-    ``shading``: see ``coil_shading``. ``noise``: standard deviation of each complex channel relative to white matter, after the k-space window.
+    ``shading``: see ``coil_shading``.
+    ``noise``: standard deviation of each complex channel relative to white matter, after the k-space window.
     """
     rows, columns, padded = point_spread(ideal.shape[1:], site, acquired_pixel)
     # White noise loses power in the window; scale it so that `noise` is what remains in the image.

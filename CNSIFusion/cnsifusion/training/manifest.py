@@ -75,7 +75,8 @@ def read_manifest(path: str | Path, folds: int = 5, inner_folds: int = 0) -> Man
 
     Relative paths are relative to the manifest. Raises BadInput whose text is a table of *all* problems: missing files,
     duplicate patients, labels other than 0 and 1, one class only, fewer patients per class than ``folds`` outer (0: no
-    split is meant, any classes will do) and ``inner_folds`` inner folds need, regions that do not fit their image, one class drawn by hand and the other proposed.
+    split is meant, any classes will do) and ``inner_folds`` inner folds need, regions that
+    do not fit their image, one class drawn by hand and the other proposed.
     """
     path = Path(path)
     rows = _read_rows(path)

@@ -7,11 +7,11 @@ import pytest
 
 pytest.importorskip("torch")
 
-from cnsifusion.cli import main  # noqa: E402
-from cnsifusion.imaging import read_image  # noqa: E402
-from cnsifusion.radiomics import FeatureTable  # noqa: E402
-from cnsifusion.roi.names import SUBLENTIFORM_LEFT  # noqa: E402
-from cnsifusion.roi.region_io import read_regions, write_regions  # noqa: E402
+from cnsifusion.cli import main
+from cnsifusion.imaging import read_image
+from cnsifusion.radiomics import FeatureTable
+from cnsifusion.roi.names import SUBLENTIFORM_LEFT
+from cnsifusion.roi.region_io import read_regions, write_regions
 
 QUICK = {
     "folds": 2, "inner_folds": 2, "selectors": ["mrmr"], "feature_counts": [4], "bootstrap": 20, "ablations": [],
