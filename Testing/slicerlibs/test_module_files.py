@@ -26,6 +26,9 @@ MODULE_FILES = [ROOT / "CNSIFusion/CNSIFusion.py", ROOT / "CNSISegmentEditor/CNS
 #: Read by Slicer at start-up, before the engine's packages may be there.
 STARTUP_FILES = [*MODULE_FILES, *sorted((ROOT / "CNSISegmentEditor/CNSISegmentEditorLib").glob("*.py")),
                  *(ROOT / "CNSIFusion/CNSIFusionLib" / name for name in ("__init__.py", "compat.py", "sampleData.py"))]
+QT_FILES = [*MODULE_FILES, *sorted(ROOT.glob("CNSI*/CNSI*Lib/*.py"))]
+#: Methods that put words before the reader.
+_SAYING = {"explain", "setText", "setToolTip", "setTitle", "addAction", "setHorizontalHeaderLabels", "showAlignment"}
 _SLICER_NAMES = {"slicer", "qt", "ctk", "vtk", "SegmentEditorEffects", "CNSISegmentEditorLib", "CNSIFusionLib"}
 
 _spec = importlib.util.spec_from_file_location("cmake_lists", ROOT / "Testing/cmake_lists.py")
@@ -127,6 +130,21 @@ def _importedAtFileScope(path: Path) -> set[str]:
 def test_nothing_third_party_is_imported_while_modules_load(path: Path) -> None:
     strangers = _importedAtFileScope(path) - _SLICER_NAMES - set(sys.stdlib_module_names)
     assert strangers == set()
+
+
+@pytest.mark.parametrize("path", QT_FILES, ids=lambda p: p.name)
+def test_what_a_widget_says_can_be_translated(path: Path) -> None:
+    """No plain sentence is put on a widget: it goes through ``_()`` first (forms are translated by Qt)."""
+    said = []
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Assign):
+            targets = [e for t in node.targets for e in (t.elts if isinstance(t, ast.Tuple) else [t])]
+            if any(isinstance(t, ast.Attribute) and t.attr in ("text", "toolTip", "title") for t in targets):
+                said.append(node.value)
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in _SAYING:
+            said += node.args
+    plain = [e.value for e in said if isinstance(e, ast.Constant) and isinstance(e.value, str)]
+    assert [text for text in plain if re.search(r"[A-Za-z]{2}", text) and text != "CNSIFusion"] == []
 
 
 @pytest.mark.parametrize("path", MODULE_FILES, ids=lambda p: p.name)
