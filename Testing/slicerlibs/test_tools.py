@@ -10,6 +10,7 @@ from cnsifusion.mrml.segmentation import addSegmentationNode, regionsFromNode, r
 from cnsifusion.mrml.tools import CSF, FILL, MIRROR, MOVE, OUTLINE, PVS, SPLINE
 from cnsifusion.mrml.volumes import addVolumeNode
 from cnsifusion.roi.names import PVS_LEFT, SUBLENTIFORM_LEFT, SUBLENTIFORM_RIGHT, VENTRICLES
+from cnsifusion.roi.region_io import read_regions, write_regions
 
 GRID = toolwalk.GRID
 
@@ -100,7 +101,7 @@ def test_fill_draws_the_missing_slice_alone(desk):
     assert "no gap" in desk.tools.message and desk.face.applied == 1
 
 
-def test_reject_empties_the_region_and_the_reason_goes_everywhere(desk):
+def test_reject_empties_the_region_and_the_reason_goes_everywhere(desk, tmp_path):
     desk.choose(MOVE, SUBLENTIFORM_LEFT)
     desk.tools.reject("lesion in the region")
     read = regionsFromNode(desk.case.segmentation, desk.case.volume)
@@ -110,6 +111,11 @@ def test_reject_empties_the_region_and_the_reason_goes_everywhere(desk):
     assert regionsInfo(desk.case.segmentation)[0][SUBLENTIFORM_LEFT] == sentence
     lines = panel._regionLines(desk.case, panel._regionRows(desk.case))
     assert any(sentence in line.text and line.level == "warn" for line in lines)
+    rows = {row.name: row.state for row in panel._regionRows(desk.case)}
+    assert rows[SUBLENTIFORM_LEFT] == "rejected"
+    write_regions(read, tmp_path / "given.seg.nrrd")  # what the child process gets: its result warns
+    given = read_regions(tmp_path / "given.seg.nrrd", desk.tools.volume)
+    assert given.withheld[SUBLENTIFORM_LEFT] == sentence
     desk.tools.reject("wrong place")
     assert "Nothing of" in desk.tools.message and desk.face.applied == 1
     desk.face.undo()

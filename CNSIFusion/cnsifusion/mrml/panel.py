@@ -14,7 +14,15 @@ from cnsifusion.analysis.result import PatientResult
 from cnsifusion.errors import BadInput, CNSIFusionError
 from cnsifusion.mrml.case import CaseState
 from cnsifusion.mrml.results import resultOf
-from cnsifusion.mrml.segmentation import EDITED_TAG, ORIGIN_TAG, fingerprint, regionsInfo, segmentIdOf, tagValue
+from cnsifusion.mrml.segmentation import (
+    EDITED_TAG,
+    ORIGIN_TAG,
+    REJECTED_TAG,
+    fingerprint,
+    regionsInfo,
+    segmentIdOf,
+    tagValue,
+)
 from cnsifusion.mrml.session import ANALYZE, CHECK, PROPOSE, Session
 from cnsifusion.roi.names import PARTS, PVS_LEFT, PVS_RIGHT, REGIONS, SEGMENTS
 from cnsifusion.roi.region_io import PART_SEGMENTS
@@ -291,6 +299,7 @@ def _regionRows(case: CaseState | None) -> list[RegionRow]:
                 state = "edited"
             if not ml:
                 state = "none found" if name in (PVS_LEFT, PVS_RIGHT) else "empty"
+                state = "rejected" if tagValue(segment, REJECTED_TAG) else state
         rows.append(RegionRow(name, known.color, segmentId, ml, state))
     return rows
 
