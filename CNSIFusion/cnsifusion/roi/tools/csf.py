@@ -28,8 +28,7 @@ _NECK_MAX_MM = 2.5
 _DEEP_MM, _LEAK_PIXELS, _COARSE_MM = 18.0, 8, 3.0
 #: The region of the next slice is looked for this far around the box of the slice before.
 _REACH_MM = 30.0
-#: It is at most this many times as large as what lies next to it: small horns open quickly, large ones do not.
-_MAX_GROWTH, _MAX_GROWTH_LARGE, _LARGE_MM2 = 4.0, 2.5, 150.0
+_EVERYWHERE = (slice(None), slice(None))
 _MIN_CONTRAST, _MIN_CONTRAST_TO_NOISE = 0.15, 5.0
 
 
@@ -207,14 +206,14 @@ class _Outline:
         self._window, self._air, self._sampling, self.rules = window, air, sampling, rules
         self._steps = tuple(max(round(_COARSE_MM / s), 1) for s in sampling)
 
-    def shallow(self, plane: np.ndarray) -> np.ndarray:
-        """The pixels of the window of slice ``plane`` that lie less than _DEEP_MM under the outline."""
+    def shallow(self, plane: np.ndarray, reach: tuple[slice, slice]) -> np.ndarray:
+        """The pixels in ``reach`` of the window of slice ``plane`` that lie less than _DEEP_MM under the outline."""
         head = plane[:: self._steps[0], :: self._steps[1]] > self._air
         head = np.pad(head | _holes(head), 1)
         head = ndimage.binary_opening(head, iterations=2)
         deep = ndimage.distance_transform_edt(head, sampling=[n * s for n, s in zip(self._steps, self._sampling)])
         coarse = (deep < _DEEP_MM)[1:-1, 1:-1]
-        rows, columns = (np.arange(w.start, w.stop) // n for w, n in zip(self._window, self._steps))
+        rows, columns = (np.arange(w.start, w.stop)[r] // n for w, r, n in zip(self._window, reach, self._steps))
         return coarse[np.ix_(rows, columns)]
 
 
@@ -224,7 +223,7 @@ class _NoOutline(_Outline):
     def __init__(self, sampling: tuple[float, float]):
         super().__init__((slice(0), slice(0)), 0.0, sampling, _ERASING)
 
-    def shallow(self, plane: np.ndarray) -> np.ndarray:
+    def shallow(self, plane: np.ndarray, reach: tuple[slice, slice]) -> np.ndarray:
         return np.zeros((1, 1), bool)
 
 
@@ -243,8 +242,9 @@ def _carry(
         for here in range(k + step, k + step * (neighbours + 1), step):
             if not 0 <= here < len(masks) or not masks[here - step].any():
                 break
-            before = masks[here - step]
-            masks[here] = _grown(bright_of(here), before, outline, array[here], before, sampling)
+            reach = _reach(masks[here - step], sampling) if outline is not None else _EVERYWHERE
+            before = masks[here - step][reach]
+            masks[here][reach] = _grown(bright_of(here)[reach], before, outline, array[here], before, sampling, reach)
 
 
 def _grown(
@@ -254,21 +254,21 @@ def _grown(
     plane: np.ndarray,
     before: np.ndarray | None,
     sampling: tuple[float, float],
+    reach: tuple[slice, slice] = _EVERYWHERE,
 ) -> np.ndarray:
     """The connected bright regions that ``start`` touches, holes filled; with an ``outline`` (leak guard) cut at necks.
 
     ``before`` is the neighbouring slice's region when carrying on: what does not look like its continuation is left
     out, and so is what still runs out to the outline when cut. On the slice of the click that shrinks to a blob.
+    ``bright``, ``start`` and ``before`` are the ``reach`` of the outline's window.
     """
     result = np.zeros_like(bright)
     labels, _ = ndimage.label(bright)
     touched = np.unique(labels[start & bright])
     if not touched.any():
         return result
-    if outline is not None and before is not None:
-        labels = _clipped(labels, before, sampling)
     boxes = ndimage.find_objects(labels)
-    shallow = outline.shallow(plane) if outline is not None else None
+    shallow = outline.shallow(plane, reach) if outline is not None else None
     neighbour = ndimage.label(before)[0] if before is not None and outline is not None else None
     for number in touched[touched > 0]:
         box = boxes[number - 1]
@@ -283,15 +283,13 @@ def _grown(
     return result
 
 
-def _clipped(labels: np.ndarray, before: np.ndarray, sampling: tuple[float, float]) -> np.ndarray:
-    """``labels`` without what lies further than _REACH_MM from the box around ``before``."""
-    kept = np.zeros_like(labels)
-    box = tuple(
+def _reach(before: np.ndarray, sampling: tuple[float, float]) -> tuple[slice, slice]:
+    """The box around ``before`` and _REACH_MM beyond it."""
+    rows, columns = (
         slice(max(span.start - int(_REACH_MM / s), 0), span.stop + int(_REACH_MM / s))
         for span, s in zip(ndimage.find_objects(before.astype(np.uint8))[0], sampling)
     )
-    kept[box] = labels[box]
-    return kept
+    return rows, columns
 
 
 def _continues(region: np.ndarray, inside: np.ndarray, neighbour: np.ndarray, rules: _Rules, sampling) -> bool:
