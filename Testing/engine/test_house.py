@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import os
 import re
 import subprocess
@@ -87,6 +88,33 @@ def test_analysis_loads_no_training_library() -> None:
     code = "import sys, cnsifusion.analysis, cnsifusion.reporting.html, cnsifusion.cli; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert not {name.split(".")[0] for name in loaded} & (HEAVY | SLICER)
+
+
+def test_every_import_of_the_base_is_a_dependency_of_the_base() -> None:
+    """A package that only an extra brings would be missing in a radiologist's Slicer."""
+    text = (ROOT / "pyproject.toml").read_text("utf-8")
+    block = re.search(r"(?ms)^dependencies = \[(.*?)^\]", text)
+    assert block
+    names = {re.split(r"[<>=\[ ]", word)[0].lower() for word in re.findall(r'"([^"]+)"', block[1])} | {"pil"}
+    optional = {"radiomics": {"radiomics", "pyarrow"}, "reporting": {"highdicom"}}
+    for path in FILES:
+        if room(path) in HEAVY_ROOMS | FACES:
+            continue
+        tops = {name.split(".")[0] for name in imports(path)} - {"cnsifusion", "__future__"}
+        foreign = {name.lower() for name in tops - set(sys.stdlib_module_names)}
+        assert foreign <= names | optional.get(room(path), set()), path
+
+
+def test_the_list_of_dependencies_is_of_these() -> None:
+    """Resources/Docs/sbom.json and dependencies.md name every base dependency (python Testing/supply_chain.py list)."""
+    text = (ROOT / "pyproject.toml").read_text("utf-8")
+    block = re.search(r"(?ms)^dependencies = \[(.*?)^\]", text)
+    assert block
+    wanted = {re.split(r"[<>=\[ ]", word)[0].lower() for word in re.findall(r'"([^"]+)"', block[1])}
+    components = json.loads((ROOT / "Resources" / "Docs" / "sbom.json").read_text("utf-8"))["components"]
+    listed = (ROOT / "Resources" / "Docs" / "dependencies.md").read_text("utf-8").lower()
+    assert wanted <= {c["name"].lower() for c in components}
+    assert all(f"| {name} |" in listed for name in wanted)
 
 
 def test_no_shared_data_at_run_time() -> None:

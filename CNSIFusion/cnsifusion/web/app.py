@@ -6,6 +6,7 @@ import asyncio
 import os
 import shutil
 import sys
+import tempfile
 import webbrowser
 from dataclasses import asdict
 from pathlib import Path
@@ -15,6 +16,7 @@ from trame.app import asynchronous, get_server
 from vtkmodules.vtkCommonCore import vtkCommand
 
 from cnsifusion.errors import BadInput, CNSIFusionError
+from cnsifusion.imaging import temporary_folder
 from cnsifusion.mrml.panel import panelView
 from cnsifusion.mrml.session import Session
 from cnsifusion.web.locks import HOST, Locks
@@ -32,14 +34,25 @@ def run(image: Path | None = None, port: int = 0, open_browser: bool = True) -> 
     Raises BadInput when ``image`` cannot be used or the port is taken.
     """
     boundMessages()
+    # All temporary files of this process and its libraries in one folder, which the next start removes after a kill.
+    folder = temporary_folder()
+    tempfile.tempdir = str(folder)
+    try:
+        _serve(folder, image, port, open_browser)
+    finally:
+        tempfile.tempdir = None
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _serve(folder: Path, image: Path | None, port: int, open_browser: bool) -> None:
     locks = Locks()
     server = get_server("cnsifusion", client_type="vue3")
     app = BrowserApp(server, locks)
-    keyFile = locks.writeKeyFile()
+    keyFile = locks.writeKeyFile(folder)
     server.cli.set_defaults(authKeyFile=str(keyFile), server=True)
 
     def ready(**_) -> None:
-        shutil.rmtree(keyFile.parent, ignore_errors=True)
+        keyFile.unlink(missing_ok=True)
         address = locks.opened(server.port)
         print(address, flush=True)
         if open_browser:
@@ -58,7 +71,6 @@ def run(image: Path | None = None, port: int = 0, open_browser: bool = True) -> 
         raise BadInput(f"The port {port} cannot be used ({reason}); give another one, or 0.") from error
     finally:
         sys.argv = arguments
-        shutil.rmtree(keyFile.parent, ignore_errors=True)
         app.session.close()
 
 

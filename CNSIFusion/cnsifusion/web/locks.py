@@ -13,8 +13,6 @@ from pathlib import Path
 
 from aiohttp import web
 
-from cnsifusion.imaging import temporary_folder
-
 HOST = "127.0.0.1"
 _NAMES = (HOST, "localhost")
 _HEADERS = {
@@ -43,12 +41,9 @@ class Locks:
         self._port = port
         return f"http://{HOST}:{port}/?key={self._key}"
 
-    def writeKeyFile(self) -> Path:
-        """The key in a file that only this user can read, for trame's ``--authKeyFile``; delete it after the start.
-
-        In a temporary folder of this process, so that the next start removes it should this one be killed.
-        """
-        path = temporary_folder() / "key"  # mode 0700
+    def writeKeyFile(self, folder: Path) -> Path:
+        """The key in a file of ``folder`` (this user's only) for ``--authKeyFile``; delete it after the start."""
+        path = folder / "key"
         path.write_text(self._key)
         return path
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pydicom
+import pytest
 import SimpleITK as sitk
 from hostile_files import Builder, head_like
 from pydicom.uid import DeflatedExplicitVRLittleEndian, JPEGLSLossless, RLELossless, generate_uid
@@ -193,6 +194,7 @@ def rle(folder: Path) -> Path:
 
 def jpeg_ls(folder: Path) -> Path:
     """JPEG-LS Lossless by pyjpegls."""
+    pytest.importorskip("jpeg_ls", reason="writing JPEG-LS needs pyjpegls (extra 'dicom')")
     return _compressed(folder, lambda header: header.compress(JPEGLSLossless))
 
 
