@@ -59,7 +59,7 @@ def _click(reader: Reader, image: Path) -> None:
     page.wait_for_selector("#progress-analyze")
     _take(page, "5_analyze", settle=300)
     page.wait_for_selector("#probability", timeout=300_000)
-    page.locator("[id^=instance-]").first.click()
+    page.locator("[id^=instance-]").last.click()
     page.mouse.move(5, 5)
     _take(page, "6_result")
 

@@ -110,7 +110,7 @@ class Panel:
         button.text, button.toolTip, button.enabled = _(action.label), _(action.tooltip), action.enabled
 
     def _begin(self) -> None:
-        from cnsifusion.mrml.panel import RESEARCH_USE
+        from cnsifusion.mrml.resultview import RESEARCH_USE
         from cnsifusion.mrml.session import Session
         from CNSIFusionLib.result import ResultSection
         from CNSIFusionLib.sections import AnalyzeSection, ImageSection, ModelSection, RegionsSection

@@ -1,14 +1,21 @@
 """The whole job by clicking, in a real Chromium on the real program: what a radiologist would do, in their order."""
 
+import io
 import re
+import sys
 from pathlib import Path
+from zipfile import ZipFile
 
 import numpy as np
 import pytest
 from browser import Reader, RunningApp, chromiumPath, openPage
+from PIL import Image
 from scipy.ndimage import uniform_filter
 
-from cnsifusion.imaging import read_image
+from cnsifusion.imaging import read_image, write_volume
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "engine" / "imaging"))
+from dicom_files import write_series  # a helper of the imaging tests
 
 pytest.importorskip("trame_slicer", reason="needs the extra 'web'")
 pytest.importorskip("playwright", reason="needs the extra 'test'")
@@ -23,10 +30,21 @@ _CENTRAL_MM = 25.0
 
 
 @pytest.fixture(scope="module")
-def image(request):
-    """A real T2 where the real volumes are at hand, otherwise the simulated patient."""
+def image(request, tmp_path_factory):
+    """A DICOM series of a real T2 where the real volumes are at hand, otherwise of the simulated patient."""
     path = SHARED / "oms_patient01_study1" / "T2w.nii.gz"
-    return path if path.is_file() else request.getfixturevalue("simulated_image")
+    volume = read_image(path if path.is_file() else request.getfixturevalue("simulated_image"))
+    folder = tmp_path_factory.mktemp("dicom") / "T2"
+    write_series(volume.with_array(volume.array.clip(0)), folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def other_series(image):
+    """Another contrast of the same patient."""
+    volume = read_image(image)
+    write_series(volume.with_array(volume.array.max() - volume.array), image.parent / "Inverted")
+    return image.parent / "Inverted"
 
 
 @pytest.fixture(scope="module")
@@ -101,6 +119,50 @@ def test_03_open_an_image(reader, image):
     edges = {edge: reader.text(f"#edge-Red-{edge}") for edge in ("left", "right", "top", "bottom")}
     assert edges == {"left": "R", "right": "L", "top": "A", "bottom": "P"}
     assert settledPixels(reader).std() > 20, "the axial view shows no picture"
+
+
+def besidePixels(reader):
+    picture = reader.page.screenshot(clip=reader.page.locator("#slice-Beside").locator("xpath=..").bounding_box())
+    return np.asarray(Image.open(io.BytesIO(picture)).convert("L")).astype(int)
+
+
+def test_03b_another_series_scrolls_beside_the_image(reader, other_series, tmp_path):
+    page = reader.page
+    page.click("#beside-open")
+    stranger = read_image(other_series)
+    write_series(stranger, tmp_path / "stranger", PatientID="ID-1")
+    page.fill("#beside-path", str(tmp_path / "stranger"))
+    page.click("#button-beside")
+    reader.waitFor("document.querySelector('#message')?.innerText.includes('another patient')")
+    page.fill("#beside-path", str(other_series))
+    page.click("#button-beside")
+    page.wait_for_selector("#beside-name")
+    assert "Inverted" in reader.text("#beside-name")
+    settledPixels(reader)
+    reader.waitForChange(lambda: bool(besidePixels(reader).std() > 20), False)
+    before, number = besidePixels(reader), reader.text("#slice-Red")
+    box = reader.axialBox()
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    page.mouse.wheel(0, -100)
+    reader.waitForChange(lambda: reader.text("#slice-Red"), number)
+    reader.waitForChange(lambda: int((np.abs(besidePixels(reader) - before) > 40).sum() > 500), 0)
+    page.mouse.wheel(0, 100)
+    reader.waitForChange(lambda: bool(reader.text("#slice-Red") == number), False)
+    page.click("#beside-hide")
+    page.wait_for_selector("#slice-Beside", state="detached")
+    settledPixels(reader)
+
+
+def test_03c_the_models_card_says_what_it_is(reader):
+    step = reader.text("#step-model")
+    assert "AUC 0." in step and "limits" in step
+    reader.page.click("#model-card")
+    reader.page.wait_for_selector("#card")
+    card = reader.text("#card")
+    assert "## Limits" in card and "## Performance" in card
+    assert re.search(r"Hash ([0-9a-f]{12})", step).group(1) in card
+    reader.page.keyboard.press("Escape")
+    reader.page.wait_for_selector("#card", state="hidden")
 
 
 def test_04_hover_shows_what_a_click_adds(reader, places):
@@ -232,8 +294,8 @@ def test_09_analyze_and_read_the_score(reader):
 
 
 def test_10_a_slice_of_the_result_is_shown(reader):
-    row = reader.page.locator("[id^=instance-]").first
-    number = re.search(r"slice (\d+)", row.inner_text()).group(1)
+    row = reader.page.locator("[id^=instance-]").last  # the lowest slice: the region is large there
+    number = re.search(r"slice (\d+)", row.get_attribute("title")).group(1)
     row.click()
     reader.waitFor(f"document.querySelector('#slice-Red').innerText.startsWith('Axial {number}/')", 20)
 
@@ -260,6 +322,57 @@ def test_13_the_report_opens(reader):
     report.wait_for_load_state()
     assert "DEMONSTRATION" in report.inner_text("body")
     report.close()
+
+
+def test_13b_the_report_is_saved_as_pdf(reader):
+    with reader.page.expect_download() as download:
+        reader.page.click("#button-pdf")
+    assert Path(download.value.path()).read_bytes().startswith(b"%PDF")
+
+
+def test_13c_dicom_objects_come_without_the_demonstrations_score(reader):
+    page = reader.page
+    page.click("#button-dicom")
+    page.wait_for_selector("#dicom-confirm")
+    page.click("#dicom-write")
+    page.wait_for_selector("#dicom-zip", timeout=60_000)
+    assert dicomNames(reader) == {"key_images.dcm", "seg.dcm", "sr.dcm"}
+    assert b"CNSIPROB" not in dicomReport(reader)
+    page.click("#button-dicom")
+    page.locator("#dicom-confirm").check()
+    page.click("#dicom-write")
+    reader.waitForChange(lambda: b"CNSIPROB" in dicomReport(reader), False)
+
+
+def dicomArchive(reader):
+    with reader.page.expect_download() as download:
+        reader.page.click("#dicom-zip")
+    return ZipFile(download.value.path())
+
+
+def dicomNames(reader):
+    return set(dicomArchive(reader).namelist())
+
+
+def dicomReport(reader):
+    return dicomArchive(reader).read("sr.dcm")
+
+
+def test_13d_many_patients_into_one_table(reader, tmp_path, simulated_image):
+    """Images that are refused at once are enough here: the engine's own test analyzes whole ones."""
+    volume = read_image(simulated_image)
+    for name in ("one", "two"):
+        write_volume(volume.with_array(volume.array * 0 + 5), tmp_path / "in" / f"{name}.nrrd")
+    page = reader.page
+    page.click("#batch-open")
+    page.fill("#batch-path", str(tmp_path / "in"))
+    page.fill("#batch-out", str(tmp_path / "out"))
+    page.click("#button-batch")
+    page.wait_for_selector("#batch-text", timeout=60_000)
+    assert "2 images analyzed, 2 without a score" in reader.text("#batch-text")
+    rows = (tmp_path / "out" / "cohort.csv").read_text("utf-8").splitlines()
+    assert len(rows) == 3 and rows[1].startswith("one.nrrd,") and "same value" in rows[1]
+    assert reader.text("#probability"), "the patient in front stays as it was"
 
 
 def test_14_cancel_a_second_run(reader):

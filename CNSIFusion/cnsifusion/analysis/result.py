@@ -118,6 +118,17 @@ class PatientResult:
         return f"{score.instances_above} of {score.instances} slices above threshold"
 
 
+def readable(name: str) -> str:
+    """A feature's name for readers: "log-sigma-1-0-mm-2D_glcm_Contrast" -> "LoG 1.0 mm, GLCM Contrast"."""
+    parts = name.split("_")
+    if len(parts) != 3:
+        return {"network": "network (image patch)", "baseline": "average training slice"}.get(name, name)
+    image, family, feature = parts
+    words = image.split("-")
+    image = f"LoG {words[2]}.{words[3]} mm" if image.startswith("log-sigma") else image
+    return f"{image}, {family.upper() if family.startswith('g') or family == 'ngtdm' else family} {feature}"
+
+
 def read_result(path: str | Path) -> PatientResult:
     """The PatientResult in the file ``path``. Raises BadInput when it is not one, or of another schema version."""
     try:

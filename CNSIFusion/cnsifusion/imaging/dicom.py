@@ -82,6 +82,17 @@ def gather_series(files: Sequence[Path], folder: Path) -> Path:
     return folder
 
 
+def patient_key(folder: Path) -> str:
+    """A hash by which two series of the same patient are known as such; "" where the files name no patient."""
+    files = next(iter(series_files(folder).values()), [])
+    if not files:
+        return ""
+    header = pydicom.dcmread(files[0], stop_before_pixels=True, specific_tags=["PatientID", "PatientBirthDate"])
+    number = str(header.get("PatientID") or "")
+    words = f"{number}|{header.get('PatientBirthDate') or ''}"
+    return hashlib.sha256(words.encode()).hexdigest() if number else ""
+
+
 def is_deflated(path: Path) -> bool:
     """Deflated files are not read: half a megabyte can unpack to hours of empty elements, and scanners write none."""
     with path.open("rb") as stream:

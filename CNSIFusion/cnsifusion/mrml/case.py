@@ -77,6 +77,8 @@ class CaseState:
     resultText = Reference("result")
     instanceTable = Reference("instanceTable")
     contributionTable = Reference("contributionTable")
+    #: Another series of the patient, chosen by the reader to stand beside the image.
+    beside = Reference("beside")
 
     #: The input check's findings: {"verdict": ..., "findings": [{"code", "level", "text"}]}; empty before the check.
     check = Parameter[dict]({})
@@ -92,6 +94,7 @@ class CaseState:
     selectedInstance = Parameter[str]("")
     heatMapOpacity = Parameter[float](0.5)
     heatMapShown = Parameter[bool](True)
+    besideHidden = Parameter[bool](False)
     #: The tools: which one, in which segment, its sliders, add or erase, slices beside the clicked one, leak guard.
     tool = Parameter[str]("none")
     segmentName = Parameter[str]("CSF ventricles")

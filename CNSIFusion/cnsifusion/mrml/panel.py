@@ -11,9 +11,13 @@ from slicer import vtkOrientedImageData
 from vtk.util.numpy_support import vtk_to_numpy
 
 from cnsifusion.analysis.result import PatientResult
-from cnsifusion.errors import BadInput, CNSIFusionError
+from cnsifusion.errors import CNSIFusionError
+from cnsifusion.mrml.batch import BatchView
 from cnsifusion.mrml.case import CaseState
+from cnsifusion.mrml.exporting import EXPORT
+from cnsifusion.mrml.models import ModelCard
 from cnsifusion.mrml.results import resultOf
+from cnsifusion.mrml.resultview import STALE, ResultView, resultView
 from cnsifusion.mrml.segmentation import (
     EDITED_TAG,
     ORIGIN_TAG,
@@ -24,17 +28,11 @@ from cnsifusion.mrml.segmentation import (
     tagValue,
 )
 from cnsifusion.mrml.session import ANALYZE, CHECK, PROPOSE, Session
-from cnsifusion.roi.names import PARTS, PVS_LEFT, PVS_RIGHT, REGIONS, SEGMENTS
-from cnsifusion.roi.region_io import PART_SEGMENTS
+from cnsifusion.roi.names import PVS_LEFT, PVS_RIGHT, REGIONS, SEGMENTS
 
 IMAGE, REGIONS_STEP, MODEL, ANALYZE_STEP, RESULT = "image", "regions", "model", "analyze", "result"
 TITLES = {IMAGE: "1 Image", REGIONS_STEP: "2 Regions", MODEL: "3 Model", ANALYZE_STEP: "4 Analyze", RESULT: "5 Result"}
 
-RESEARCH_USE = "Research use only. Does not replace lumbar puncture; a low score does not exclude infection."
-CALIBRATION = "Model score, calibrated where {prevalence:.0%} of the patients were infected."
-HEAT_CAPTION = "Heat map: where the network part looked, not where infection is (cell {cell:.1f} mm)."
-
-_PART_WORDS = {"sublentiform": "Sub-lentiform", **{part: PART_SEGMENTS[value] for value, part in PARTS.items()}}
 _VERDICTS = {
     "ok": ("info", "Suitable: an axial T2 of the head."),
     "warn": ("warn", "Usable, with warnings:"),
@@ -81,52 +79,6 @@ class RegionRow:
 
 
 @dataclass(frozen=True)
-class InstanceRow:
-    """One slice of the result. ``position`` is its centre in LPS mm."""
-
-    key: str
-    text: str
-    side: str
-    probability: float
-    aboveThreshold: bool
-    position: tuple[float, float, float]
-
-
-@dataclass(frozen=True)
-class DriverRow:
-    """What one feature (or the network) added to the patient's log-odds, averaged over the slices."""
-
-    name: str
-    logOdds: float
-    text: str
-
-
-@dataclass(frozen=True)
-class ResultView:
-    """The result in the protocol's words. ``verdict`` is drawn as large as ``probability``."""
-
-    probability: str
-    verdict: str
-    demonstration: bool
-    range: str
-    value: float
-    low: float
-    high: float
-    threshold: float
-    slices: str
-    calibration: str
-    atPretest: str
-    caveat: str
-    heatCaption: str
-    warnings: list[str]
-    instances: list[InstanceRow]
-    notClassified: list[str]
-    contributions: list[tuple[str, float]]
-    drivers: list[DriverRow]
-    stale: str
-
-
-@dataclass(frozen=True)
 class PanelView:
     """Everything a face draws."""
 
@@ -136,6 +88,9 @@ class PanelView:
     progress: dict = field(default_factory=dict)
     result: ResultView | None = None
     message: Line | None = None
+    card: ModelCard | None = None
+    batch: BatchView = field(default_factory=BatchView)
+    beside: str = ""
 
 
 def panelView(session: Session) -> PanelView:
@@ -150,7 +105,7 @@ def panelView(session: Session) -> PanelView:
     lines = {
         IMAGE: _imageLines(case, checking),
         REGIONS_STEP: _regionLines(case, rows),
-        MODEL: _modelLines(bundle),
+        MODEL: _modelLines(bundle, session.models.card(session.bundleFolder())),
         ANALYZE_STEP: [],
         RESULT: _resultLines(result, stale),
     }
@@ -159,8 +114,11 @@ def panelView(session: Session) -> PanelView:
         actions=_actions(session, case, rows, bundle, result),
         regions=rows,
         progress=dict(session.job.progress) if session.busy else {},
-        result=_resultView(case, result, stale) if case and result else None,
+        result=resultView(case, result, stale) if case and result else None,
         message=Line(case.message["text"], case.message["level"]) if case and case.message else None,
+        card=session.models.card(session.bundleFolder()),
+        batch=session.batch.view,
+        beside=beside.GetName() if (beside := session.beside.shown()) else "",
     )
 
 
@@ -180,7 +138,7 @@ def _states(session: Session, case, rows: list[RegionRow], bundle, result, stale
     if isinstance(bundle, CNSIFusionError):
         states[MODEL] = "problem"
     if running:
-        states[{CHECK: IMAGE, PROPOSE: REGIONS_STEP, ANALYZE: ANALYZE_STEP}[running]] = "running"
+        states[{CHECK: IMAGE, PROPOSE: REGIONS_STEP, ANALYZE: ANALYZE_STEP, EXPORT: RESULT}[running]] = "running"
     first = next((key for key in TITLES if not done[key]), None)
     if first and states[first] == "todo" and not session.busy:
         states[first] = "done" if first == RESULT else "next"
@@ -211,15 +169,17 @@ def _regionLines(case: CaseState | None, rows: list[RegionRow]) -> list[Line]:
     return lines + [Line(note) for note in notes]
 
 
-def _modelLines(bundle) -> list[Line]:
-    if bundle is None:
+def _modelLines(bundle, card: ModelCard | None) -> list[Line]:
+    if bundle is None or (card is None and not isinstance(bundle, CNSIFusionError)):
         return [Line("Reading the model…")]
     if isinstance(bundle, CNSIFusionError):
         return [Line(str(bundle), "error")]
     cohort = bundle.cohort
+    controls = f"{cohort.controls} controls ({cohort.kind_of_controls})"
     lines = [
         Line(f"{bundle.name}: {bundle.architecture.model}, region {bundle.region}"),
-        Line(f"Trained on {cohort.infected} infected and {cohort.controls} controls ({cohort.kind_of_controls})."),
+        Line(f"Trained on {cohort.infected} infected and {controls}; per patient: {card.figures or 'no figures'}."),
+        Line(f"{len(card.limits)} limits and all figures: see the card. Hash {card.sha256[:12]}"),
     ]
     return [Line(f"DEMONSTRATION. {bundle.demonstration_text}", "warn"), *lines] if bundle.demonstration else lines
 
@@ -227,10 +187,7 @@ def _modelLines(bundle) -> list[Line]:
 def _resultLines(result: PatientResult | None, stale: bool) -> list[Line]:
     if result is None:
         return [Line("No result yet.")]
-    return [Line(_STALE, "warn")] if stale else []
-
-
-_STALE = "The regions changed since this result: analyze again."
+    return [Line(STALE, "warn")] if stale else []
 
 
 def _actions(session: Session, case, rows: list[RegionRow], bundle, result) -> dict[str, Action]:
@@ -257,6 +214,19 @@ def _actions(session: Session, case, rows: list[RegionRow], bundle, result) -> d
         ),
         "cancel": ("Cancel", "Stop the running job.", ["" if session.busy else "Nothing is running."]),
         "report": ("Report…", "Open the report of the last analysis.", [noResult, noReport]),
+        "pdf": ("Save as PDF…", "The report on one page.", [noResult, noReport]),
+        "dicom": (
+            "DICOM…",
+            "Regions (SEG), measurements (SR) and key images for the PACS, marked research use only.",
+            [noResult, noReport, session.exports.dicomProblem(), busy],
+        ),
+        "card": ("Model card", "Training data, figures, limits and hash of the model.", [noBundle]),
+        "beside": ("Other series…", "Another series of this patient, scrolling with the image.", [noImage]),
+        "batch": (
+            "Many patients…",
+            "Analyze every image of a folder with this model, one after the other, into one table.",
+            [noBundle, "A batch is running: wait for it or cancel it." if session.batch.view.running else ""],
+        ),
         "heat": ("Heat map", "Show where the network part looked.", [noHeat]),
     }
     actions = {}
@@ -311,69 +281,3 @@ def _milliliters(node, segmentId: str) -> float:
     voxels = int((vtk_to_numpy(image.GetPointData().GetScalars()) > 0).sum())
     x, y, z = image.GetSpacing()
     return round(voxels * x * y * z / 1000, 4)
-
-
-def _resultView(case: CaseState, result: PatientResult, stale: bool) -> ResultView:
-    score = result.patient
-    slices = f"{score.instances_above} of {score.instances} slices above threshold"
-    return ResultView(
-        probability=f"{score.probability:.0%}",
-        verdict=result.verdict,
-        demonstration=result.demonstration,
-        range=f"Range over fold models: {score.low:.0%} to {score.high:.0%}",
-        value=score.probability,
-        low=score.low,
-        high=score.high,
-        threshold=score.threshold,
-        slices=slices,
-        calibration=CALIBRATION.format(prevalence=score.training_prevalence),
-        atPretest=atPretest(result, case.pretest),
-        caveat=RESEARCH_USE,
-        heatCaption=HEAT_CAPTION.format(cell=result.heatmap.cell_mm) if result.heatmap else "",
-        warnings=[*result.warnings, *result.out_of_distribution],
-        instances=[
-            InstanceRow(
-                i.key,
-                _place(i.part, i.side, i.slice_index),
-                i.side,
-                i.probability,
-                i.above_threshold,
-                i.position_mm,
-            )
-            for i in result.instances
-        ],
-        notClassified=[
-            f"{_place(n['part'], n['side'], n['slice_index'])}: {n['reason']}" for n in result.not_classified
-        ],
-        contributions=[(c.name, c.log_odds) for c in sorted(result.contributions, key=lambda c: -abs(c.log_odds))],
-        drivers=_driverRows(result),
-        stale=_STALE if stale else "",
-    )
-
-
-def _driverRows(result: PatientResult) -> list[DriverRow]:
-    """The strongest first; the constant "baseline" drives nothing and is left out."""
-    driving = [c for c in result.contributions if c.name != "baseline"]
-    rows = []
-    for item in sorted(driving, key=lambda c: -abs(c.log_odds)):
-        text = "raises" if item.log_odds > 0 else "lowers"
-        if item.training_quantile is not None:
-            text += f", higher than in {item.training_quantile:.0%} of the training"
-        rows.append(DriverRow(item.name, item.log_odds, text))
-    return rows
-
-
-def _place(part: str, side: str, index: int | None) -> str:
-    where = "all slices" if index is None else f"slice {index + 1}"
-    name = _PART_WORDS.get(part, part)
-    return f"{name}, {where}" if side == "none" else f"{name} {side}, {where}"
-
-
-def atPretest(result: PatientResult, pretest: float | None) -> str:
-    """The sentence for this setting's pre-test probability; what to do where none or an impossible one is given."""
-    if pretest is None:
-        return "Give the pre-test probability of your setting to see what the score means there."
-    try:
-        return f"With a pre-test probability of {pretest:.0%} it would be {result.patient.at_prevalence(pretest):.0%}."
-    except BadInput as error:
-        return str(error)

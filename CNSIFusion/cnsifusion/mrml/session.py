@@ -15,14 +15,17 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import SimpleITK as sitk
 from slicer import vtkMRMLScene
 
 from cnsifusion.bundles import BundleSettings, default_bundle_dir, load_bundle
 from cnsifusion.errors import BadInput, CNSIFusionError
-from cnsifusion.imaging import Volume, atomic_path, check_image, read_image, temporary_folder
+from cnsifusion.imaging import Volume, check_image, read_image, temporary_folder
 from cnsifusion.mrml import child
+from cnsifusion.mrml.batch import Batch
+from cnsifusion.mrml.beside import Beside
 from cnsifusion.mrml.case import CaseState
+from cnsifusion.mrml.exporting import Exports
+from cnsifusion.mrml.models import Models
 from cnsifusion.mrml.results import showResult
 from cnsifusion.mrml.segmentation import (
     addSegmentationNode,
@@ -33,6 +36,7 @@ from cnsifusion.mrml.segmentation import (
     regionsReader,
     showRegions,
 )
+from cnsifusion.mrml.sources import Sources
 from cnsifusion.mrml.volumes import loadVolume, volumeFromNode
 from cnsifusion.roi.region_io import read_regions, write_regions
 from cnsifusion.roi.regions import RegionSet
@@ -68,8 +72,11 @@ class Session:
         self._root = temporary_folder()
         self._pool = ThreadPoolExecutor(1, "cnsifusion-files")
         self._pending: list[tuple[Future, Callable]] = []
-        self._loaded: dict[str, tuple[Path, int]] = {}
-        self._bundles: dict[str, BundleSettings | CNSIFusionError | None] = {}
+        self.sources = Sources()
+        self.batch = Batch(self.newFolder, lambda: self.onChange())
+        self.exports = Exports(self)
+        self.beside = Beside(self)
+        self.models = Models(self._later, lambda: self.onChange())
         self._observers = [
             scene.AddObserver(vtkMRMLScene.StartCloseEvent, self._onSceneClose),
             scene.AddObserver(vtkMRMLScene.EndImportEvent, self._onSceneImport),
@@ -80,7 +87,7 @@ class Session:
     def openImage(self, path: str | Path):
         """Load an image file or DICOM folder and make it the case in front; returns the volume node."""
         node = loadVolume(self.scene, Path(path))
-        self._loaded[node.GetID()] = (Path(path).resolve(), node.GetImageData().GetMTime())
+        self.sources.remember(node, Path(path))
         self.chooseVolume(node)
         return node
 
@@ -97,7 +104,7 @@ class Session:
             if not self.case.check:
                 self.case.check = check_image(volume).to_dict()
                 if self.case.check["verdict"] != "refuse":
-                    self._start(CHECK, {"command": "check"}, self._onChecked)
+                    self.start(CHECK, self._imageRequest("check"), self._onChecked)
             self.engine.warm()
         self.onChange()
 
@@ -118,7 +125,7 @@ class Session:
         """Propose regions in the child process; they arrive in the case's segmentation."""
         if self._waitForCheck(self.propose):
             return
-        self._start(PROPOSE, {"command": "propose", "out": "rois.seg.nrrd"}, self._onProposed)
+        self.start(PROPOSE, self._imageRequest("propose", out="rois.seg.nrrd"), self._onProposed)
 
     def regions(self) -> RegionSet:
         """The case's regions as the engine sees them."""
@@ -158,17 +165,12 @@ class Session:
         if folder:
             load_bundle(folder)
         self._required().bundle = str(folder) if folder else ""
-        self._bundles.clear()
+        self.models.forget()
         self.onChange()
 
     def bundle(self) -> BundleSettings | CNSIFusionError | None:
         """Settings of the chosen bundle, why it cannot be used, or None while it is being read (in a thread)."""
-        folder = self.bundleFolder()
-        key = str(folder)
-        if key not in self._bundles:
-            self._bundles[key] = None
-            self._later(lambda: load_bundle(folder).settings, lambda ready: self._onBundle(key, ready))
-        return self._bundles[key]
+        return self.models.get(self.bundleFolder())
 
     # Step 4: analyze
 
@@ -177,10 +179,10 @@ class Session:
         if self._waitForCheck(self.analyze):
             return
         case = self._required()
-        request = {"command": "analyze", "out": "analysis", "bundle": str(self.bundleFolder())}
         mark = fingerprint(case.segmentation) if case.segmentation is not None else ""
         regions = regionsReader(case.segmentation, case.volume) if mark else None  # nothing drawn: the engine proposes
-        self._start(ANALYZE, request, self._onAnalyzed, regions)
+        request = self._imageRequest("analyze", regions, out="analysis", bundle=self.bundleFolder())
+        self.start(ANALYZE, request, self._onAnalyzed)
         self.job.analyzedRegions = mark
 
     def cancel(self) -> None:
@@ -206,6 +208,7 @@ class Session:
         if self.job is not None or self._pending:
             time.sleep(0.001)  # inside Slicer the other threads run only while this one lets go of the interpreter
         self.engine.poll()
+        self.batch.poll()
         for entry in [e for e in self._pending if e[0].done()]:
             self._pending.remove(entry)
             entry[1](entry[0])
@@ -215,6 +218,7 @@ class Session:
         for tag in self._observers:
             self.scene.RemoveObserver(tag)
         self._abandon()
+        self.batch.close()
         self._pool.shutdown(wait=True, cancel_futures=True)
         shutil.rmtree(self._root, ignore_errors=True)
 
@@ -237,69 +241,76 @@ class Session:
         self.onChange()
         return True
 
-    def _start(
-        self, kind: str, request: dict, onDone: Callable, regions: Callable[[], RegionSet] | None = None
-    ) -> None:
+    def start(self, kind: str, prepare: Callable[[Path], dict], onDone: Callable[[child.End], None]) -> None:
+        """Run a job on the case in front: ``prepare`` makes its request in a thread, given the job's own folder.
+
+        ``onDone`` gets the end and calls :meth:`end`. Raises BadInput when a job is running.
+        """
         case = self._required()
         if self.job is not None:
             raise BadInput("Another job is running; wait for it or cancel it.")
         folder = self.newFolder()
         job = self.job = Job(kind, case, folder, {"name": "Hand over the image", "fraction": 0.0})
         case.message = {}
-        source = self._unchangedSource(case.volume)
-        volume = None if source else volumeFromNode(case.volume)
-
-        def handOver() -> dict:
-            files = {"image": str(source if volume is None else _writeFast(volume, folder / "image.nrrd"))}
-            if regions is not None:
-                write_regions(regions(), folder / "given.seg.nrrd")
-                files["rois"] = str(folder / "given.seg.nrrd")
-            return {**request, **files, "out": str(folder / request.get("out", ""))}
 
         def submit(ready: Future) -> None:
             if self.job is not job:
                 return
             if job.cancelled:
-                self._end(child.End(child.CANCELLED, "Cancelled."))
+                self.end(child.End(child.CANCELLED, "Cancelled."))
             elif error := ready.exception():
                 self._endWithError(error)
             else:
                 self.engine.submit(ready.result(), self._onProgress, onDone, _TIME_LIMIT_SECONDS)
 
-        self._later(handOver, submit)
+        self._later(lambda: prepare(folder), submit)
         self.onChange()
 
+    def _imageRequest(
+        self, command: str, regions: Callable[[], RegionSet] | None = None, out: str = "", bundle: Path | str = ""
+    ) -> Callable[[Path], dict]:
+        """What a thread does for a job on the image, and on regions where they are given: hand over files."""
+        image = self.sources.handOver(self._required().volume)
+
+        def prepare(folder: Path) -> dict:
+            request = {"command": command, "image": str(image(folder)), "out": str(folder / out)}
+            if bundle:
+                request["bundle"] = str(bundle)
+            if regions is not None:
+                write_regions(regions(), folder / "given.seg.nrrd")
+                request["rois"] = str(folder / "given.seg.nrrd")
+            return request
+
+        return prepare
+
+    def inThread(self, work: Callable) -> Future:
+        """Run ``work`` beside the face, after what was asked before."""
+        return self._pool.submit(work)
+
     def _later(self, work: Callable, then: Callable[[Future], None]) -> None:
-        self._pending.append((self._pool.submit(work), then))
+        self._pending.append((self.inThread(work), then))
 
     def _onProgress(self, event: dict) -> None:
         self.job.progress = event
         self.onChange()
 
-    def _onBundle(self, key: str, ready: Future) -> None:
-        error = ready.exception()
-        if error is not None and not isinstance(error, CNSIFusionError):
-            raise error
-        self._bundles[key] = error or ready.result()
-        self.onChange()
-
     def _onChecked(self, end: child.End) -> None:
         if end.state == child.DONE and self.job.case.scene is not None:
             self.job.case.check = end.event["check"]
-        self._end(end)
+        self.end(end)
 
     def _onProposed(self, end: child.End) -> None:
         job = self.job
         if end.state != child.DONE:
-            return self._end(end)
+            return self.end(end)
         if job.case.volume is None:
-            return self._end(child.End(child.FAILED, "The volume was deleted while its regions were being proposed."))
+            return self.end(child.End(child.FAILED, "The volume was deleted while its regions were being proposed."))
         volume = volumeFromNode(job.case.volume)
         return self._readThen(end, lambda: read_regions(job.folder / "rois.seg.nrrd", volume), self._showProposal)
 
     def _onAnalyzed(self, end: child.End) -> None:
         if end.state != child.DONE:
-            return self._end(end)
+            return self.end(end)
         folder = Path(end.event["result"]).parent
 
         job = self.job
@@ -321,14 +332,14 @@ class Session:
             if self.job is not job:
                 return
             if job.cancelled:
-                self._end(child.End(child.CANCELLED, "Cancelled."))
+                self.end(child.End(child.CANCELLED, "Cancelled."))
             elif job.case.scene is None or job.case.volume is None:
-                self._end(child.End(child.FAILED, "The image was removed while the job ran; its result was dropped."))
+                self.end(child.End(child.FAILED, "The image was removed while the job ran; its result was dropped."))
             elif error := ready.exception():
                 self._endWithError(error)
             else:
                 show(job, ready.result())
-                self._end(end)
+                self.end(end)
 
         self._later(read, then)
 
@@ -348,16 +359,19 @@ class Session:
 
     def _endWithError(self, error: BaseException) -> None:
         expected = isinstance(error, CNSIFusionError)
-        self._end(child.End(child.FAILED, str(error) if expected else f"Unexpected error: {error}"))
+        self.end(child.End(child.FAILED, str(error) if expected else f"Unexpected error: {error}"))
         if not expected:
             raise error
 
-    def _end(self, end: child.End) -> None:
+    def end(self, end: child.End, words: str = "") -> None:
+        """Close the running job; ``words`` are for the reader when all went well."""
         job, self.job = self.job, None
         following, self._afterCheck = self._afterCheck, None
         if job.case.scene is not None and end.state != child.DONE:
             level = "info" if end.state == child.CANCELLED else "error"
             job.case.message = {"level": level, "text": end.message, "state": end.state}
+        elif job.case.scene is not None and words:
+            job.case.message = {"level": "info", "text": words}
         if job.folder not in [report.parents[1] for report in self._reports.values()]:
             shutil.rmtree(job.folder, ignore_errors=True)
         self.engine.warm()
@@ -369,32 +383,20 @@ class Session:
         self.case.message = {"level": level, "text": text}
         self.onChange()
 
-    def _unchangedSource(self, volumeNode) -> Path | None:
-        """The file this session read the volume from, while neither its voxels nor its place were changed."""
-        path, loadedAt = self._loaded.get(volumeNode.GetID(), (None, 0))
-        unchanged = volumeNode.GetImageData().GetMTime() == loadedAt and volumeNode.GetParentTransformNode() is None
-        return path if unchanged and path and path.exists() else None
-
     def _abandon(self) -> None:
         self.engine.close()
         self.job = self._afterCheck = None
         self._pending.clear()
-        self._bundles = {key: known for key, known in self._bundles.items() if known is not None}
+        self.models.dropPending()
 
     def _onSceneClose(self, *_) -> None:
         self._abandon()
         self.case = None
-        self._loaded.clear()
-        self._reports.clear()  # the next scene uses the same node ids for other patients
+        self.sources.forget()  # the next scene uses the same node ids for other patients
+        self._reports.clear()
+        self.exports.forget()
         self.onChange()
 
     def _onSceneImport(self, *_) -> None:
         self.case = CaseState.active(self.scene)
         self.onChange()
-
-
-def _writeFast(volume: Volume, path: Path) -> Path:
-    """Write without compression: the child reads it once and it is deleted."""
-    with atomic_path(path) as temporary:
-        sitk.WriteImage(volume.to_sitk(), str(temporary), useCompression=False)
-    return path

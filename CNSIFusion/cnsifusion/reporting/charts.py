@@ -14,6 +14,7 @@ from reportlab.lib.colors import Color, HexColor, white
 from reportlab.pdfbase.pdfmetrics import stringWidth
 
 from cnsifusion.analysis import InstanceResult, PatientResult
+from cnsifusion.analysis.result import readable
 
 BLUE, ORANGE, GREEN, GREY, DARK = (HexColor(c) for c in ("#0072B2", "#D55E00", "#009E73", "#777777", "#222222"))
 _SIDES = {"left": BLUE, "right": ORANGE, "none": GREEN}
@@ -112,17 +113,6 @@ CHARTS = {"score": score_scale, "slices": by_slice, "drivers": drivers}
 def svg(drawing: Drawing) -> str:
     """A chart as the text of an SVG file."""
     return renderSVG.drawToString(drawing)
-
-
-def readable(name: str) -> str:
-    """A feature's name for readers: "log-sigma-1-0-mm-2D_glcm_Contrast" -> "LoG 1.0 mm, GLCM Contrast"."""
-    parts = name.split("_")
-    if len(parts) != 3:
-        return {"network": "network (image patch)", "baseline": "average training slice"}.get(name, name)
-    image, family, feature = parts
-    words = image.split("-")
-    image = f"LoG {words[2]}.{words[3]} mm" if image.startswith("log-sigma") else image
-    return f"{image}, {family.upper() if family.startswith('g') or family == 'ngtdm' else family} {feature}"
 
 
 def _groups(result: PatientResult) -> dict[str, dict[int, InstanceResult]]:

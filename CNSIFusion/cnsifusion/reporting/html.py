@@ -11,7 +11,8 @@ from typing import Any
 from jinja2 import Environment
 
 from cnsifusion.analysis import PatientResult
-from cnsifusion.reporting.charts import CHARTS, readable, svg
+from cnsifusion.analysis.result import readable
+from cnsifusion.reporting.charts import CHARTS, svg
 from cnsifusion.roi.names import SEGMENTS
 
 PRETEST = (0.01, 0.02, 0.05, 0.10, 0.20, 0.30, 0.50)

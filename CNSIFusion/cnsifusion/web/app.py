@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import os
 import shutil
 import sys
@@ -10,6 +11,7 @@ import tempfile
 import webbrowser
 from dataclasses import asdict
 from pathlib import Path
+from zipfile import ZIP_DEFLATED, ZipFile
 
 from aiohttp import web as aiohttp_web
 from trame.app import asynchronous, get_server
@@ -84,6 +86,7 @@ class BrowserApp:
         self.tools = Tools(self.viewer, self.session, self._markDirty)
         self._dirty = True
         self._shown: tuple = ()
+        self._beside = ""
         self._watched: dict[str, tuple] = {}
         self._message: dict = {}
         self._refresh()
@@ -103,12 +106,9 @@ class BrowserApp:
             self._say(str(error))
         self._markDirty()
 
-    def openPath(self) -> None:
+    def openPath(self, path: str) -> None:
         """Open the image whose path was typed."""
-        path = str(self.state.path or "").strip().strip('"')
-        if not path:
-            raise BadInput("Type the path of an image file or of a DICOM folder, or choose a file.")
-        self._open(Path(path).expanduser())
+        self._open(_typed(path, "an image file or of a DICOM folder, or choose a file"))
 
     def _open(self, path: Path) -> None:
         former = self.session.case
@@ -133,11 +133,25 @@ class BrowserApp:
         paths = writeUpload(files, self.session.newFolder())
         self.tools.compare(paths[0] if len(paths) == 1 else paths[0].parent)
 
-    def openBundle(self) -> None:
-        """Choose the model bundle whose folder was typed."""
-        path = str(self.state.bundle_path or "").strip().strip('"')
-        self.session.chooseBundle(Path(path).expanduser() if path else None)
+    def openBundle(self, path: str) -> None:
+        """Choose the model bundle whose folder was typed; the demonstration where nothing was."""
+        self.session.chooseBundle(_typed(path, "a bundle folder") if str(path or "").strip() else None)
         self.state.choosing = False
+
+    def openBeside(self, path: str) -> None:
+        """Show another series of this patient, whose path was typed."""
+        self.session.beside.open(_typed(path, "the other series"))
+        self.state.beside_open = False
+
+    def startBatch(self, folder: str, results: str) -> None:
+        """Analyze every image of the folder that was typed."""
+        source, out = _typed(folder, "the folder of images"), _typed(results, "the folder for the results")
+        self.session.batch.start(source, out, self.session.bundleFolder())
+
+    def writeDicom(self, confirmed: bool) -> None:
+        """Write the DICOM objects, for a download; a demonstration's score only when it was ticked."""
+        self.session.exports.dicom(self.session.newFolder(), confirmed is True)
+        self.state.dicom_open = self.state.dicom_confirm = False
 
     def showInstance(self, key: str) -> None:
         """Bring the views to one slice of the result."""
@@ -171,14 +185,34 @@ class BrowserApp:
     # Server
 
     def addRoutes(self, wslinkServer) -> None:
-        """The report of the case in front, for a new tab."""
+        """The report and the DICOM objects of the case in front, for a new tab or a download."""
         wslinkServer.app.router.add_get("/report", self._report)
+        wslinkServer.app.router.add_get("/report.pdf", self._reportPdf)
+        wslinkServer.app.router.add_get("/dicom.zip", self._dicomZip)
 
     async def _report(self, _request) -> aiohttp_web.StreamResponse:
         path = self.session.reportFile()
         if path is None:
             return aiohttp_web.Response(status=404, text="There is no report: analyze first.")
         return aiohttp_web.FileResponse(path)
+
+    async def _reportPdf(self, _request) -> aiohttp_web.StreamResponse:
+        path = self.session.newFolder() / "report.pdf"
+        try:
+            await asyncio.wrap_future(self.session.exports.report(path))
+        except CNSIFusionError as error:
+            return aiohttp_web.Response(status=404, text=str(error))
+        return aiohttp_web.FileResponse(path, headers=_download("cnsifusion-report.pdf"))
+
+    async def _dicomZip(self, _request) -> aiohttp_web.StreamResponse:
+        folder = self.session.exports.dicomFolder()
+        if folder is None:
+            return aiohttp_web.Response(status=404, text="No DICOM objects were written: press DICOM… first.")
+        archive = io.BytesIO()
+        with ZipFile(archive, "w", ZIP_DEFLATED) as writer:
+            for path in sorted(folder.glob("*.dcm")):
+                writer.write(path, path.name)
+        return aiohttp_web.Response(body=archive.getvalue(), headers=_download("cnsifusion-dicom.zip"))
 
     async def _work(self) -> None:
         asyncio.get_running_loop().set_exception_handler(_forgiveClosedTabs)
@@ -213,7 +247,13 @@ class BrowserApp:
             self.viewer.showOnly(segmentation)
             self.tools.setCase(case if volume else None)
         self.viewer.showHeat(heat, bool(case and case.heatMapShown), case.heatMapOpacity if case else 0.0)
+        beside = self.session.beside.shown()
+        if (beside.GetID() if beside else "") != self._beside:
+            self._beside = beside.GetID() if beside else ""
+            self.viewer.showBeside(beside)
         view = panelView(self.session)
+        self.state.dicom_ready = self.session.exports.dicomFolder() is not None
+        self.state.dicom_demonstration = self.session.exports.needsConfirmation()
         self.state.panel = {**asdict(view), **({"message": self._message} if self._message else {})}
         self.state.tools = self.tools.stateForPage()
         self.state.heat = {"shown": not case or case.heatMapShown, "opacity": case.heatMapOpacity if case else 0.5}
@@ -241,6 +281,18 @@ class BrowserApp:
             self.state[f"slice_{tag}"] = f"{index + 1}/{count}"
         if tag == AXIAL:
             self.tools.onSlice()
+
+
+def _typed(text: object, what: str) -> Path:
+    """The path that was typed into a field of the page."""
+    path = str(text or "").strip().strip('"')
+    if not path:
+        raise BadInput(f"Type the path of {what}.")
+    return Path(path).expanduser()
+
+
+def _download(name: str) -> dict[str, str]:
+    return {"Content-Disposition": f'attachment; filename="{name}"'}
 
 
 def _forgiveClosedTabs(loop: asyncio.AbstractEventLoop, context: dict) -> None:

@@ -10,6 +10,9 @@ from trame.widgets.vuetify3 import (
     VAlert,
     VAppBar,
     VBtn,
+    VCard,
+    VCardText,
+    VDialog,
     VFileInput,
     VIcon,
     VMain,
@@ -22,22 +25,24 @@ from cnsifusion.mrml.panel import TITLES
 from cnsifusion.web.result import buildResult
 from cnsifusion.web.toolbox import buildToolbox
 from cnsifusion.web.uploads import uploadArguments
+from cnsifusion.web.viewer import AXIAL, BESIDE, CORONAL, SAGITTAL
 
 _ICONS = (
     "{done: 'mdi-check-circle', problem: 'mdi-alert-circle', running: 'mdi-progress-clock', "
     "next: 'mdi-arrow-right-circle', todo: 'mdi-circle-outline'}"
 )
-_VIEW_NAMES = {"Red": "Axial", "Green": "Coronal", "Yellow": "Sagittal"}
+_VIEW_NAMES = {AXIAL: "Axial", CORONAL: "Coronal", SAGITTAL: "Sagittal", BESIDE: "{{ panel.beside }}"}
 
 
 def fillView(server, viewId: str, _view) -> None:
     """What stands over a slice view: which plane and slice, and in the axial one what the tool says."""
     server.state.setdefault(f"slice_{viewId}", "")
     server.state.setdefault(f"edges_{viewId}", {})
+    edges = f"edges_{AXIAL if viewId == BESIDE else viewId}"  # the other series lies in the axial view's plane
     for edge in ("left", "right", "top", "bottom"):
-        html.Div(f"{{{{ edges_{viewId}.{edge} }}}}", classes=f"edge edge-{edge}", id=f"edge-{viewId}-{edge}")
+        html.Div(f"{{{{ {edges}.{edge} }}}}", classes=f"edge edge-{edge}", id=f"edge-{viewId}-{edge}")
     html.Div(f"{_VIEW_NAMES[viewId]} {{{{ slice_{viewId} }}}}", classes="view-text", id=f"slice-{viewId}")
-    if viewId == "Red":
+    if viewId == AXIAL:
         html.Div("{{ tools.hint }}", classes="view-hint", id="tool-hint")
 
 
@@ -48,6 +53,10 @@ def buildPage(server, app, viewer) -> None:
     server.state.setdefault("choosing", False)
     server.state.setdefault("comparing", False)
     server.state.setdefault("bundle_path", "")
+    for name in ("beside_path", "batch_path", "batch_out"):
+        server.state.setdefault(name, "")
+    for name in ("beside_open", "batch_open", "card_open", "dicom_open", "dicom_confirm"):
+        server.state.setdefault(name, False)
     server.state.trame__title = "CNSIFusion"
     with VAppLayout(server) as layout:
         layout.root.theme = "dark"
@@ -87,13 +96,17 @@ def _lines(key: str) -> None:
     )
 
 
-def _button(app, key: str, click, **words) -> None:
+def _button(app, key: str, click, typed: str = "", **words) -> None:
+    """A button of the view; ``typed`` names the fields whose text goes with the click (comma-separated).
+
+    The click carries them itself: what was typed just before it may reach the server's state only after it.
+    """
     with html.Span(title=(f"panel.actions.{key}.tooltip",)):
         VBtn(
             f"{{{{ panel.actions.{key}.label }}}}",
             id=f"button-{key}",
             disabled=(f"!panel.actions.{key}.enabled",),
-            click=lambda: app.guarded(click),
+            click=(lambda *texts: app.guarded(click, *texts), f"[{typed}]"),
             size="small",
             classes="mr-2 mt-1 text-none",
             **words,
@@ -112,20 +125,42 @@ def _imageStep(app) -> None:
         )
         with html.Div(v_if="panel.steps.image.state == 'next' || opening"):
             _openControls(app)
+        _beside(app)
+
+
+def _beside(app) -> None:
+    """Another series of the patient in a view of its own."""
+    with html.Span(v_if="panel.beside", classes="line ml-2"):
+        html.Span("Beside it: {{ panel.beside }} ", id="beside-name")
+        html.Span(
+            "Hide", click=lambda: app.guarded(app.session.beside.choose, None), classes="link", id="beside-hide"
+        )
+    html.Span(
+        "{{ panel.actions.beside.label }}",
+        v_if="panel.actions.beside.enabled && !panel.beside && !beside_open",
+        title=("panel.actions.beside.tooltip",),
+        click="beside_open = true",
+        classes="link ml-3",
+        id="beside-open",
+    )
+    with html.Div(v_if="beside_open", classes="d-flex align-center mt-1", style="gap: 6px;"):
+        _pathField("beside_path", "Path: another series of this patient", "beside-path")
+        _button(app, "beside", app.openBeside, "beside_path")
+
+
+def _pathField(state: str, label: str, identity: str, **more) -> None:
+    VTextField(
+        v_model=(state,), label=label, density="compact", hide_details=True, variant="outlined", id=identity, **more
+    )
 
 
 def _openControls(app) -> None:
     with html.Div(classes="d-flex align-center mt-1", style="gap: 6px;"):
-        VTextField(
-            v_model=("path",),
-            label="Path: image or DICOM folder",
-            density="compact",
-            hide_details=True,
-            variant="outlined",
-            id="path",
-            keydown_enter=lambda: app.guarded(app.openPath),
-        )
-        _button(app, "open", app.openPath, color=("panel.steps.image.state == 'next' ? 'primary' : undefined",))
+        _pathField(
+            "path", "Path: image or DICOM folder", "path",
+            keydown_enter=(lambda text: app.guarded(app.openPath, text), "[path]"),
+        )  # fmt: skip
+        _button(app, "open", app.openPath, "path", color=("panel.steps.image.state == 'next' ? 'primary' : undefined",))
     VFileInput(
         label="or choose the file (DICOM: all of the series)",
         change=(lambda files: app.guarded(app.openUpload, files), uploadArguments()),
@@ -195,16 +230,12 @@ def _modelStep(app) -> None:
         html.Span(
             "Another model…", v_if="!choosing", click="choosing = true", classes="link", id="another-model"
         )
+        html.Span("Model card", v_if="panel.card", click="card_open = true", classes="link ml-4", id="model-card")
+        with VDialog(v_model=("card_open",), max_width=760), VCard(), VCardText(id="card"):
+            html.Pre("{{ panel.card?.text }}", style="white-space: pre-wrap; font: inherit; font-size: 13px;")
         with html.Div(v_if="choosing", classes="d-flex align-center mt-1", style="gap: 6px;"):
-            VTextField(
-                v_model=("bundle_path",),
-                label="Bundle folder (empty: the demonstration)",
-                density="compact",
-                hide_details=True,
-                variant="outlined",
-                id="bundle-path",
-            )
-            _button(app, "bundle", app.openBundle)
+            _pathField("bundle_path", "Bundle folder (empty: the demonstration)", "bundle-path")
+            _button(app, "bundle", app.openBundle, "bundle_path")
 
 
 def _analyzeStep(app) -> None:
@@ -227,6 +258,32 @@ def _analyzeStep(app) -> None:
             classes="mt-2 text-body-2",
             id="message",
         )
+        _batch(app)
+
+
+def _batch(app) -> None:
+    """Many patients: a folder in, a table out."""
+    html.Div(
+        "Many patients…", v_if="!batch_open && !panel.batch.running", click="batch_open = true", classes="link mt-1",
+        id="batch-open",
+    )  # fmt: skip
+    with html.Div(v_if="batch_open && !panel.batch.running", classes="mt-1", style="display: grid; gap: 6px;"):
+        _pathField("batch_path", "Folder of images or of DICOM series", "batch-path")
+        _pathField("batch_out", "Folder for the results and the table", "batch-out")
+        _button(app, "batch", app.startBatch, "batch_path, batch_out")
+    with html.Div(v_if="panel.batch.running", classes="mt-1", id="batch-progress"):
+        VProgressLinear(model_value=("100 * (panel.batch.progress.fraction || 0)",), height=6, color="primary")
+        html.Span(
+            "Many patients: {{ panel.batch.progress.step || '' }}{{ panel.batch.progress.steps ? ' of ' + "
+            "panel.batch.progress.steps : 'looking for images' }}{{ panel.batch.progress.seconds_left ? ', about ' + "
+            "Math.ceil(panel.batch.progress.seconds_left / 60) + ' min left' : '' }} ",
+            classes="line",
+        )
+        html.Span("Cancel", click=app.session.batch.cancel, classes="link", id="batch-cancel")
+    html.Div(
+        "{{ panel.batch.text }}", v_if="panel.batch.text", classes=("'line line-' + panel.batch.level",),
+        id="batch-text",
+    )  # fmt: skip
 
 
 def _progress(key: str) -> None:

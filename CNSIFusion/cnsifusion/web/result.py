@@ -5,6 +5,8 @@ from __future__ import annotations
 from trame.widgets import html
 from trame.widgets.vuetify3 import VBtn, VCheckbox, VSlider, VTextField
 
+from cnsifusion.mrml.exporting import CONFIRM_SCORE
+
 
 def buildResult(app) -> None:
     """Build the result inside its step; ``app`` takes the clicks."""
@@ -42,15 +44,56 @@ def buildResult(app) -> None:
         _instances(app)
         _heat(app)
         _drivers()
-        with html.Span(title=("panel.actions.report.tooltip",)):
-            VBtn(
-                "{{ panel.actions.report.label }}",
-                raw_attrs=['href="/report"', 'target="_blank"'],
-                disabled=("!panel.actions.report.enabled",),
-                size="small",
-                classes="mt-1 text-none",
-                id="button-report",
-            )
+        _out(app)
+
+
+def _out(app) -> None:
+    """What leaves the page: the report, and the DICOM objects after a question where the score is a demonstration's."""
+    _linkButton("report", 'href="/report"', 'target="_blank"')
+    _linkButton("pdf", 'href="/report.pdf"', "download")
+    with html.Span(title=("panel.actions.dicom.tooltip",)):
+        VBtn(
+            "{{ panel.actions.dicom.label }}",
+            disabled=("!panel.actions.dicom.enabled",),
+            click="dicom_open = !dicom_open",
+            size="small",
+            classes="mt-1 text-none",
+            id="button-dicom",
+        )
+    with html.Div(v_if="dicom_open && panel.actions.dicom.enabled", classes="line mt-1", id="dicom"):
+        html.Div("Regions (SEG), measurements (SR, unverified) and key images, marked RESEARCH USE ONLY.")
+        VCheckbox(
+            v_if="dicom_demonstration",
+            v_model=("dicom_confirm",),
+            label=CONFIRM_SCORE,
+            density="compact",
+            hide_details=True,
+            classes="small-check",
+            id="dicom-confirm",
+        )
+        VBtn(
+            "Write",
+            click=(lambda confirmed: app.guarded(app.writeDicom, confirmed), "[dicom_confirm]"),
+            size="small",
+            classes="mt-1 text-none",
+            id="dicom-write",
+        )
+    with html.Div(v_if="dicom_ready", classes="line"):
+        address = ['href="/dicom.zip"', "download"]
+        html.A("Download the DICOM objects (zip)", classes="link", id="dicom-zip", raw_attrs=address)
+
+
+def _linkButton(key: str, *attributes: str) -> None:
+    """A link drawn as a button. A download says so in an attribute: leaving the page would end its connection."""
+    with html.Span(title=(f"panel.actions.{key}.tooltip",)):
+        VBtn(
+            f"{{{{ panel.actions.{key}.label }}}}",
+            raw_attrs=list(attributes),
+            disabled=(f"!panel.actions.{key}.enabled",),
+            size="small",
+            classes="mt-1 mr-2 text-none",
+            id=f"button-{key}",
+        )
 
 
 def _scale() -> None:
@@ -69,19 +112,17 @@ def _scale() -> None:
 
 
 def _instances(app) -> None:
-    with html.Div(
-        v_for="row in panel.result.instances",
-        key="row.key",
-        classes=("'row' + (selected == row.key ? ' row-selected' : '')",),
-        click=(app.showInstance, "[row.key]"),
-        title="Show this slice",
-        id=("'instance-' + row.key.replaceAll('|', '-')",),
-    ):
-        html.Span("{{ row.text }}", style="width: 170px;")
-        with html.Div(classes="bar"):
-            html.Div(classes="bar-fill", style=("`width: ${100 * row.probability}%`",))
-            html.Div(classes="bar-tick", style=("`left: ${100 * panel.result.threshold}%`",))
-        html.Span("{{ Math.round(100 * row.probability) }}%", style="width: 36px; text-align: right;")
+    """A line per slice, the patient's right on the left as in the axial view; a click brings the views there."""
+    html.Div("{{ panel.result.sides }}", v_if="panel.result.sides", classes="line", id="sides")
+    with html.Div(classes="chart-line chart-head", v_if="panel.result.sides"):
+        html.Span("right", classes="chart-side", style="text-align: right;")
+        html.Span("", classes="chart-text")
+        html.Span("left", classes="chart-side")
+    with html.Div(v_for="line in panel.result.chart", key="line.text", classes="chart-line"):
+        _chartBar(app, "right", "right")
+        html.Span("{{ line.text }}", classes="chart-text")
+        _chartBar(app, "left", "left")
+        _chartBar(app, "middle", "left")
     html.Div(
         "Not classified: {{ text }}",
         v_for="text in panel.result.notClassified",
@@ -90,13 +131,45 @@ def _instances(app) -> None:
     )
 
 
-def _drivers() -> None:
-    html.Div("What drove it (average over the slices):", classes="line mt-1")
+def _chartBar(app, side: str, edge: str) -> None:
+    """A bar that grows away from the chart's middle; ``edge`` is the side it grows to."""
+    start = "right" if edge == "right" else "left"
+    row = f"line.{side}"
+    # A part without sides has one bar, in the place of the left one.
+    shown = row if side == "middle" else f"{row} || !line.middle" if side == "left" else "true"
     with html.Div(
-        v_for="row in panel.result.drivers.slice(0, 6)", key="row.name", classes="line", id="drivers"
+        v_if=shown,
+        classes=(f"['chart-side', {{'row-selected': {row} && selected == {row}.key, 'chart-click': {row}}}]",),
+        click=(app.showInstance, f"[{row}?.key]"),
+        title=(f"{row} ? {row}.text + ': show this slice' : 'not classified'",),
+        id=(f"{row} ? 'instance-' + {row}.key.replaceAll('|', '-') : undefined",),
     ):
-        html.Span("{{ row.logOdds > 0 ? '▲' : '▼' }} {{ row.name }}: ", style="color: #e8e8e8;")
-        html.Span("{{ row.logOdds.toFixed(2) }} log-odds, {{ row.text }}")
+        with html.Div(classes="bar", v_if=row):
+            html.Div(
+                classes=(f"'bar-fill' + ({row}.aboveThreshold ? ' bar-above' : '')",),
+                style=(f"`{start}: 0; width: ${{100 * {row}.probability}}%`",),
+            )
+            html.Div(classes="bar-tick", style=(f"`{start}: ${{100 * panel.result.threshold}}%`",))
+        html.Span(
+            f"{{{{ {row} ? Math.round(100 * {row}.probability) + '%' : '–' }}}}",
+            style=f"width: 34px; text-align: {start}; order: {-1 if start == 'right' else 1};",
+        )
+
+
+def _drivers() -> None:
+    """What raised or lowered the score, and where the patient lies in the training distribution (a dot on a strip)."""
+    html.Div("What drove it (average over the slices):", classes="line mt-1")
+    with html.Div(id="drivers"), html.Div(
+        v_for="row in panel.result.drivers.slice(0, 6)", key="row.name", classes="driver", title=("row.text",)
+    ):
+        html.Span("{{ row.logOdds > 0 ? '▲' : '▼' }} {{ row.name }}", classes="driver-name")
+        html.Span("{{ (row.logOdds > 0 ? '+' : '') + row.logOdds.toFixed(2) }}", classes="driver-number")
+        with html.Span(classes="strip", style=("row.place === null ? 'visibility: hidden' : ''",)):
+            html.Span(classes="strip-dot", style=("`left: ${100 * row.place}%`",))
+    html.Div(
+        "▲ raises, ▼ lowers the log-odds; the dot: lowest to highest in the training, the middle half shaded.",
+        classes="line text-medium-emphasis",
+    )
 
 
 def _heat(app) -> None:

@@ -11,10 +11,13 @@ from trame_slicer.rca_view import register_rca_factories
 from trame_slicer.views import Layout, LayoutDirection, ScheduledRenderStrategy, SliceView, ViewLayoutDefinition
 from vtkmodules.vtkCommonCore import vtkCommand
 
+from cnsifusion.mrml.beside import LinkedSlices
 from cnsifusion.mrml.volumes import NodeGeometry
 
 AXIAL, CORONAL, SAGITTAL = "Red", "Green", "Yellow"
-_LAYOUT = "CNSIFusion"
+#: The view of another series of the patient; made when first needed.
+BESIDE = "Beside"
+_LAYOUT, _LAYOUT_BESIDE = "CNSIFusion", "CNSIFusion with another series"
 #: Pictures per second at most. After each the view sleeps for the rest of its share, so 30 here made 25 in truth.
 _PICTURES = 60.0
 #: What lies between the pictures of two views, so that the server answers in time when all are drawn anew.
@@ -41,12 +44,20 @@ class Viewer:
         self.layout.register_layout(
             _LAYOUT, Layout(LayoutDirection.Horizontal, [ViewLayoutDefinition.axial_view(), side], ["3", "1"])
         )
+        axial, other = ViewLayoutDefinition.axial_view(), ViewLayoutDefinition.axial_view(BESIDE)
+        self.layout.register_layout(
+            _LAYOUT_BESIDE, Layout(LayoutDirection.Horizontal, [axial, other, side], ["2", "2", "1"]), True
+        )
         self.layout.set_layout(_LAYOUT)
-        queue = _Queue()
-        for view in self.views.values():  # the page gives a view its size only after it was filled
-            view.set_scheduled_render(_InTurn(queue, view._scheduled_render))  # it has no public getter
-            fit = view.fit_view_to_content
-            view.interactor().AddObserver(vtkCommand.WindowResizeEvent, lambda *_, fit=fit: fit())
+        self._queue = _Queue()
+        self._link: LinkedSlices | None = None
+        for view in self.views.values():
+            self._prepare(view)
+
+    def _prepare(self, view: SliceView) -> None:
+        """Draw the view in its turn; fit it again when it gets its size, which is only after it was filled."""
+        view.set_scheduled_render(_InTurn(self._queue, view._scheduled_render))  # it has no public getter
+        view.interactor().AddObserver(vtkCommand.WindowResizeEvent, lambda *_: view.fit_view_to_content())
 
     @property
     def views(self) -> dict[str, SliceView]:
@@ -60,6 +71,25 @@ class Viewer:
             view.set_background_volume_id(volumeNode.GetID() if volumeNode else None)
             view.set_foreground_volume_id(None)
             view.reset_view()
+
+    def showBeside(self, volumeNode) -> None:
+        """Show another series in a view of its own, scrolling with the axial one; None takes the view away."""
+        manager = self.slicer.view_manager
+        if self._link is not None:
+            self._link.close()
+            self._link = None
+        if volumeNode is None:
+            self.layout.set_layout(_LAYOUT)
+            return
+        isNew = not manager.is_view_created(BESIDE)
+        self.layout.set_layout(_LAYOUT_BESIDE)
+        view = manager.get_view(BESIDE)
+        if isNew:
+            self._prepare(view)
+        view.set_background_volume_id(volumeNode.GetID())
+        view.set_foreground_volume_id(None)
+        self._link = LinkedSlices(self.views[AXIAL].get_view_node(), view.get_view_node())
+        view.schedule_render()
 
     def showHeat(self, heatNode, shown: bool, opacity: float) -> None:
         """Lay the heat map over the image, or take it away."""

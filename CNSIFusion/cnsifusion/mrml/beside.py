@@ -1,0 +1,138 @@
+"""Another series of the same patient in a view of its own beside the image, scrolling and zooming with it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from slicer import vtkMRMLSubjectHierarchyNode
+from vtkmodules.vtkCommonCore import vtkCommand
+
+from cnsifusion.errors import BadInput
+from cnsifusion.mrml.case import CaseState
+from cnsifusion.mrml.volumes import loadVolume
+
+if TYPE_CHECKING:
+    from cnsifusion.mrml.session import Session
+
+
+class Beside:
+    """Which series stands beside the image in front: the reader's choice, else one known to be the patient's."""
+
+    def __init__(self, session: Session):
+        self._session = session
+
+    def shown(self):
+        """The volume node to show beside the image, None for none."""
+        case = self._session.case
+        if case is None or case.scene is None or case.volume is None or case.besideHidden:
+            return None
+        if case.beside is not None:
+            return case.beside
+        mine = self._patient(case.volume)
+        others = (node for node in self._volumes(case) if mine is not None and self._patient(node) == mine)
+        return next(others, None)
+
+    def open(self, path: str | Path):
+        """Load another series of this patient and show it; returns its node. Raises BadInput where it cannot be one."""
+        node = loadVolume(self._session.scene, Path(path))
+        self._session.sources.remember(node, Path(path))
+        try:
+            self.choose(node)
+        except BadInput:
+            self._session.scene.RemoveNode(node)
+            raise
+        return node
+
+    def choose(self, volumeNode) -> None:
+        """Show this volume beside the image; None shows nothing.
+
+        Raises BadInput for a volume that is known to be another patient's, or that lies elsewhere in space.
+        """
+        case = self._session.case
+        if case is None or case.scene is None or case.volume is None:
+            raise BadInput("Choose the axial T2 image first.")
+        if volumeNode is not None:
+            mine, other = self._patient(case.volume), self._patient(volumeNode)
+            if mine and other and mine[0] == other[0] and mine != other:
+                raise BadInput("That series belongs to another patient; it is not shown beside this one.")
+            if not _overlap(case.volume, volumeNode):
+                raise BadInput("That series lies elsewhere in space than the image: it cannot be scrolled together.")
+        case.beside, case.besideHidden = volumeNode, volumeNode is None
+        self._session.onChange()
+
+    def _volumes(self, case: CaseState) -> list:
+        nodes = self._session.scene.GetNodesByClass("vtkMRMLScalarVolumeNode")
+        nodes.UnRegister(None)
+        every = [nodes.GetItemAsObject(i) for i in range(nodes.GetNumberOfItems())]
+        own = (case.volume, case.heatMap)
+        return [n for n in every if n not in own and n.GetImageData() and not n.IsA("vtkMRMLLabelMapVolumeNode")]
+
+    def _patient(self, volumeNode) -> tuple[str, str] | None:
+        """Whose volume it is, where that is known: from DICOM headers we read, or Slicer's subject hierarchy."""
+        key = self._session.sources.patient(volumeNode)
+        if key:
+            return ("header", key)
+        hierarchy = vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(self._session.scene)
+        item = hierarchy.GetItemByDataNode(volumeNode) if hierarchy else 0
+        patient = hierarchy.GetItemAncestorAtLevel(item, "Patient") if item else 0
+        return ("hierarchy", str(patient)) if patient else None
+
+
+class LinkedSlices:
+    """Two slice nodes that show the same plane at the same zoom, whichever of them is moved."""
+
+    def __init__(self, first, second):
+        self._nodes = (first, second)
+        self._busy = False
+        event = vtkCommand.ModifiedEvent
+        self._tags = [node.AddObserver(event, lambda caller, _event: self._follow(caller)) for node in self._nodes]
+        self._follow(first)
+
+    def close(self) -> None:
+        """Let both go their own way."""
+        for node, tag in zip(self._nodes, self._tags):
+            node.RemoveObserver(tag)
+        self._tags = []
+
+    def _follow(self, moved) -> None:
+        if self._busy:
+            return
+        first, second = self._nodes
+        source, target = (first, second) if moved is first else (second, first)
+        self._busy = True
+        try:
+            if not _sameMatrix(source.GetSliceToRAS(), target.GetSliceToRAS()):
+                target.GetSliceToRAS().DeepCopy(source.GetSliceToRAS())
+                target.UpdateMatrices()
+            self._zoom(source, target)
+        finally:
+            self._busy = False
+
+    @staticmethod
+    def _zoom(source, target) -> None:
+        """The same millimetres per pixel: the views may differ in size."""
+        (width, height, _), (columns, rows, _) = source.GetFieldOfView(), source.GetDimensions()
+        ours, theirs, _depth = target.GetDimensions()
+        if min(columns, rows, ours, theirs) < 1 or width <= 0:
+            return
+        wanted = (width / columns * ours, height / rows * theirs, target.GetFieldOfView()[2])
+        if not np.allclose(wanted[:2], target.GetFieldOfView()[:2], rtol=1e-6):
+            target.SetFieldOfView(*wanted)
+        if not np.allclose(source.GetXYZOrigin(), target.GetXYZOrigin()):
+            target.SetXYZOrigin(source.GetXYZOrigin())
+
+
+def _sameMatrix(first, second) -> bool:
+    return all(abs(first.GetElement(i, j) - second.GetElement(i, j)) < 1e-9 for i in range(3) for j in range(4))
+
+
+def _overlap(first, second) -> bool:
+    """Whether the boxes of two volumes share space (RAS, parent transforms included)."""
+    boxes = []
+    for node in (first, second):
+        bounds = [0.0] * 6
+        node.GetRASBounds(bounds)
+        boxes.append(np.array(bounds).reshape(3, 2))
+    return bool(np.all(np.minimum(boxes[0][:, 1], boxes[1][:, 1]) > np.maximum(boxes[0][:, 0], boxes[1][:, 0])))

@@ -1,0 +1,184 @@
+"""The result in the protocol's words, as both faces draw it: number, range, slices by side, what drove it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from cnsifusion.analysis.result import InstanceResult, PatientResult, readable
+from cnsifusion.errors import BadInput
+from cnsifusion.mrml.case import CaseState
+from cnsifusion.roi.names import PARTS
+from cnsifusion.roi.region_io import PART_SEGMENTS
+
+RESEARCH_USE = "Research use only. Does not replace lumbar puncture; a low score does not exclude infection."
+CALIBRATION = "Model score, calibrated where {prevalence:.0%} of the patients were infected."
+HEAT_CAPTION = "Heat map: where the network part looked, not where infection is (cell {cell:.1f} mm)."
+STALE = "The regions changed since this result: analyze again."
+
+_PART_WORDS = {"sublentiform": "Sub-lentiform", **{part: PART_SEGMENTS[value] for value, part in PARTS.items()}}
+#: Sides whose means differ by less than this (probability) are called alike.
+_ALIKE = 0.05
+
+
+@dataclass(frozen=True)
+class InstanceRow:
+    """One slice of the result. ``position`` is its centre in LPS mm."""
+
+    key: str
+    text: str
+    side: str
+    probability: float
+    aboveThreshold: bool
+    position: tuple[float, float, float]
+
+
+@dataclass(frozen=True)
+class ChartRow:
+    """A line of the chart: a slice (of a part) with its bars. Right stands on the left, as in the axial view.
+
+    ``middle`` is the bar of a part without sides.
+    """
+
+    text: str
+    right: InstanceRow | None
+    left: InstanceRow | None
+    middle: InstanceRow | None
+
+
+@dataclass(frozen=True)
+class DriverRow:
+    """What one feature (or the network) added to the patient's log-odds, averaged over the slices.
+
+    ``place`` is where the patient lies in the training distribution (0 lowest, 1 highest), None where unknown.
+    """
+
+    name: str
+    logOdds: float
+    text: str
+    place: float | None
+
+
+@dataclass(frozen=True)
+class ResultView:
+    """The result in the protocol's words. ``verdict`` is drawn as large as ``probability``."""
+
+    probability: str
+    verdict: str
+    demonstration: bool
+    range: str
+    value: float
+    low: float
+    high: float
+    threshold: float
+    slices: str
+    sides: str
+    calibration: str
+    atPretest: str
+    caveat: str
+    heatCaption: str
+    warnings: list[str]
+    instances: list[InstanceRow]
+    chart: list[ChartRow]
+    notClassified: list[str]
+    contributions: list[tuple[str, float]]
+    drivers: list[DriverRow]
+    stale: str
+
+
+def resultView(case: CaseState, result: PatientResult, stale: bool) -> ResultView:
+    """What the faces draw of the case's result."""
+    score = result.patient
+    rows = [_instanceRow(i) for i in result.instances]
+    return ResultView(
+        probability=f"{score.probability:.0%}",
+        verdict=result.verdict,
+        demonstration=result.demonstration,
+        range=f"Range over fold models: {score.low:.0%} to {score.high:.0%}",
+        value=score.probability,
+        low=score.low,
+        high=score.high,
+        threshold=score.threshold,
+        slices=f"{score.instances_above} of {score.instances} slices above threshold",
+        sides=_sides(rows),
+        calibration=CALIBRATION.format(prevalence=score.training_prevalence),
+        atPretest=atPretest(result, case.pretest),
+        caveat=RESEARCH_USE,
+        heatCaption=HEAT_CAPTION.format(cell=result.heatmap.cell_mm) if result.heatmap else "",
+        warnings=[*result.warnings, *result.out_of_distribution],
+        instances=rows,
+        chart=_chart(result, rows),
+        notClassified=[
+            f"{_place(n['part'], n['side'], n['slice_index'])}: {n['reason']}" for n in result.not_classified
+        ],
+        contributions=_contributions(result),
+        drivers=_driverRows(result),
+        stale=STALE if stale else "",
+    )
+
+
+def atPretest(result: PatientResult, pretest: float | None) -> str:
+    """The sentence for this setting's pre-test probability; what to do where none or an impossible one is given."""
+    if pretest is None:
+        return "Give the pre-test probability of your setting to see what the score means there."
+    try:
+        return f"With a pre-test probability of {pretest:.0%} it would be {result.patient.at_prevalence(pretest):.0%}."
+    except BadInput as error:
+        return str(error)
+
+
+def _instanceRow(i: InstanceResult) -> InstanceRow:
+    place = _place(i.part, i.side, i.slice_index)
+    return InstanceRow(i.key, place, i.side, i.probability, i.above_threshold, i.position_mm)
+
+
+def _chart(result: PatientResult, rows: list[InstanceRow]) -> list[ChartRow]:
+    """Slices from the top of the head down, a region's parts one after the other."""
+    groups: dict[tuple[str, int], dict[str, InstanceRow]] = {}
+    for instance, row in zip(result.instances, rows):
+        groups.setdefault((instance.part, instance.slice_index), {})[instance.side] = row
+    parts = list(dict.fromkeys(part for part, _ in groups))
+    several = len(parts) > 1
+    chart = []
+    for part, index in sorted(groups, key=lambda key: (parts.index(key[0]), -key[1])):
+        bars = groups[part, index]
+        text = f"{_PART_WORDS.get(part, part)} {index + 1}" if several else f"slice {index + 1}"
+        chart.append(ChartRow(text, bars.get("right"), bars.get("left"), bars.get("none")))
+    return chart
+
+
+def _sides(rows: list[InstanceRow]) -> str:
+    """The difference between the patient's sides; "" where only one was classified."""
+    means = {}
+    for side in ("left", "right"):
+        values = [row.probability for row in rows if row.side == side]
+        if not values:
+            return ""
+        means[side] = sum(values) / len(values)
+    difference = means["left"] - means["right"]
+    higher = "left" if difference > 0 else "right"
+    points = f"{higher} is {abs(100 * difference):.0f} points higher"
+    words = "the sides are alike" if abs(difference) < _ALIKE else points
+    return f"Mean of the slices: right {means['right']:.0%}, left {means['left']:.0%}; {words}."
+
+
+def _contributions(result: PatientResult) -> list[tuple[str, float]]:
+    ordered = sorted(result.contributions, key=lambda c: -abs(c.log_odds))
+    return [(readable(c.name), c.log_odds) for c in ordered]
+
+
+def _driverRows(result: PatientResult) -> list[DriverRow]:
+    """The strongest first; the constant "baseline" drives nothing and is left out."""
+    driving = [c for c in result.contributions if c.name != "baseline"]
+    rows = []
+    for item in sorted(driving, key=lambda c: -abs(c.log_odds)):
+        text = "raises" if item.log_odds > 0 else "lowers"
+        if item.training_quantile is not None:
+            text += f", higher than in {item.training_quantile:.0%} of the training"
+        rows.append(DriverRow(readable(item.name), item.log_odds, text, item.training_quantile))
+    return rows
+
+
+def _place(part: str, side: str, index: int | None) -> str:
+    where = "all slices" if index is None else f"slice {index + 1}"
+    name = _PART_WORDS.get(part, part)
+    return f"{name}, {where}" if side == "none" else f"{name} {side}, {where}"

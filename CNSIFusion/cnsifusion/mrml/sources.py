@@ -1,0 +1,91 @@
+"""Where a volume of the scene came from: the file or DICOM series that still holds the very same voxels.
+
+A volume's own series says more than its voxels (TR, TE, field strength, for the out-of-distribution check), and SEG and
+SR must refer to its instances. Only what is the same image, bit by bit, is used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk
+
+from cnsifusion.errors import BadInput
+from cnsifusion.imaging import Volume, atomic_path, read_image
+from cnsifusion.imaging.dicom import gather_series, patient_key
+from cnsifusion.mrml.volumes import SOURCE_ATTRIBUTE, volumeFromNode
+
+#: Slicer's DICOM module writes the instances' UIDs here, separated by blanks.
+INSTANCES_ATTRIBUTE = "DICOM.instanceUIDs"
+
+#: Files of SOP instance UIDs, in their order; empty where the face has no DICOM database. Called in the face's thread.
+InstanceFiles = Callable[[Sequence[str]], list[Path]]
+
+
+class Sources:
+    """The files behind the volumes of one session."""
+
+    def __init__(self, instanceFiles: InstanceFiles = lambda uids: []):
+        self.instanceFiles = instanceFiles
+        self._loaded: dict[str, tuple[Path, int]] = {}
+        self._patients: dict[str, str] = {}
+
+    def remember(self, volumeNode, path: Path) -> None:
+        """The session read the volume from this file or DICOM folder just now."""
+        self._loaded[volumeNode.GetID()] = (path.resolve(), volumeNode.GetImageData().GetMTime())
+        if path.is_dir():
+            self._patients[volumeNode.GetID()] = patient_key(path)
+
+    def forget(self) -> None:
+        """The scene was closed: its node ids will name other volumes."""
+        self._loaded.clear()
+        self._patients.clear()
+
+    def patient(self, volumeNode) -> str:
+        """Which patient's the volume is, as the DICOM files say that this session read it from; "" where unknown."""
+        return self._patients.get(volumeNode.GetID(), "")
+
+    def unchanged(self, volumeNode) -> Path | None:
+        """What the session read the volume from, while neither its voxels nor its place were changed."""
+        path, loadedAt = self._loaded.get(volumeNode.GetID(), (None, 0))
+        same = volumeNode.GetImageData().GetMTime() == loadedAt and volumeNode.GetParentTransformNode() is None
+        return path if same and path and path.exists() else None
+
+    def handOver(self, volumeNode) -> Callable[[Path], Path]:
+        """For a thread: gives the image as the child may read it (its own file or series where that is the same image,
+        else its voxels as the scene has them), written into the folder it is called with.
+        """
+        source = self.unchanged(volumeNode)
+        if source:
+            return lambda folder: source
+        series, volume = self.seriesFiles(volumeNode), volumeFromNode(volumeNode)
+        return lambda folder: _sameSeries(series, volume, folder / "series") or _writeFast(volume, folder)
+
+    def seriesFiles(self, volumeNode) -> list[Path]:
+        """Files of the DICOM series the volume was loaded from, by us or by Slicer; empty where there is none."""
+        folder = volumeNode.GetAttribute(SOURCE_ATTRIBUTE)
+        if folder and Path(folder).is_dir():
+            return sorted(path for path in Path(folder).rglob("*") if path.is_file())
+        instances = (volumeNode.GetAttribute(INSTANCES_ATTRIBUTE) or "").split()
+        files = self.instanceFiles(instances) if instances else []
+        return files if len(files) == len(instances) and all(path.is_file() for path in files) else []
+
+
+def _sameSeries(files: Sequence[Path], volume: Volume, folder: Path) -> Path | None:
+    """A folder with the series of ``files`` when it reads as this very volume, otherwise None."""
+    if not files:
+        return None
+    try:
+        read = read_image(gather_series(files, folder))
+    except BadInput:
+        return None  # what Slicer could load our reader may refuse (uneven slices): the voxels themselves will do
+    return folder if read.grid.is_close(volume.grid) and np.array_equal(read.array, volume.array) else None
+
+
+def _writeFast(volume: Volume, folder: Path) -> Path:
+    """Write without compression: the child reads it once and it is deleted."""
+    with atomic_path(folder / "image.nrrd") as temporary:
+        sitk.WriteImage(volume.to_sitk(), str(temporary), useCompression=False)
+    return folder / "image.nrrd"

@@ -1,0 +1,157 @@
+"""Where a volume came from, which series stands beside it, and batches: on Slicer's nodes, with real DICOM files."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pydicom
+import pytest
+import slicer
+from harness import waitFor
+
+from cnsifusion.errors import BadInput
+from cnsifusion.imaging import read_image, write_volume
+from cnsifusion.mrml.batch import Batch
+from cnsifusion.mrml.beside import LinkedSlices
+from cnsifusion.mrml.session import Session
+from cnsifusion.mrml.sources import INSTANCES_ATTRIBUTE, Sources
+from cnsifusion.mrml.volumes import addVolumeNode, volumeFromNode, voxels
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "engine" / "imaging"))
+from dicom_files import write_series  # a helper of the imaging tests
+
+
+@pytest.fixture
+def head(makeVolume):
+    """A small whole-number volume on an oblique grid."""
+    volume = volumeFromNode(makeVolume())
+    return volume.with_array(volume.array.round())
+
+
+@pytest.fixture
+def fromSlicer(headless, head, tmp_path):
+    """A volume as Slicer's DICOM module loads it, and sources that know Slicer's database."""
+    files = write_series(head, tmp_path / "series")
+    uids = [pydicom.dcmread(p, stop_before_pixels=True).SOPInstanceUID for p in files]
+    known = dict(zip(uids, files))
+    node = addVolumeNode(headless.scene, read_image(tmp_path / "series"), "T2")
+    node.SetAttribute(INSTANCES_ATTRIBUTE, " ".join(uids))
+    return node, Sources(lambda wanted: [known[uid] for uid in wanted if uid in known])
+
+
+def test_a_volume_of_slicers_database_brings_its_acquisition(fromSlicer, tmp_path):
+    node, sources = fromSlicer
+    image = sources.handOver(node)(tmp_path / "job")
+    acquisition = read_image(image).acquisition
+    assert (acquisition.repetition_time, acquisition.echo_time, acquisition.field_strength) == (4000, 100, 1.5)
+    assert (read_image(image).array == volumeFromNode(node).array).all()
+
+
+def test_changed_voxels_or_a_moved_volume_are_handed_over_themselves(fromSlicer, headless, tmp_path):
+    node, sources = fromSlicer
+    voxels(node)[4, 5, 6] += 1
+    assert read_image(sources.handOver(node)(tmp_path / "changed")).array.sum() == volumeFromNode(node).array.sum()
+    assert (tmp_path / "changed" / "image.nrrd").is_file()
+    voxels(node)[4, 5, 6] -= 1
+    transform = headless.scene.AddNewNodeByClass("vtkMRMLLinearTransformNode")
+    matrix = transform.GetMatrixTransformToParent()
+    matrix.SetElement(0, 3, 7.0)
+    transform.SetMatrixTransformToParent(matrix)
+    node.SetAndObserveTransformNodeID(transform.GetID())
+    moved = read_image(sources.handOver(node)(tmp_path / "moved"))
+    assert moved.grid.is_close(volumeFromNode(node).grid)
+
+
+def test_a_series_that_left_the_database_in_part_is_not_used(fromSlicer):
+    node, sources = fromSlicer
+    node.SetAttribute(INSTANCES_ATTRIBUTE, node.GetAttribute(INSTANCES_ATTRIBUTE) + " 1.2.3")
+    assert sources.seriesFiles(node) == []
+
+
+@pytest.fixture
+def session(headless):
+    session = Session(headless.scene)
+    yield session
+    session.close()
+
+
+def test_only_the_same_patients_series_stands_beside_the_image(session, head, tmp_path):
+    for name, number in (("T2", "ID-1"), ("FLAIR", "ID-1"), ("stranger", "ID-2")):
+        write_series(head, tmp_path / name, PatientID=number)
+    session.openImage(tmp_path / "T2")
+    assert session.beside.shown() is None
+    with pytest.raises(BadInput, match="another patient"):
+        session.beside.open(tmp_path / "stranger")
+    flair = session.beside.open(tmp_path / "FLAIR")
+    assert session.beside.shown() is flair
+    session.beside.choose(None)
+    assert session.beside.shown() is None
+    session.case.beside, session.case.besideHidden = None, False
+    assert session.beside.shown() is flair, "known to be the patient's: shown without being asked for"
+
+
+def test_a_series_elsewhere_in_space_is_refused(session, headless, head, tmp_path):
+    from dataclasses import replace
+
+    write_volume(head, tmp_path / "T2.nrrd")
+    session.openImage(tmp_path / "T2.nrrd")
+    far = replace(head, grid=replace(head.grid, origin=tuple(v + 900 for v in head.grid.origin)))
+    with pytest.raises(BadInput, match="elsewhere"):
+        session.beside.choose(addVolumeNode(headless.scene, far, "far"))
+
+
+def test_slicers_subject_hierarchy_tells_patients_apart(session, headless, head):
+    hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(headless.scene)
+    nodes = [addVolumeNode(headless.scene, head, name) for name in ("T2", "FLAIR", "other")]
+    patients = [hierarchy.CreateSubjectItem(hierarchy.GetSceneItemID(), name) for name in ("one", "two")]
+    for node, patient in zip(nodes, (patients[0], patients[0], patients[1])):
+        study = hierarchy.CreateStudyItem(patient, "study")
+        hierarchy.SetItemParent(hierarchy.GetItemByDataNode(node), study)
+    session.chooseVolume(nodes[0])
+    assert session.beside.shown() is nodes[1]
+    with pytest.raises(BadInput, match="another patient"):
+        session.beside.choose(nodes[2])
+
+
+def test_linked_views_scroll_and_zoom_together(headless):
+    first, second = (headless.scene.AddNewNodeByClass("vtkMRMLSliceNode") for _ in range(2))
+    for node, size in ((first, 400), (second, 200)):
+        node.SetOrientationToAxial()
+        node.SetDimensions(size, size, 1)
+        node.SetFieldOfView(200, 200, 1)
+    link = LinkedSlices(first, second)
+    first.SetSliceOffset(17.5)
+    assert second.GetSliceOffset() == 17.5
+    assert second.GetFieldOfView()[0] == pytest.approx(100), "the same millimetres per pixel"
+    second.SetSliceOffset(-3.0)
+    assert first.GetSliceOffset() == -3.0
+    link.close()
+    first.SetSliceOffset(1.0)
+    assert second.GetSliceOffset() == -3.0
+
+
+def test_a_batch_runs_beside_the_patient_in_front_and_can_be_cancelled(head, tmp_path):
+    write_volume(head.with_array(np.full_like(head.array, 5)), tmp_path / "in" / "flat.nrrd")
+    changes = []
+    batch = Batch(lambda: tmp_path, lambda: changes.append(batch.view))
+    try:
+        batch.start(tmp_path / "in", tmp_path / "out", _demonstration())
+        with pytest.raises(BadInput, match="running"):
+            batch.start(tmp_path / "in", tmp_path / "out", _demonstration())
+        waitFor(lambda: not batch.view.running, batch.poll, 60)
+        assert "1 images analyzed, 1 without a score" in batch.view.text
+        assert Path(batch.view.table).is_file()
+        batch.start(tmp_path / "in", tmp_path / "out", _demonstration())
+        batch.cancel()
+        waitFor(lambda: not batch.view.running, batch.poll, 30)
+        assert "goes on from here" in batch.view.text
+        with pytest.raises(BadInput, match="no folder"):
+            batch.start(tmp_path / "absent", tmp_path / "out", _demonstration())
+    finally:
+        batch.close()
+
+
+def _demonstration():
+    from cnsifusion.bundles import default_bundle_dir
+
+    return default_bundle_dir()
