@@ -13,6 +13,7 @@ import slicer
 from slicer.i18n import tr as _
 
 REQUIREMENTS_FILE = Path(__file__).resolve().parents[1] / "Resources" / "requirements.txt"
+DICOM_REQUIREMENTS_FILE = REQUIREMENTS_FILE.with_name("requirements-dicom.txt")
 ENGINE_FOLDER = Path(__file__).resolve().parents[1]
 _REQUESTER = "CNSIFusion"
 _INSTALLED_SETTING = "CNSIFusion/InstalledPackages"
@@ -46,9 +47,9 @@ def requirements(path: Path = REQUIREMENTS_FILE) -> list[Requirement]:
     return [Requirement(m[1], m[2], int(m[3])) for m in found]
 
 
-def missing() -> list[Requirement]:
-    """What must be installed before the engine can run."""
-    return [requirement for requirement in requirements() if not requirement.met]
+def missing(path: Path = REQUIREMENTS_FILE) -> list[Requirement]:
+    """What must be installed before the engine can run (or before what another requirement file is for)."""
+    return [requirement for requirement in requirements(path) if not requirement.met]
 
 
 def engineProblem() -> str:
@@ -74,9 +75,12 @@ def confirmInstall(wanted: list[Requirement]) -> bool:
     return slicer.util.confirmOkCancelDisplay(text, _("Install packages"))
 
 
-def install(folder: str = "", confirm=confirmInstall) -> str:
-    """Install what is missing after asking, from the index or from a folder of wheels; "" or why it did not happen."""
-    wanted = missing()
+def install(folder: str = "", confirm=confirmInstall, wanted: list[Requirement] | None = None) -> str:
+    """Install what is missing (or ``wanted``) after asking, from the index or from a folder of wheels.
+
+    Returns "" or why it did not happen.
+    """
+    wanted = missing() if wanted is None else wanted
     if wanted and not confirm(wanted):
         return _("Nothing was installed. The other modules work as before.")
     try:
@@ -88,7 +92,7 @@ def install(folder: str = "", confirm=confirmInstall) -> str:
             "wheels and press “Install from a folder…”."
         )
     _remember([requirement.name for requirement in wanted if requirement.met])
-    left = ", ".join(str(requirement) for requirement in missing())
+    left = ", ".join(str(requirement) for requirement in wanted if not requirement.met)
     return _("Still missing after the installation: {packages}; restart Slicer.").format(packages=left) if left else ""
 
 

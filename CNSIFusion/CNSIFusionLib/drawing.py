@@ -53,12 +53,34 @@ def scale(result, width: int) -> qt.QPixmap:
     return pixmap
 
 
-def probabilityBar(value: float, threshold: float, above: bool, width: int = 150, height: int = 18) -> qt.QPixmap:
-    """A bar from 0 to ``value`` (0-1) with a tick at the threshold."""
+def sideBar(row, threshold: float, toTheLeft: bool, width: int = 128, height: int = 18) -> qt.QPixmap:
+    """A slice's probability as a number and a bar with a tick at the threshold, growing to the left or to the right."""
     pixmap, painter = _canvas(width, height)
-    painter.fillRect(0, 4, round(value * width), height - 8, _BAR_ABOVE if above else _BAR)
-    painter.setPen(qt.QPen(qt.QApplication.palette().windowText().color(), 2))
-    painter.drawLine(round(threshold * width), 0, round(threshold * width), height)
+    ink, number = qt.QApplication.palette().windowText().color(), 36
+    length = width - number
+
+    def place(share: float) -> int:
+        return width - round(share * length) if toTheLeft else round(share * length)
+
+    ends = sorted((place(0), place(row.probability)))
+    painter.fillRect(ends[0], 4, ends[1] - ends[0], height - 8, _BAR_ABOVE if row.aboveThreshold else _BAR)
+    painter.setPen(qt.QPen(ink, 2))
+    painter.drawLine(place(threshold), 0, place(threshold), height)
+    box = qt.QRect(0 if toTheLeft else length, 0, number, height)
+    painter.drawText(box, qt.Qt.AlignVCenter | qt.Qt.AlignHCenter, f"{row.probability:.0%}")
+    painter.end()
+    return pixmap
+
+
+def placeStrip(place: float, width: int = 70, height: int = 16) -> qt.QPixmap:
+    """Where a value lies in the training distribution (0 lowest, 1 highest); the middle half is shaded."""
+    pixmap, painter = _canvas(width, height)
+    ink, left, length = qt.QApplication.palette().windowText().color(), 5, width - 10
+    painter.setPen(qt.QPen(ink, 1))
+    painter.drawLine(left, height // 2, left + length, height // 2)
+    painter.fillRect(left + length // 4, height // 2 - 3, length // 2, 7, _RANGE)
+    painter.setBrush(qt.QBrush(ink))
+    painter.drawEllipse(qt.QPoint(left + round(place * length), height // 2), 4, 4)
     painter.end()
     return pixmap
 

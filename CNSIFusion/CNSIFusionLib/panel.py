@@ -112,6 +112,8 @@ class Panel:
     def _begin(self) -> None:
         from cnsifusion.mrml.resultview import RESEARCH_USE
         from cnsifusion.mrml.session import Session
+        from CNSIFusionLib import database
+        from CNSIFusionLib.many import ManySection
         from CNSIFusionLib.result import ResultSection
         from CNSIFusionLib.sections import AnalyzeSection, ImageSection, ModelSection, RegionsSection
 
@@ -122,11 +124,13 @@ class Panel:
         if self.session is not None:
             return
         self.session = Session(slicer.mrmlScene, onChange=self.markDirty)
+        self.session.sources.instanceFiles = database.instanceFiles
         self._sections = {
             "image": ImageSection(self),
             "regions": RegionsSection(self),
             "model": ModelSection(self),
             "analyze": AnalyzeSection(self),
+            "many": ManySection(self),
             "result": ResultSection(self),
         }
         self._timer.start()

@@ -4,11 +4,13 @@ import math
 from html import escape
 
 import qt
+import slicer
 from slicer.i18n import tr as _
 
+from cnsifusion.mrml.exporting import CONFIRM_SCORE
 from cnsifusion.mrml.panel import RESULT, Line
-from CNSIFusionLib import views
-from CNSIFusionLib.drawing import linesText, probabilityBar, scale, signedBar
+from CNSIFusionLib import compat, views
+from CNSIFusionLib.drawing import linesText, placeStrip, scale, sideBar, signedBar
 from CNSIFusionLib.sections import Section
 
 _SHOWN_CONTRIBUTIONS = 12
@@ -23,15 +25,20 @@ class ResultSection(Section):
     def __init__(self, panel):
         super().__init__(panel)
         self._drawn = None
-        self._instances = []
-        _columns(self.ui.instanceTable, [_("Slice"), _("Tick: threshold"), _("Score")])
-        _columns(self.ui.contributionTable, [_("Feature"), _("away ◂ ▸ towards"), _("Log-odds")])
-        self.ui.instanceTable.toolTip = _("Click a slice to bring the views there.")
-        self.ui.instanceTable.connect("itemSelectionChanged()", self._onInstance)
+        self._rows = {}
+        _columns(self.ui.instanceTable, [(_("Patient's right"), 136), (_("Slice"), 0), (_("Patient's left"), 136)])
+        _columns(
+            self.ui.contributionTable,
+            [(_("Feature"), 0), (_("away ◂ ▸ towards"), 125), (_("Log-odds"), 58), (_("In training"), 78)],
+        )
+        self.ui.instanceTable.toolTip = _("A bar per slice and side, its tick the threshold; click: the views go there")
+        self.ui.instanceTable.connect("cellClicked(int,int)", self.choose)
         self.ui.pretestBox.connect("valueChanged(double)", self._onPretest)
         self.ui.heatCheck.connect("toggled(bool)", self._onHeat)
         self.ui.heatSlider.connect("valueChanged(double)", self._onHeat)
         self.bind(self.ui.reportButton, self._report)
+        self.bind(self.ui.pdfButton, self._pdf)
+        self.bind(self.ui.dicomOutButton, self._dicom)
 
     def draw(self, view) -> None:
         """Show the view's result, if there is one."""
@@ -39,9 +46,11 @@ class ResultSection(Section):
         self.ui.resultLines.visible = bool(view.steps[RESULT].lines)
         self.ui.resultFrame.visible = view.result is not None
         self.panel.drawButton(self.ui.reportButton, view.actions["report"])
+        self.panel.drawButton(self.ui.pdfButton, view.actions["pdf"])
+        self.panel.drawButton(self.ui.dicomOutButton, view.actions["dicom"])
         case = self.session.case
         if view.result is None:
-            self._drawn, self._instances = None, []
+            self._drawn, self._rows = None, {}
             return
         self._drawHeat(case, view)
         _silently(self.ui.pretestBox, lambda box: box.setValue(100 * (case.pretest or 0.0)))
@@ -70,21 +79,31 @@ class ResultSection(Section):
         self.ui.warningLabel.visible = bool(result.warnings)
         self.ui.leftOutGroup.visible = bool(result.notClassified)
         self.ui.leftOutLabel.text = "<br>".join(escape(text) for text in result.notClassified)
+        self.ui.sidesLabel.text = escape(result.sides)
+        self.ui.sidesLabel.visible = bool(result.sides)
         self._fillInstances(result)
-        self._fillContributions(result.contributions)
+        self._fillContributions(result)
 
     def _fillInstances(self, result) -> None:
-        table, self._instances = self.ui.instanceTable, result.instances
-        blocked = table.blockSignals(True)
-        table.setRowCount(len(result.instances))
-        for number, row in enumerate(result.instances):
-            bar = qt.QTableWidgetItem()
-            bar.setData(qt.Qt.DecorationRole, probabilityBar(row.probability, result.threshold, row.aboveThreshold))
-            _fillRow(table, number, row.text, bar, f"{row.probability:.0%}")
-        table.blockSignals(blocked)
+        """A line per slice, the patient's right on the left as in the axial view."""
+        table, self._rows = self.ui.instanceTable, {}
+        table.clearContents()
+        table.setRowCount(len(result.chart))
+        for number, line in enumerate(result.chart):
+            title = qt.QTableWidgetItem(line.text)
+            title.setTextAlignment(qt.Qt.AlignCenter)
+            table.setItem(number, 1, title)
+            for column, row in ((0, line.right), (2, line.left or line.middle)):
+                item = qt.QTableWidgetItem()
+                if row is not None:
+                    self._rows[number, column] = row
+                    item.setData(qt.Qt.DecorationRole, sideBar(row, result.threshold, column == 0))
+                    item.setToolTip(row.text)
+                table.setItem(number, column, item)
 
-    def _fillContributions(self, contributions: list) -> None:
-        parts = [(name, value) for name, value in contributions if math.isfinite(value)]
+    def _fillContributions(self, result) -> None:
+        parts = [(name, value) for name, value in result.contributions if math.isfinite(value)]
+        places = {row.name: row.place for row in result.drivers}
         shown = parts[:_SHOWN_CONTRIBUTIONS]
         largest = max((abs(value) for _name, value in shown), default=0.0)
         self.ui.contributionLabel.text = _(
@@ -96,7 +115,11 @@ class ResultSection(Section):
         for number, (name, value) in enumerate(shown):
             bar = qt.QTableWidgetItem()
             bar.setData(qt.Qt.DecorationRole, signedBar(value, largest))
-            _fillRow(table, number, name, bar, f"{value:+.2f}")
+            place = qt.QTableWidgetItem()
+            if places.get(name) is not None:
+                place.setData(qt.Qt.DecorationRole, placeStrip(places[name]))
+                place.setToolTip(_("Higher than in {share:.0%} of the training").format(share=places[name]))
+            _fillRow(table, number, name, bar, f"{value:+.2f}", place)
             table.item(number, 0).setToolTip(name)
 
     def _drawHeat(self, case, view) -> None:
@@ -110,15 +133,16 @@ class ResultSection(Section):
         views.showHeat(case.heatMap, case.heatMapShown, case.heatMapOpacity)
 
     def _select(self, key: str) -> None:
-        rows = [number for number, row in enumerate(self._instances) if row.key == key]
-        if rows:
-            _silently(self.ui.instanceTable, lambda table: table.selectRow(rows[0]))
+        for (number, column), row in self._rows.items():
+            if row.key == key:
+                _silently(self.ui.instanceTable, lambda table, at=(number, column): table.setCurrentCell(*at))
 
-    def _onInstance(self) -> None:
-        row = self.ui.instanceTable.currentRow()
-        if 0 <= row < len(self._instances):
-            self.session.case.selectedInstance = self._instances[row].key
-            views.jumpTo(self._instances[row].position)
+    def choose(self, number: int, column: int) -> None:
+        """Bring the views to the slice (and side) of a cell of the chart."""
+        row = self._rows.get((number, column))
+        if row is not None:
+            self.session.case.selectedInstance = row.key
+            views.jumpTo(row.position)
 
     def _onPretest(self, percent: float) -> None:
         self.session.case.pretest = percent / 100 if percent > 0 else None
@@ -132,23 +156,47 @@ class ResultSection(Section):
     def _report(self) -> None:
         qt.QDesktopServices.openUrl(qt.QUrl.fromLocalFile(str(self.session.reportFile())))
 
+    def _pdf(self) -> None:
+        path = qt.QFileDialog.getSaveFileName(
+            slicer.util.mainWindow(), _("Save the report"), "cnsifusion-report.pdf", "PDF (*.pdf)"
+        )
+        if path:
+            self.session.exports.saveReport(path)
 
-def _columns(table, titles: list) -> None:
-    table.setColumnCount(len(titles))
-    table.setHorizontalHeaderLabels(titles)
-    table.horizontalHeader().setSectionResizeMode(0, qt.QHeaderView.Stretch)
-    for column, width in ((1, 165), (2, 60)):
-        table.setColumnWidth(column, width)
+    def _dicom(self) -> None:
+        wanted = compat.missing(compat.DICOM_REQUIREMENTS_FILE)
+        problem = compat.install(wanted=wanted) if wanted else ""
+        if problem:
+            slicer.util.warningDisplay(problem, _("DICOM"))
+            return
+        confirmed = self.session.exports.needsConfirmation() and slicer.util.confirmYesNoDisplay(
+            _(CONFIRM_SCORE) + "?", _("Demonstration score")
+        )
+        folder = qt.QFileDialog.getExistingDirectory(slicer.util.mainWindow(), _("Folder for the DICOM objects"))
+        if folder:
+            self.session.exports.dicom(folder, confirmed)
+
+
+def _columns(table, columns: list) -> None:
+    """Titles and widths of a table; the column of width 0 takes what is left."""
+    table.setColumnCount(len(columns))
+    table.setHorizontalHeaderLabels([title for title, _width in columns])
+    for number, (_title, width) in enumerate(columns):
+        if width:
+            table.setColumnWidth(number, width)
+        else:
+            table.horizontalHeader().setSectionResizeMode(number, qt.QHeaderView.Stretch)
+    table.setIconSize(qt.QSize(130, 20))
     table.setWordWrap(False)
     table.setTextElideMode(qt.Qt.ElideMiddle)
     table.verticalHeader().hide()
     table.verticalHeader().setDefaultSectionSize(22)
 
 
-def _fillRow(table, number: int, text: str, bar, value: str) -> None:
+def _fillRow(table, number: int, text: str, bar, value: str, place) -> None:
     amount = qt.QTableWidgetItem(value)
     amount.setTextAlignment(qt.Qt.AlignRight | qt.Qt.AlignVCenter)
-    for column, item in enumerate((qt.QTableWidgetItem(text), bar, amount)):
+    for column, item in enumerate((qt.QTableWidgetItem(text), bar, amount, place)):
         table.setItem(number, column, item)
 
 

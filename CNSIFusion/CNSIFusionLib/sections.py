@@ -7,7 +7,6 @@ import qt
 import slicer
 from slicer.i18n import tr as _
 
-from cnsifusion.bundles import bundle_card
 from cnsifusion.mrml.panel import ANALYZE_STEP, IMAGE, MODEL, REGIONS_STEP
 from cnsifusion.roi.names import SEGMENTS
 from CNSIFusionLib import views
@@ -41,6 +40,8 @@ class ImageSection(Section):
         self._shown = ""
         # What the reader picks; not what Slicer falls back to when the chosen volume is deleted.
         self.ui.volumeSelector.connect("nodeActivated(vtkMRMLNode*)", self._onVolume)
+        self.ui.besideSelector.connect("nodeActivated(vtkMRMLNode*)", self._onBeside)
+        self._beside = views.Beside()
         self.bind(self.ui.openButton, self._open)
         self.bind(self.ui.dicomButton, self._openDicom)
         self.bind(self.ui.alignButton, lambda: views.alignWith(self.session.case.volume))
@@ -68,13 +69,24 @@ class ImageSection(Section):
         if shown and shown != self._shown:
             views.showVolume(volume)
         self._shown = shown
+        beside = self.session.beside.shown() if volume else None
+        blocked = self.ui.besideSelector.blockSignals(True)
+        self.ui.besideSelector.setCurrentNode(beside)
+        self.ui.besideSelector.blockSignals(blocked)
+        self.ui.besideSelector.enabled = view.actions["beside"].enabled
+        self.ui.besideSelector.toolTip = view.actions["beside"].tooltip
+        self._beside.show(beside, volume)
 
     def cleanup(self) -> None:
         """Give the reader's layout back."""
+        self._beside.show(None, None)
         views.setLargeAxial(False, self._formerLayout)
 
     def _onVolume(self, node) -> None:
         self.panel.guarded(lambda: self.session.chooseVolume(node))
+
+    def _onBeside(self, node) -> None:
+        self.panel.guarded(lambda: self.session.beside.choose(node))
 
     def _open(self) -> None:
         path = qt.QFileDialog.getOpenFileName(
@@ -228,13 +240,7 @@ class ModelSection(Section):
             if chosen
             else _("The demonstration model is the one in use.")
         )
-        usable = view.steps[MODEL].state not in ("problem",)
-        self.ui.cardButton.enabled = usable
-        self.ui.cardButton.toolTip = (
-            _("What the model was trained on, its figures, its limits, its checksum.")
-            if usable
-            else _("The model cannot be used; choose another one.")
-        )
+        self.panel.drawButton(self.ui.cardButton, view.actions["card"])
 
     def _choose(self) -> None:
         folder = qt.QFileDialog.getExistingDirectory(slicer.util.mainWindow(), _("Folder of a model bundle"))
@@ -245,7 +251,7 @@ class ModelSection(Section):
         dialog = qt.QDialog(slicer.util.mainWindow())
         dialog.windowTitle = _("Model card")
         text = qt.QTextBrowser(dialog)
-        text.setMarkdown(bundle_card(self.session.bundleFolder()))
+        text.setMarkdown(self.session.models.card(self.session.bundleFolder()).text)
         qt.QVBoxLayout(dialog).addWidget(text)
         dialog.resize(640, 560)
         dialog.setAttribute(qt.Qt.WA_DeleteOnClose)

@@ -3,6 +3,8 @@
 import slicer
 from slicer import vtkMRMLLayoutNode, vtkMRMLSliceNode
 
+from cnsifusion.mrml.beside import LinkedSlices
+
 
 def sliceNodes() -> list:
     """The slice nodes of the layout's views."""
@@ -23,6 +25,41 @@ def alignWith(volumeNode) -> None:
     """Turn the slice views along the volume's own slices."""
     for node in sliceNodes():
         node.RotateToVolumePlane(volumeNode)
+
+
+class Beside:
+    """Another series of the patient in a second view, scrolling and zooming with the axial one."""
+
+    def __init__(self):
+        self._node = self._link = None
+        self._formerLayout = vtkMRMLLayoutNode.SlicerLayoutFourUpView
+
+    def show(self, volumeNode, imageNode) -> None:
+        """Put ``volumeNode`` beside the image; None gives the former layout back, aligned with ``imageNode``."""
+        manager = slicer.app.layoutManager()
+        if manager is None or volumeNode is self._node:
+            return
+        if self._link is not None:
+            self._link.close()
+            self._link = None
+        if volumeNode is None:
+            manager.setLayout(self._formerLayout)
+            self._background("Yellow", imageNode)
+            if imageNode is not None:
+                manager.sliceWidget("Yellow").mrmlSliceNode().SetOrientationToSagittal()
+                alignWith(imageNode)
+        else:
+            if self._node is None:
+                self._formerLayout = manager.layout
+            manager.setLayout(vtkMRMLLayoutNode.SlicerLayoutSideBySideView)
+            self._background("Yellow", volumeNode)
+            self._link = LinkedSlices(*(manager.sliceWidget(name).mrmlSliceNode() for name in ("Red", "Yellow")))
+        self._node = volumeNode
+
+    @staticmethod
+    def _background(view: str, volumeNode) -> None:
+        composite = slicer.app.layoutManager().sliceWidget(view).mrmlSliceCompositeNode()
+        composite.SetBackgroundVolumeID(volumeNode.GetID() if volumeNode else None)
 
 
 def showHeat(heatNode, shown: bool, opacity: float) -> None:

@@ -115,7 +115,10 @@ def test_analyzes_with_progress_and_shows_the_score():
     assert f"{result.patient.probability:.0%}" in text
     assert ("DEMONSTRATION" in text) == result.demonstration
     assert text.count("font-size:15pt") == 2  # the verdict is as large as the number
-    assert panel().ui.instanceTable.rowCount == len(result.instances) > 0
+    chart = panel()._sections["result"]._rows
+    assert {row.key for row in chart.values()} == {i.key for i in result.instances} != set()
+    assert all("right" in row.text for (_line, column), row in chart.items() if column == 0)
+    assert panel().ui.sidesLabel.visible
     assert "slices above threshold" in panel().ui.slicesLabel.text
     assert not panel().ui.resultSection.collapsed
 
@@ -129,21 +132,22 @@ def test_click_on_a_slice_jumps_there_with_the_heat_map():
     table = panel().ui.instanceTable
     from cnsifusion.mrml.results import resultOf
 
-    instances = resultOf(case()).instances
-    for row in (0, len(instances) - 1):
+    instances = {i.key: i for i in resultOf(case()).instances}
+    cells = sorted(panel()._sections["result"]._rows.items())
+    for (line, column), row in (cells[0], cells[-1]):
         desk.reveal(table)
-        table.scrollToItem(table.item(row, 0))
-        place = table.visualItemRect(table.item(row, 0)).center()
+        table.scrollToItem(table.item(line, column))
+        place = table.visualItemRect(table.item(line, column)).center()
         place = table.viewport().mapToGlobal(place)
         desk.xdotool("mousemove", place.x(), place.y(), "click", 1)
         desk.settle(0.3)
-        assert case().selectedInstance == instances[row].key
+        assert case().selectedInstance == row.key
         offset = desk.sliceWidget().mrmlSliceNode().GetSliceToRAS()
         x, y, z = (offset.GetElement(i, 3) for i in range(3))
         from cnsifusion.mrml.volumes import NodeGeometry
 
         index = NodeGeometry(case().volume).grid.to_ijk((-x, -y, z))[2]
-        assert abs(index - instances[row].slice_index) < 0.6
+        assert abs(index - instances[row.key].slice_index) < 0.6
     composite = desk.sliceWidget().sliceLogic().GetSliceCompositeNode()
     assert composite.GetForegroundVolumeID() == case().heatMap.GetID()
     panel().ui.heatSlider.value = 0.25
@@ -165,6 +169,56 @@ def test_pretest_probability():
     panel().ui.pretestBox.setValue(0)
     desk.settle(0.3)
     assert "Give the pre-test" in panel().ui.pretestLabel.text
+
+
+def test_another_series_stands_beside_the_image_and_scrolls_with_it():
+    other = slicer.modules.volumes.logic().CloneVolume(slicer.mrmlScene, case().volume, "Other series")
+    before = slicer.app.layoutManager().layout
+    panel().ui.besideSelector.setCurrentNode(other)
+    panel()._sections["image"]._onBeside(other)
+    desk.settle(0.5)
+    views = [slicer.app.layoutManager().sliceWidget(name) for name in ("Red", "Yellow")]
+    assert views[1].mrmlSliceCompositeNode().GetBackgroundVolumeID() == other.GetID()
+    assert views[1].visible
+    views[0].mrmlSliceNode().SetSliceOffset(views[0].mrmlSliceNode().GetSliceOffset() + 8)
+    assert abs(views[0].mrmlSliceNode().GetSliceOffset() - views[1].mrmlSliceNode().GetSliceOffset()) < 1e-6
+    panel()._sections["image"]._onBeside(None)
+    desk.settle(0.5)
+    assert slicer.app.layoutManager().layout == before
+    assert views[1].mrmlSliceCompositeNode().GetBackgroundVolumeID() == case().volume.GetID()
+    slicer.mrmlScene.RemoveNode(other)
+
+
+def test_the_report_is_saved_as_pdf_and_dicom_says_why_not():
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "report.pdf"
+        panel().session.exports.saveReport(path)
+        desk.waitFor(lambda: "Saved: report.pdf." in message(), "the report", 30)
+        assert path.read_bytes().startswith(b"%PDF")
+    assert not panel().ui.dicomOutButton.enabled
+    assert "not opened from DICOM" in panel().ui.dicomOutButton.toolTip
+
+
+def test_many_patients_into_a_table():
+    import tempfile
+
+    import numpy as np
+    import SimpleITK as sitk
+
+    assert not panel().ui.batchDatabaseButton.enabled and panel().ui.batchDatabaseButton.toolTip
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "in").mkdir()
+        sitk.WriteImage(sitk.GetImageFromArray(np.full((9, 64, 64), 5, np.int16)), f"{folder}/in/flat.nrrd")
+        panel().session.batch.start(Path(folder) / "in", Path(folder) / "out", panel().session.bundleFolder())
+        desk.settle(0.3)
+        assert panel().ui.batchBar.visible and panel().ui.batchCancelButton.visible
+        desk.waitFor(lambda: not panel().session.batch.view.running, "the batch", 60)
+        desk.settle(0.3)
+        assert "1 images analyzed, 1 without a score" in panel().ui.batchLabel.text
+        assert (Path(folder) / "out" / "cohort.csv").is_file()
+        assert panel().ui.batchTableButton.visible
 
 
 def test_cancels_a_second_run():

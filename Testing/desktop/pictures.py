@@ -70,7 +70,8 @@ def take(image: Path, folder: Path) -> None:
     desk.waitFor(idle, "the analysis", 240)
     desk.settle(0.5)
     _jump(lps)
-    panel.ui.instanceTable.selectRow(0)
+    section = panel._sections["result"]
+    section.choose(*min(section._rows))
     save("5_result")
     desk.reveal(panel.ui.reportButton)
     panel.ui.contributionGroup.collapsed = False

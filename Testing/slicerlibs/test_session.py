@@ -161,7 +161,7 @@ def test_every_disabled_button_gives_its_reason(session):
     try:
         actions = panelView(session).actions
         assert actions["propose"].tooltip == actions["analyze"].tooltip == "Choose the axial T2 image first."
-        assert [key for key, action in actions.items() if action.enabled] == ["open"]
+        assert [key for key, action in actions.items() if action.enabled] == ["open", "card", "batch"]
     finally:
         session.case = case
 

@@ -106,7 +106,7 @@ def test_slicers_subject_hierarchy_tells_patients_apart(session, headless, head)
     patients = [hierarchy.CreateSubjectItem(hierarchy.GetSceneItemID(), name) for name in ("one", "two")]
     for node, patient in zip(nodes, (patients[0], patients[0], patients[1])):
         study = hierarchy.CreateStudyItem(patient, "study")
-        hierarchy.SetItemParent(hierarchy.GetItemByDataNode(node), study)
+        hierarchy.CreateItem(study, node)  # the desktop does it by itself when a node is added
     session.chooseVolume(nodes[0])
     assert session.beside.shown() is nodes[1]
     with pytest.raises(BadInput, match="another patient"):

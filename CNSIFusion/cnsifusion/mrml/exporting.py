@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import Future
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cnsifusion.errors import BadInput
+from cnsifusion.errors import BadInput, CNSIFusionError
 from cnsifusion.imaging.dicom import gather_series
 from cnsifusion.mrml.results import resultOf
 from cnsifusion.reporting import write_report
@@ -50,10 +51,27 @@ class Exports:
 
     def report(self, path: str | Path) -> Future:
         """Write the report (.pdf or .html) in a thread; the future raises what went wrong."""
+        return self._session.inThread(self._reportWriter(path))
+
+    def saveReport(self, path: str | Path) -> None:
+        """The same where nobody waits for it: the case's message says how it went."""
+
+        def saved(ready: Future) -> None:
+            error = ready.exception()
+            if isinstance(error, CNSIFusionError):
+                self._session.say("error", str(error))
+            elif error is not None:
+                raise error
+            else:
+                self._session.say("info", f"Saved: {Path(path).name}.")
+
+        self._session.later(self._reportWriter(path), saved)
+
+    def _reportWriter(self, path: str | Path) -> Callable[[], None]:
         result = self.resultFile()
         if result is None:
             raise BadInput("There is no report: analyze first.")
-        return self._session.inThread(lambda: write_report(result, path))
+        return lambda: write_report(result, path)
 
     def dicom(self, out: str | Path, confirmed: bool = False) -> None:
         """Write SEG, SR and key images into the folder ``out``, in the child process.

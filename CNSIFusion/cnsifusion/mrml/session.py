@@ -76,7 +76,7 @@ class Session:
         self.batch = Batch(self.newFolder, lambda: self.onChange())
         self.exports = Exports(self)
         self.beside = Beside(self)
-        self.models = Models(self._later, lambda: self.onChange())
+        self.models = Models(self.later, lambda: self.onChange())
         self._observers = [
             scene.AddObserver(vtkMRMLScene.StartCloseEvent, self._onSceneClose),
             scene.AddObserver(vtkMRMLScene.EndImportEvent, self._onSceneImport),
@@ -146,7 +146,7 @@ class Session:
         case = self._required()
         regions = importRegions(Path(path), self.segmentation(), case.volume, names)
         self.onRegionsReplaced()
-        self._say("info", f"Brought in: {', '.join(regions.masks) or 'no region'}.")
+        self.say("info", f"Brought in: {', '.join(regions.masks) or 'no region'}.")
 
     def assignSegment(self, segmentId: str, name: str) -> None:
         """Give an existing segment of the case's segmentation a protocol name."""
@@ -263,7 +263,7 @@ class Session:
             else:
                 self.engine.submit(ready.result(), self._onProgress, onDone, _TIME_LIMIT_SECONDS)
 
-        self._later(lambda: prepare(folder), submit)
+        self.later(lambda: prepare(folder), submit)
         self.onChange()
 
     def _imageRequest(
@@ -287,7 +287,8 @@ class Session:
         """Run ``work`` beside the face, after what was asked before."""
         return self._pool.submit(work)
 
-    def _later(self, work: Callable, then: Callable[[Future], None]) -> None:
+    def later(self, work: Callable, then: Callable[[Future], None]) -> None:
+        """Run ``work`` in a thread and ``then`` with its future in the face's thread, from a later poll."""
         self._pending.append((self.inThread(work), then))
 
     def _onProgress(self, event: dict) -> None:
@@ -341,7 +342,7 @@ class Session:
                 show(job, ready.result())
                 self.end(end)
 
-        self._later(read, then)
+        self.later(read, then)
 
     def _showProposal(self, job: Job, regions: RegionSet) -> None:
         if job.case.segmentation is None:
@@ -379,7 +380,8 @@ class Session:
             following()
         self.onChange()
 
-    def _say(self, level: str, text: str) -> None:
+    def say(self, level: str, text: str) -> None:
+        """Tell the reader something about the case in front."""
         self.case.message = {"level": level, "text": text}
         self.onChange()
 
