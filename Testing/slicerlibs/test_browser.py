@@ -269,7 +269,7 @@ def test_08c_an_outline_is_drawn_by_dragging(reader):
     page.mouse.down()
     for place in places[1:]:
         page.mouse.move(*place, steps=4)
-        page.wait_for_timeout(150)  # a hand's speed: the page sends what the mouse does at most every 25 ms
+        page.wait_for_timeout(400)  # a hand's speed: the page sends what the mouse does at most every 25 ms
     page.mouse.up()
     after = reader.waitForChange(lambda: reader.milliliters("Sub-lentiform left"), before)
     assert after > before + 0.3, (before, after)

@@ -39,7 +39,7 @@ class Exports:
         case = self._session.case
         if case is None or case.scene is None or case.volume is None:
             return "Choose the axial T2 image first."
-        if not self._session.sources.seriesFiles(case.volume):
+        if not self._session.sources.hasSeries(case.volume):
             return "The image was not opened from DICOM: there is no study that the objects could belong to."
         return ""
 
@@ -82,6 +82,8 @@ class Exports:
         if result is None or problem:
             raise BadInput(problem or "Analyze again: the result's files are gone.")
         files = self._session.sources.seriesFiles(self._session.case.volume)
+        if not files:
+            raise BadInput("The DICOM files that the image was opened from are gone; open them again.")
         request = {"command": "dicom", "result": str(result), "out": str(out), "confirm": confirmed}
         self._session.start(
             EXPORT,

@@ -53,6 +53,11 @@ class Sources:
         same = volumeNode.GetImageData().GetMTime() == loadedAt and volumeNode.GetParentTransformNode() is None
         return path if same and path and path.exists() else None
 
+    def hasSeries(self, volumeNode) -> bool:
+        """Whether the volume says it came from a DICOM series: cheap, for drawing; the files may still be gone."""
+        folder = volumeNode.GetAttribute(SOURCE_ATTRIBUTE)
+        return bool(volumeNode.GetAttribute(INSTANCES_ATTRIBUTE)) or bool(folder and Path(folder).is_dir())
+
     def handOver(self, volumeNode) -> Callable[[Path], Path]:
         """For a thread: gives the image as the child may read it (its own file or series where that is the same image,
         else its voxels as the scene has them), written into the folder it is called with.
