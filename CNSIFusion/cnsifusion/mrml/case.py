@@ -153,10 +153,11 @@ class CaseState:
         return self.node.GetScene()
 
     def remove(self) -> None:
-        """Take the whole case out of the scene: image, regions, result and the case itself."""
+        """Take the whole case out of the scene: image, the series beside it, regions, result and the case itself."""
         scene = self.scene
         self.removeResult()
-        for node in (self.segmentation, self.volume, self.node):
+        inUse = [case.volume for case in CaseState.all(scene)]
+        for node in (self.segmentation, self.volume, None if self.beside in inUse else self.beside, self.node):
             _removeNode(scene, node)
 
     def removeResult(self) -> None:

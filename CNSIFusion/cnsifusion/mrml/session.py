@@ -115,8 +115,7 @@ class Session:
         report = self._reports.pop(case.node.GetID(), None)
         if report is not None:
             shutil.rmtree(report.parents[1], ignore_errors=True)
-        if case.volume is not None:
-            self._loaded.pop(case.volume.GetID(), None)
+        self.sources.forget(case.volume, case.beside)
         case.remove()
 
     # Step 2: regions
@@ -394,7 +393,7 @@ class Session:
     def _onSceneClose(self, *_) -> None:
         self._abandon()
         self.case = None
-        self.sources.forget()  # the next scene uses the same node ids for other patients
+        self.sources.forgetAll()  # the next scene uses the same node ids for other patients
         self._reports.clear()
         self.exports.forget()
         self.onChange()

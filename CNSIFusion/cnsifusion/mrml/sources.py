@@ -38,7 +38,13 @@ class Sources:
         if path.is_dir():
             self._patients[volumeNode.GetID()] = patient_key(path)
 
-    def forget(self) -> None:
+    def forget(self, *volumeNodes) -> None:
+        """These volumes (None for none) leave the scene: their node ids may name others later."""
+        for node in filter(None, volumeNodes):
+            self._loaded.pop(node.GetID(), None)
+            self._patients.pop(node.GetID(), None)
+
+    def forgetAll(self) -> None:
         """The scene was closed: its node ids will name other volumes."""
         self._loaded.clear()
         self._patients.clear()
