@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""How the browser face feels: pictures per second while hovering, and how long its event loop is held up.
+"""How the browser face feels: answers (outlines) per second while hovering, and how long its event loop is held up.
 
     python Testing/benchmarks/faces.py [IMAGE]
 
@@ -92,7 +92,7 @@ def _measure(app: RunningApp, reader: Reader, image: Path) -> None:
         elapsed, used = time.perf_counter() - start, _cpu(app) - used
     print(f"{'hover: processor time per mouse move':48} {1000 * used / 240:8.1f} ms")
     print(f"{'hover: mouse moves sent per second':48} {240 / elapsed:8.1f}")
-    print(f"{'hover: pictures received per second':48} {sum(frames) / elapsed:8.1f}")
+    print(f"{'hover: answers received per second':48} {sum(frames) / elapsed:8.1f}")
     _latency("event loop while hovering", hovering.seconds)
     page.click("#tool-none")
     page.click("#button-propose")

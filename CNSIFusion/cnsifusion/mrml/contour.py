@@ -47,8 +47,7 @@ def marks(points: np.ndarray, sliceIndex: int, grid: Grid) -> np.ndarray:
 
 def viewLines(edges: np.ndarray, sliceNode) -> vtk.vtkPolyData:
     """Edges (n, 2, 3) in LPS mm as line cells in the slice view's pixels, for a vtkPolyDataMapper2D."""
-    toXy = np.linalg.inv(matrixToArray(sliceNode.GetXYToRAS()))
-    points = edges.reshape(-1, 3) * (-1, -1, 1) @ toXy[:3, :3].T + toXy[:3, 3]
+    points = _inView(edges, sliceNode)
     points[:, 2] = 0
     count = len(edges)
     cells = vtk.vtkCellArray()
@@ -62,3 +61,15 @@ def viewLines(edges: np.ndarray, sliceNode) -> vtk.vtkPolyData:
     data.SetPoints(vtkPoints)
     data.SetLines(cells)
     return data
+
+
+def viewPath(edges: np.ndarray, sliceNode, height: int) -> str:
+    """Edges (n, 2, 3) in LPS mm as an SVG path in the pixels of a slice view of ``height``, from its upper left."""
+    points = _inView(edges, sliceNode)[:, :2] + 0.5
+    ends = np.round(np.column_stack([points[:, 0], height - points[:, 1]]), 1).reshape(-1, 4)
+    return "".join(f"M{a:g} {b:g}L{c:g} {d:g}" for a, b, c, d in ends)
+
+
+def _inView(edges: np.ndarray, sliceNode) -> np.ndarray:
+    toXy = np.linalg.inv(matrixToArray(sliceNode.GetXYToRAS()))
+    return edges.reshape(-1, 3) * (-1, -1, 1) @ toXy[:3, :3].T + toXy[:3, 3]

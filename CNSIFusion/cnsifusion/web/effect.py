@@ -13,7 +13,7 @@ from slicer import vtkMRMLInteractionEventData, vtkMRMLNode, vtkMRMLSliceNode
 from trame_slicer.segmentation import SegmentationEffect, SegmentationEffectPipeline
 from vtkmodules.vtkCommonCore import vtkCommand
 
-from cnsifusion.mrml.contour import viewLines
+from cnsifusion.mrml.contour import viewPath
 from cnsifusion.mrml.tools import ToolController
 from cnsifusion.web.viewer import AXIAL
 
@@ -24,12 +24,16 @@ _MODIFIERS = vtk.vtkEvent.ShiftModifier | vtk.vtkEvent.ControlModifier | vtk.vtk
 
 
 class RegionEffect(SegmentationEffect):
-    """Active while a tool is chosen. ``controller`` is set before that; ``afterEvent`` is called after each event."""
+    """Active while a tool is chosen. ``controller`` is set before that; ``afterEvent`` is called after each event.
+
+    ``show`` lays an SVG picture over the axial view ("" for none).
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self.controller: ToolController | None = None
         self.afterEvent: Callable[[], None] = lambda: None
+        self.show: Callable[[str], None] = lambda svg: None
 
     def _create_pipeline(self, view_node: vtkMRMLNode, _parameter) -> SegmentationEffectPipeline | None:
         isAxial = isinstance(view_node, vtkMRMLSliceNode) and view_node.GetSingletonTag() == AXIAL
@@ -48,33 +52,19 @@ class RegionPipeline(SegmentationEffectPipeline):
     def __init__(self) -> None:
         super().__init__()
         self._pressed = False
-        self._mapper = vtk.vtkPolyDataMapper2D()
-        self._mapper.SetInputData(vtk.vtkPolyData())
-        self._actor = vtk.vtkActor2D()
-        self._actor.SetMapper(self._mapper)
-        self._actor.GetProperty().SetLineWidth(2)
-        self._actor.VisibilityOff()
-
-    def OnRendererAdded(self, renderer) -> None:
-        super().OnRendererAdded(renderer)
-        if renderer:
-            renderer.AddViewProp(self._actor)
-
-    def OnRendererRemoved(self, renderer) -> None:
-        super().OnRendererRemoved(renderer)
-        if renderer:
-            renderer.RemoveViewProp(self._actor)
 
     def draw(self, edges) -> None:
-        """Show the outline (edges in LPS mm), or none."""
-        shown = edges is not None and len(edges) > 0
-        if not shown and not self._actor.GetVisibility():
+        """Show the outline (edges in LPS mm), or none. The page draws it: a picture of the view would take too long."""
+        if edges is None or not len(edges):
+            self._effect.show("")
             return
-        if shown:
-            self._mapper.SetInputData(viewLines(edges, self._view.get_view_node()))
-            self._actor.GetProperty().SetColor(*self._controller.color())
-        self._actor.SetVisibility(shown)
-        self.RequestRender()
+        width, height = self._view.render_window().GetSize()
+        path = viewPath(edges, self._view.get_view_node(), height)
+        color = ",".join(str(round(255 * c)) for c in self._controller.color())
+        self._effect.show(
+            f'<svg viewBox="0 0 {width} {height}" preserveAspectRatio="none">'
+            f'<path d="{path}" stroke="rgb({color})" stroke-width="2" stroke-linecap="square" fill="none"/></svg>'
+        )
 
     def CanProcessInteractionEvent(self, eventData: vtkMRMLInteractionEventData) -> tuple[bool, float]:
         if not self.IsActive() or self._controller is None:

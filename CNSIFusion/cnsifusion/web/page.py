@@ -43,6 +43,7 @@ def fillView(server, viewId: str, _view) -> None:
         html.Div(f"{{{{ {edges}.{edge} }}}}", classes=f"edge edge-{edge}", id=f"edge-{viewId}-{edge}")
     html.Div(f"{_VIEW_NAMES[viewId]} {{{{ slice_{viewId} }}}}", classes="view-text", id=f"slice-{viewId}")
     if viewId == AXIAL:
+        html.Div(v_html=("outline",), classes="outline", id="outline")
         html.Div("{{ tools.hint }}", classes="view-hint", id="tool-hint")
 
 

@@ -34,6 +34,8 @@ class Viewer:
         self.slicer = SlicerApp()
         self.scene = self.slicer.scene
         self._heat: tuple[str | None, float] = (None, 0.0)
+        self._state = server.state
+        self._state.setdefault("outline", "")
         register_rca_factories(
             self.slicer.view_manager, server, slice_view_ui_f=fillView, interactive_quality=90, target_fps=_PICTURES
         )
@@ -109,6 +111,10 @@ class Viewer:
             node = nodes.GetItemAsObject(index)
             if node.GetDisplayNode():
                 node.GetDisplayNode().SetVisibility(node is segmentationNode)
+
+    def showOutline(self, svg: str) -> None:
+        """Lay a picture over the axial view, "" for none."""
+        self._state.outline = svg
 
     def jumpTo(self, lps: tuple[float, float, float]) -> None:
         """Bring all views to a position (LPS, mm)."""
