@@ -1,4 +1,6 @@
-"""One fuzz target under atheris: python Testing/fuzz.py bundle|manifest|worker|result CORPUS [libFuzzer options].
+"""One fuzz target under atheris: python Testing/fuzz.py TARGET CORPUS [libFuzzer options].
+
+TARGET: bundle (bundle.json), graph (ONNX), manifest, worker (one request), result (result.json), regions (header field).
 
 Whatever the bytes, the readers raise the program's own errors and nothing else; the worker answers every line once.
 """
@@ -23,21 +25,38 @@ with atheris.instrument_imports(include=["cnsifusion"]):
     from cnsifusion.bundles import default_bundle_dir, load_bundle
     from cnsifusion.bundles.wire import GraphError, read_graph
     from cnsifusion.errors import BadInput, BundleError
+    from cnsifusion.imaging import Grid
+    from cnsifusion.roi import region_details
+    from cnsifusion.roi.regions import RegionSet
     from cnsifusion.training.manifest import read_manifest
 
+_GRID = Grid((8, 8, 8), (1.0, 1.0, 1.0), (0.0, 0.0, 0.0), (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0))
 FOLDER = Path(tempfile.mkdtemp())
 
 
 def bundle(data: bytes) -> None:
-    """The bytes as bundle.json beside the real graphs, and as a graph."""
+    """The bytes as bundle.json beside the real graphs."""
     if not (FOLDER / "head.onnx").exists():
         for name in ("head.onnx", "model.onnx"):
             shutil.copy(default_bundle_dir() / name, FOLDER / name)
     (FOLDER / "bundle.json").write_bytes(data)
     with contextlib.suppress(BundleError):
         load_bundle(FOLDER)
+
+
+def graph(data: bytes) -> None:
+    """The bytes as an ONNX graph."""
     with contextlib.suppress(GraphError):
         read_graph(data)
+
+
+def regions(data: bytes) -> None:
+    """The bytes as the JSON field of a region file."""
+    found = RegionSet(_GRID)
+    with contextlib.suppress(BadInput):
+        details = region_details.from_text(data.decode("latin-1"))
+        if details is not None:
+            region_details.apply(details, found, same_grid=True)
 
 
 def manifest(data: bytes) -> None:
@@ -72,12 +91,20 @@ class _Nothing:
 
 
 SEEDS = {
-    "bundle": [default_bundle_dir() / "bundle.json", default_bundle_dir() / "head.onnx"],
+    "bundle": [default_bundle_dir() / "bundle.json"],
+    "graph": [default_bundle_dir() / "head.onnx"],
+    "regions": [
+        b'{"version": 1, "midplane": {"point": [0, 0, 0], "normal": [1, 0, 0]}, "foci": [{"side": "left", "ijk": [1, 2, '
+        b'3], "lps": [1.0, 2.0, 3.0], "diameter_mm": 2.0, "contrast_to_noise": 3.0, "confidence": 0.9, "large": false, '
+        b'"voxels": [[3, 2, 1]]}], "origin": {"PVS left": "automatic"}, "edited": [], "withheld": {}, "notes": ["a"]}'
+    ],
     "manifest": [b"patient_id,image,rois,label\nA,a.nii.gz,,1\nB,b.nii.gz,b.seg.nrrd,0\n"],
     "worker": [b'{"id": "1", "command": "analyze", "image": "/a", "out": "/b", "rois": null}', b'{"command": "check"}'],
     "result": [b'{"schema": "cnsifusion.patient-result", "schema_version": 1, "patient": {}, "instances": []}'],
 }
-TARGETS = {"bundle": bundle, "manifest": manifest, "worker": worker, "result": result}
+TARGETS = {
+    "bundle": bundle, "graph": graph, "regions": regions, "manifest": manifest, "worker": worker, "result": result,
+}  # fmt: skip
 
 if __name__ == "__main__":
     target, corpus = sys.argv[1], Path(sys.argv[2])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 from soak import OUTPUT, ROOT, Row, Soak
 
@@ -15,22 +16,23 @@ _STEP = 20_000
 
 
 def fuzz(soak: Soak) -> None:
-    """Every target goes on from the inputs that former runs kept."""
-    for target, wanted in TARGETS.items():
-        row = soak.row(f"fuzzing of {target}, executions", wanted, 500)
-        corpus = (soak.folder if soak.quick else OUTPUT / "corpus") / target
-        corpus.mkdir(parents=True, exist_ok=True)
-        while soak.more(row) and _step(soak, row, target, corpus):
-            pass
+    """The targets in turn, each going on from the inputs that former runs kept."""
+    waiting = {t: soak.row(f"fuzzing of {t}, executions", wanted, 500) for t, wanted in TARGETS.items()}
+    while waiting:
+        for target, row in list(waiting.items()):
+            corpus = (soak.folder if soak.quick else OUTPUT / "corpus") / target
+            corpus.mkdir(parents=True, exist_ok=True)
+            if not (soak.more(row) and _step(soak, row, target, corpus)):
+                del waiting[target]
 
 
-def _step(soak: Soak, row: Row, target: str, corpus) -> bool:
+def _step(soak: Soak, row: Row, target: str, corpus: Path) -> bool:
     """Some executions; False when there is no going on."""
     found = soak.folder / f"found-{target}"
     found.mkdir(exist_ok=True)
     run = [sys.executable, str(ROOT / "Testing" / "fuzz.py"), target, str(corpus), "-max_len=16384", "-timeout=30",
            f"-runs={min(_STEP, row.wanted - row.tried)}", "-rss_limit_mb=4096", f"-artifact_prefix={found}/",
-           "-max_total_time=300", f"-seed={soak.rng.randrange(1, 2**31)}"]  # fmt: skip
+           "-max_total_time=60", f"-seed={soak.rng.randrange(1, 2**31)}"]  # fmt: skip
     done = subprocess.run(run, capture_output=True, text=True, check=False)
     if "atheris is missing" in done.stderr:
         row.note = "SKIPPED: pip install atheris (Linux, Python 3.11 to 3.13)"
