@@ -1,6 +1,6 @@
 """One fuzz target under atheris: python Testing/fuzz.py TARGET CORPUS [libFuzzer options].
 
-TARGET: bundle (bundle.json), graph (ONNX), manifest, worker (one request), result (result.json), regions (header field).
+TARGET: bundle (bundle.json), graph (ONNX), manifest, worker (one request), result (result.json), regions (their field).
 
 Whatever the bytes, the readers raise the program's own errors and nothing else; the worker answers every line once.
 """
@@ -94,8 +94,9 @@ SEEDS = {
     "bundle": [default_bundle_dir() / "bundle.json"],
     "graph": [default_bundle_dir() / "head.onnx"],
     "regions": [
-        b'{"version": 1, "midplane": {"point": [0, 0, 0], "normal": [1, 0, 0]}, "foci": [{"side": "left", "ijk": [1, 2, '
-        b'3], "lps": [1.0, 2.0, 3.0], "diameter_mm": 2.0, "contrast_to_noise": 3.0, "confidence": 0.9, "large": false, '
+        b'{"version": 1, "midplane": {"point": [0, 0, 0], "normal": [1, 0, 0]}, "foci": [{"side": "left", '
+        b'"ijk": [1, 2, 3], "lps": [1.0, 2.0, 3.0], "diameter_mm": 2.0, "contrast_to_noise": 3.0, '
+        b'"confidence": 0.9, "large": false, '
         b'"voxels": [[3, 2, 1]]}], "origin": {"PVS left": "automatic"}, "edited": [], "withheld": {}, "notes": ["a"]}'
     ],
     "manifest": [b"patient_id,image,rois,label\nA,a.nii.gz,,1\nB,b.nii.gz,b.seg.nrrd,0\n"],
