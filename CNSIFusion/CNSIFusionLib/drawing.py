@@ -67,7 +67,7 @@ def sideBar(row, threshold: float, toTheLeft: bool, width: int = 128, height: in
     painter.setPen(qt.QPen(ink, 2))
     painter.drawLine(place(threshold), 0, place(threshold), height)
     box = qt.QRect(0 if toTheLeft else length, 0, number, height)
-    painter.drawText(box, qt.Qt.AlignVCenter | qt.Qt.AlignHCenter, f"{row.probability:.0%}")
+    painter.drawText(box, qt.Qt.AlignCenter, f"{row.probability:.0%}")
     painter.end()
     return pixmap
 

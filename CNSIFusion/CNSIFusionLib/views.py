@@ -58,7 +58,7 @@ class Beside:
 
     @staticmethod
     def _background(view: str, volumeNode) -> None:
-        composite = slicer.app.layoutManager().sliceWidget(view).mrmlSliceCompositeNode()
+        composite = slicer.app.layoutManager().sliceWidget(view).sliceLogic().GetSliceCompositeNode()
         composite.SetBackgroundVolumeID(volumeNode.GetID() if volumeNode else None)
 
 
