@@ -208,8 +208,12 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorLabelEffect):
 
         controller = self.controller
         self.scriptedEffect.saveStateForUndo()
+        editorNode = self.scriptedEffect.parameterSetNode()
+        selected = editorNode.GetSelectedSegmentID()
         nodes = (controller.segmentationNode, controller.volumeNode, controller.geometry)
-        carryOut(changes, *nodes, self._modify)
+        last = carryOut(changes, *nodes, self._modify)
+        # The reader stays on their region: undo may take a new one away again, and without a segment the effect ends.
+        editorNode.SetSelectedSegmentID(selected or last)
 
     def onWhole(self, action) -> None:
         """Do something to the selected region as a whole, where it is one of the protocol's and can be seen."""

@@ -216,11 +216,9 @@ def test_erasing_csf_takes_the_drawn_piece():
     drawnThere = voxels()
     assert drawnThere > 50
     press("CSF")
-    desk.moveTo(state["middle"])
-    desk.key("e")
+    desk.click(options().ui.eraseButton)
     assert controller().erase
-    desk.xdotool("mousemove_relative", 1, 0)
-    desk.xdotool("click", 1)
+    desk.clickAt(state["middle"])
     assert voxels() == 0
     desk.key("z")
     assert voxels() == drawnThere
