@@ -62,6 +62,27 @@ def test_regions_arrive_with_names_and_provenance(session):
         assert rows[name].state == "automatic"
 
 
+def test_another_image_while_the_first_is_being_checked(slicer, simulated_image):
+    """The second image is checked once the first one's cancelled check has ended, and what waits for it is done."""
+    session, kinds = Session(slicer.scene), []
+    session.onChange = lambda: kinds.append(session.job.kind) if session.job else None
+    try:
+        session.openImage(simulated_image)
+        first = session.case
+        assert session.job.case.node is first.node
+        session.openImage(simulated_image)
+        second = session.case
+        session.propose()
+        waitFor(lambda: session.job is None and second.segmentation is not None, session.poll, 300)
+        assert second.check["verdict"] in ("ok", "warn") and "propose" in kinds
+        assert any(f["code"] == "contrast" for f in second.check["findings"]), "the whole check ran"
+        session.chooseVolume(None)
+        for case in (first, second):
+            session.discard(case)
+    finally:
+        session.close()
+
+
 def test_a_discarded_case_leaves_nothing_in_the_scene(slicer, simulated_image):
     session = Session(slicer.scene)
     try:

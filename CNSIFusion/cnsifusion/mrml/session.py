@@ -68,6 +68,7 @@ class Session:
         self.case = CaseState.active(scene)
         self.job: Job | None = None
         self._afterCheck: Callable[[], None] | None = None
+        self._next: Callable[[], None] | None = None
         self._reports: dict[str, Path] = {}
         self._root = temporary_folder()
         self._pool = ThreadPoolExecutor(1, "cnsifusion-files")
@@ -93,8 +94,10 @@ class Session:
 
     def chooseVolume(self, volumeNode) -> None:
         """Make the volume's case the one in front, checking the image when it is new; None shows no case."""
+        self._next = None
         if self.job is not None and (volumeNode is None or self.job.case.volume is not volumeNode):
             self.cancel()
+            self._afterCheck = None
         if volumeNode is None:
             self.case = None
         else:
@@ -104,9 +107,16 @@ class Session:
             if not self.case.check:
                 self.case.check = check_image(volume).to_dict()
                 if self.case.check["verdict"] != "refuse":
-                    self.start(CHECK, self._imageRequest("check"), self._onChecked)
+                    self._checkWhenFree()
             self.engine.warm()
         self.onChange()
+
+    def _checkWhenFree(self) -> None:
+        """Check the image in front; where the cancelled job of the former image has not ended yet, right after it."""
+        if self.job is not None:
+            self._next = self._checkWhenFree
+        elif self.case is not None and self.case.scene is not None:
+            self.start(CHECK, self._imageRequest("check"), self._onChecked)
 
     def discard(self, case: CaseState) -> None:
         """Take a case that is not in front out of the scene, with the files of its analysis."""
@@ -366,7 +376,10 @@ class Session:
     def end(self, end: child.End, words: str = "") -> None:
         """Close the running job; ``words`` are for the reader when all went well."""
         job, self.job = self.job, None
-        following, self._afterCheck = self._afterCheck, None
+        waiting, self._next = self._next, None
+        following = self._afterCheck
+        if waiting is None:
+            self._afterCheck = None
         if job.case.scene is not None and end.state != child.DONE:
             level = "info" if end.state == child.CANCELLED else "error"
             job.case.message = {"level": level, "text": end.message, "state": end.state}
@@ -375,7 +388,9 @@ class Session:
         if job.folder not in [report.parents[1] for report in self._reports.values()]:
             shutil.rmtree(job.folder, ignore_errors=True)
         self.engine.warm()
-        if following is not None and end.state == child.DONE and not job.cancelled:
+        if waiting is not None:
+            waiting()
+        elif following is not None and end.state == child.DONE and not job.cancelled:
             following()
         self.onChange()
 
@@ -386,7 +401,7 @@ class Session:
 
     def _abandon(self) -> None:
         self.engine.close()
-        self.job = self._afterCheck = None
+        self.job = self._afterCheck = self._next = None
         self._pending.clear()
         self.models.dropPending()
 
