@@ -207,6 +207,7 @@ def test_many_patients_into_a_table():
     import numpy as np
     import SimpleITK as sitk
 
+    panel().ui.analyzeSection.collapsed = False
     assert not panel().ui.batchDatabaseButton.enabled and panel().ui.batchDatabaseButton.toolTip
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "in").mkdir()
