@@ -288,7 +288,7 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorLabelEffect):
 
     def _chooseSegment(self, name: str) -> None:
         """Work on the selected segment, with a tool that makes sense for it."""
-        from cnsifusion.mrml.tools import NONE
+        from cnsifusion.mrml.tools import MOVE, NONE, OUTLINE, SPLINE
         from cnsifusion.roi.names import SEGMENTS
 
         self.segmentName = name
@@ -296,9 +296,8 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorLabelEffect):
             return
         self.controller.segmentName = name
         self.controller.forget()
-        usable = [key for key in self.controller.available if key != NONE]
-        if self.controller.tool not in usable:
-            self.controller.tool = usable[0]
+        if self.controller.tool not in (OUTLINE, SPLINE, MOVE):  # these serve every region alike
+            self.controller.tool = next(key for key in self.controller.available if key != NONE)
 
     def _ready(self) -> bool:
         """Whether a tool is chosen and the selected segment is one of the protocol's; says so where it is not."""
