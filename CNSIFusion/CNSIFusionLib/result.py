@@ -29,7 +29,7 @@ class ResultSection(Section):
         _columns(self.ui.instanceTable, [(_("Patient's right"), 136), (_("Slice"), 0), (_("Patient's left"), 136)])
         _columns(
             self.ui.contributionTable,
-            [(_("Feature"), 0), (_("away ◂ ▸ towards"), 125), (_("Log-odds"), 58), (_("In training"), 78)],
+            [(_("Feature"), 0), (_("away ◂ ▸ towards"), 125), (_("Log-odds"), 68), (_("In training"), 78)],
         )
         self.ui.instanceTable.toolTip = _("A bar per slice and side, its tick the threshold; click: the views go there")
         self.ui.instanceTable.connect("cellClicked(int,int)", self.choose)
