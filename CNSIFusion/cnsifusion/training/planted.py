@@ -151,6 +151,8 @@ def judge(scenario: Scenario, results: Sequence[dict[str, Any]]) -> list[str]:
             figures = results[0]["models"].get(m)
             if figures and not (0.8 <= figures["slope"] <= 1.25 and figures["brier"] < 0.25):
                 problems.append(f"{m}: calibration slope {figures['slope']:.2f}, Brier {figures['brier']:.3f}")
+    if scenario.expected != "chance" and max(areas.values()) < 0.5 + margin / 3:
+        problems.append(f"no model finds what was planted (best AUC {max(areas.values()):.3f})")
     return [f"{scenario.name}: {p}" for p in problems]
 
 

@@ -32,6 +32,7 @@ def test_a_sound_result_passes_and_each_fault_is_said():
     chance = result(radiomics=0.5, base=0.46, hybrid=0.49, oracle=None)
     assert judge(NOTHING, [chance]) == [] == judge(ELSEWHERE, [chance])
     assert "is not chance" in judge(NOTHING, [result(oracle=None)])[0]
+    assert "no model finds" in judge(COARSE, [result(0.3, 0.5, 0.49, fine=0.5)])[0]
     off = copy.deepcopy(result())
     off["models"][HYBRID]["slope"] = 0.5
     assert "calibration slope 0.50" in judge(FINE, [off])[0]
