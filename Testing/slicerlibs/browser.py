@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import queue
 import re
@@ -14,6 +15,10 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from zipfile import ZipFile
+
+import numpy as np
+from PIL import Image
 
 CHROMIUM_FLAGS = [
     "--headless",
@@ -131,12 +136,42 @@ class Reader:
         """The axial view's box on the page: x, y, width, height."""
         return self.page.locator("#slice-Red").locator("xpath=..").bounding_box()
 
-    def axialPixels(self):
+    def onScreen(self, places: tuple, number: int = 0) -> tuple[float, float]:
+        """The page's point of a spot (mm from the slice's centre) among ``places``: (spots, extent of the slice in mm).
+
+        The view shows the whole slice, centred, as Slicer fits it.
+        """
+        spots, extent = places
+        box = self.axialBox()
+        mmPerPixel = max(extent[0] / box["width"], extent[1] / box["height"])
+        x, y = spots[number]
+        return box["x"] + box["width"] / 2 + x / mmPerPixel, box["y"] + box["height"] / 2 + y / mmPerPixel
+
+    def axialPixels(self) -> np.ndarray:
         """The axial view as an RGB array (rows, columns, 3)."""
-        import io
+        return self._pixels(self.axialBox())
 
-        import numpy as np
-        from PIL import Image
+    def settledPixels(self) -> np.ndarray:
+        """The axial view once two pictures in a row are equal (the stream ends with a sharp still)."""
+        before = self.axialPixels()
+        for _ in range(40):
+            self.page.wait_for_timeout(250)
+            now = self.axialPixels()
+            if np.array_equal(now, before):
+                return now
+            before = now
+        raise TimeoutError("the view never settled")
 
-        picture = self.page.screenshot(clip=self.axialBox())
-        return np.asarray(Image.open(io.BytesIO(picture)).convert("RGB")).astype(int)
+    def besidePixels(self) -> np.ndarray:
+        """The view of the other series as an RGB array (rows, columns, 3)."""
+        return self._pixels(self.page.locator("#slice-Beside").locator("xpath=..").bounding_box())
+
+    def dicomArchive(self) -> ZipFile:
+        """The DICOM objects as the page hands them out."""
+        with self.page.expect_download() as download:
+            self.page.click("#dicom-zip")
+        return ZipFile(download.value.path())
+
+    def _pixels(self, box: dict) -> np.ndarray:
+        picture = Image.open(io.BytesIO(self.page.screenshot(clip=box)))
+        return np.asarray(picture.convert("RGB")).astype(int)

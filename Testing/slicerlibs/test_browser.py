@@ -1,15 +1,12 @@
 """The whole job by clicking, in a real Chromium on the real program: what a radiologist would do, in their order."""
 
-import io
 import re
 import sys
 from pathlib import Path
-from zipfile import ZipFile
 
 import numpy as np
 import pytest
 from browser import Reader, RunningApp, chromiumPath, openPage
-from PIL import Image
 from scipy.ndimage import uniform_filter
 
 from cnsifusion.imaging import read_image, write_volume
@@ -78,27 +75,6 @@ def reader():
         app.stop()
 
 
-def onScreen(reader, places, number=0):
-    """The page's point of a spot: the view shows the whole slice, centred (as Slicer fits it)."""
-    spots, extent = places
-    box = reader.axialBox()
-    mmPerPixel = max(extent[0] / box["width"], extent[1] / box["height"])
-    x, y = spots[number]
-    return box["x"] + box["width"] / 2 + x / mmPerPixel, box["y"] + box["height"] / 2 + y / mmPerPixel
-
-
-def settledPixels(reader):
-    """The axial view once two pictures in a row are equal (the stream ends with a sharp still)."""
-    before = reader.axialPixels()
-    for _ in range(40):
-        reader.page.wait_for_timeout(250)
-        now = reader.axialPixels()
-        if np.array_equal(now, before):
-            return now
-        before = now
-    raise TimeoutError("the view never settled")
-
-
 def test_01_an_empty_page_says_what_to_do(reader):
     assert "Choose the axial T2" in reader.text("#step-image")
     assert reader.page.locator("#button-analyze").is_disabled()
@@ -118,12 +94,7 @@ def test_03_open_an_image(reader, image):
     assert abs(number - count / 2) <= 1
     edges = {edge: reader.text(f"#edge-Red-{edge}") for edge in ("left", "right", "top", "bottom")}
     assert edges == {"left": "R", "right": "L", "top": "A", "bottom": "P"}
-    assert settledPixels(reader).std() > 20, "the axial view shows no picture"
-
-
-def besidePixels(reader):
-    picture = reader.page.screenshot(clip=reader.page.locator("#slice-Beside").locator("xpath=..").bounding_box())
-    return np.asarray(Image.open(io.BytesIO(picture)).convert("L")).astype(int)
+    assert reader.settledPixels().std() > 20, "the axial view shows no picture"
 
 
 def test_03b_another_series_scrolls_beside_the_image(reader, other_series, tmp_path):
@@ -138,19 +109,19 @@ def test_03b_another_series_scrolls_beside_the_image(reader, other_series, tmp_p
     page.click("#button-beside")
     page.wait_for_selector("#beside-name")
     assert "Inverted" in reader.text("#beside-name")
-    settledPixels(reader)
-    reader.waitForChange(lambda: bool(besidePixels(reader).std() > 20), False)
-    before, number = besidePixels(reader), reader.text("#slice-Red")
+    reader.settledPixels()
+    reader.waitForChange(lambda: bool(reader.besidePixels().std() > 20), False)
+    before, number = reader.besidePixels(), reader.text("#slice-Red")
     box = reader.axialBox()
     page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
     page.mouse.wheel(0, -100)
     reader.waitForChange(lambda: reader.text("#slice-Red"), number)
-    reader.waitForChange(lambda: int((np.abs(besidePixels(reader) - before) > 40).sum() > 500), 0)
+    reader.waitForChange(lambda: int((np.abs(reader.besidePixels() - before) > 40).sum() > 500), 0)
     page.mouse.wheel(0, 100)
     reader.waitForChange(lambda: bool(reader.text("#slice-Red") == number), False)
     page.click("#beside-hide")
     page.wait_for_selector("#slice-Beside", state="detached")
-    settledPixels(reader)
+    reader.settledPixels()
 
 
 def test_03c_the_models_card_says_what_it_is(reader):
@@ -168,12 +139,12 @@ def test_03c_the_models_card_says_what_it_is(reader):
 def test_04_hover_shows_what_a_click_adds(reader, places):
     reader.page.click("#tool-csf")
     reader.page.wait_for_selector("#slider-value")
-    x, y = onScreen(reader, places)
+    x, y = reader.onScreen(places)
     reader.page.mouse.move(x, reader.axialBox()["y"] + 20)
-    plain = settledPixels(reader)
+    plain = reader.settledPixels()
     reader.page.mouse.move(x, y, steps=3)
     reader.waitForChange(lambda: int((np.abs(reader.axialPixels() - plain).sum(2) > 60).sum() > 150), 0)
-    outlined = settledPixels(reader)
+    outlined = reader.settledPixels()
     reader.page.mouse.move(x, reader.axialBox()["y"] + 20)
     reader.waitForChange(lambda: bool(np.abs(reader.axialPixels() - plain).sum() < 1000), False)
     assert reader.milliliters("CSF ventricles") == 0, "hovering changes nothing"
@@ -181,7 +152,7 @@ def test_04_hover_shows_what_a_click_adds(reader, places):
 
 
 def test_05_click_undo_redo(reader, places):
-    x, y = onScreen(reader, places)
+    x, y = reader.onScreen(places)
     reader.page.mouse.move(x, y)
     reader.page.mouse.down()
     reader.page.mouse.up()
@@ -205,9 +176,9 @@ def test_06_a_drag_is_one_action(reader, places):
     clicked = read()
     reader.page.click("#undo")
     assert reader.waitForChange(read, clicked) == 0
-    reader.page.mouse.move(*onScreen(reader, places))
+    reader.page.mouse.move(*reader.onScreen(places))
     reader.page.mouse.down()
-    reader.page.mouse.move(*onScreen(reader, places, 1), steps=8)
+    reader.page.mouse.move(*reader.onScreen(places, 1), steps=8)
     reader.page.mouse.up()
     dragged = reader.waitForChange(read, 0.0)
     assert dragged >= clicked
@@ -217,7 +188,7 @@ def test_06_a_drag_is_one_action(reader, places):
 
 
 def test_07_the_wheel_with_shift_turns_the_tolerance(reader, places):
-    x, y = onScreen(reader, places)
+    x, y = reader.onScreen(places)
     reader.page.mouse.move(x, y)
     before, sliceText = reader.text("#slider-value"), reader.text("#slice-Red")
     reader.page.keyboard.down("Shift")
@@ -302,7 +273,7 @@ def test_10_a_slice_of_the_result_is_shown(reader):
 
 def test_11_the_heat_map_can_be_taken_away(reader):
     reader.page.mouse.move(5, 5)
-    withHeat = settledPixels(reader)
+    withHeat = reader.settledPixels()
     reader.page.locator("#heat-shown").uncheck()
     reader.waitForChange(lambda: int((np.abs(reader.axialPixels() - withHeat).sum(2) > 30).sum() > 50), 0)
 
@@ -336,26 +307,12 @@ def test_13c_dicom_objects_come_without_the_demonstrations_score(reader):
     page.wait_for_selector("#dicom-confirm")
     page.click("#dicom-write")
     page.wait_for_selector("#dicom-zip", timeout=60_000)
-    assert dicomNames(reader) == {"key_images.dcm", "seg.dcm", "sr.dcm"}
-    assert b"CNSIPROB" not in dicomReport(reader)
+    assert set(reader.dicomArchive().namelist()) == {"key_images.dcm", "seg.dcm", "sr.dcm"}
+    assert b"CNSIPROB" not in reader.dicomArchive().read("sr.dcm")
     page.click("#button-dicom")
     page.locator("#dicom-confirm").check()
     page.click("#dicom-write")
-    reader.waitForChange(lambda: b"CNSIPROB" in dicomReport(reader), False)
-
-
-def dicomArchive(reader):
-    with reader.page.expect_download() as download:
-        reader.page.click("#dicom-zip")
-    return ZipFile(download.value.path())
-
-
-def dicomNames(reader):
-    return set(dicomArchive(reader).namelist())
-
-
-def dicomReport(reader):
-    return dicomArchive(reader).read("sr.dcm")
+    reader.waitForChange(lambda: b"CNSIPROB" in reader.dicomArchive().read("sr.dcm"), False)
 
 
 def test_13d_many_patients_into_one_table(reader, tmp_path, simulated_image):
@@ -410,7 +367,7 @@ def test_15b_two_tabs_and_a_reload_do_not_disturb_the_session(reader):
     first.wait_for_selector("#progress-analyze", state="detached", timeout=300_000)
     first.wait_for_selector("#probability", timeout=300_000)
     assert (reader.text("#step-regions"), reader.text("#probability")) == (rows, score)
-    assert settledPixels(reader).std() > 20, "the reloaded page shows no picture"
+    assert reader.settledPixels().std() > 20, "the reloaded page shows no picture"
 
 
 def test_15c_an_image_is_sent_from_the_browser(reader, simulated_image):

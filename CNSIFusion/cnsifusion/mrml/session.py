@@ -38,7 +38,7 @@ from cnsifusion.mrml.segmentation import (
 )
 from cnsifusion.mrml.sources import Sources
 from cnsifusion.mrml.volumes import loadVolume, volumeFromNode
-from cnsifusion.roi.region_io import read_regions, write_regions
+from cnsifusion.roi.region_io import read_regions
 from cnsifusion.roi.regions import RegionSet
 
 CHECK, PROPOSE, ANALYZE = "check", "propose", "analyze"
@@ -116,7 +116,7 @@ class Session:
         if self.job is not None:
             self._next = self._checkWhenFree
         elif self.case is not None and self.case.scene is not None:
-            self.start(CHECK, self._imageRequest("check"), self._onChecked)
+            self.start(CHECK, self.sources.request(self.case.volume, "check"), self._onChecked)
 
     def discard(self, case: CaseState) -> None:
         """Take a case that is not in front out of the scene, with the files of its analysis."""
@@ -134,7 +134,8 @@ class Session:
         """Propose regions in the child process; they arrive in the case's segmentation."""
         if self._waitForCheck(self.propose):
             return
-        self.start(PROPOSE, self._imageRequest("propose", out="rois.seg.nrrd"), self._onProposed)
+        request = self.sources.request(self._required().volume, "propose", out="rois.seg.nrrd")
+        self.start(PROPOSE, request, self._onProposed)
 
     def regions(self) -> RegionSet:
         """The case's regions as the engine sees them."""
@@ -190,7 +191,7 @@ class Session:
         case = self._required()
         mark = fingerprint(case.segmentation) if case.segmentation is not None else ""
         regions = regionsReader(case.segmentation, case.volume) if mark else None  # nothing drawn: the engine proposes
-        request = self._imageRequest("analyze", regions, out="analysis", bundle=self.bundleFolder())
+        request = self.sources.request(case.volume, "analyze", regions, "analysis", self.bundleFolder())
         self.start(ANALYZE, request, self._onAnalyzed)
         self.job.analyzedRegions = mark
 
@@ -274,23 +275,6 @@ class Session:
 
         self.later(lambda: prepare(folder), submit)
         self.onChange()
-
-    def _imageRequest(
-        self, command: str, regions: Callable[[], RegionSet] | None = None, out: str = "", bundle: Path | str = ""
-    ) -> Callable[[Path], dict]:
-        """What a thread does for a job on the image, and on regions where they are given: hand over files."""
-        image = self.sources.handOver(self._required().volume)
-
-        def prepare(folder: Path) -> dict:
-            request = {"command": command, "image": str(image(folder)), "out": str(folder / out)}
-            if bundle:
-                request["bundle"] = str(bundle)
-            if regions is not None:
-                write_regions(regions(), folder / "given.seg.nrrd")
-                request["rois"] = str(folder / "given.seg.nrrd")
-            return request
-
-        return prepare
 
     def inThread(self, work: Callable) -> Future:
         """Run ``work`` beside the face, after what was asked before."""

@@ -16,6 +16,8 @@ from cnsifusion.errors import BadInput
 from cnsifusion.imaging import Volume, atomic_path, read_image
 from cnsifusion.imaging.dicom import gather_series, patient_key
 from cnsifusion.mrml.volumes import SOURCE_ATTRIBUTE, volumeFromNode
+from cnsifusion.roi.region_io import write_regions
+from cnsifusion.roi.regions import RegionSet
 
 #: Slicer's DICOM module writes the instances' UIDs here, separated by blanks.
 INSTANCES_ATTRIBUTE = "DICOM.instanceUIDs"
@@ -73,6 +75,28 @@ class Sources:
             return lambda folder: source
         series, volume = self.seriesFiles(volumeNode), volumeFromNode(volumeNode)
         return lambda folder: _sameSeries(series, volume, folder / "series") or _writeFast(volume, folder)
+
+    def request(
+        self,
+        volumeNode,
+        command: str,
+        regions: Callable[[], RegionSet] | None = None,
+        out: str = "",
+        bundle: Path | str = "",
+    ) -> Callable[[Path], dict]:
+        """For a thread: hands over the image, and regions where they are given; gives the engine's request."""
+        image = self.handOver(volumeNode)
+
+        def prepare(folder: Path) -> dict:
+            request = {"command": command, "image": str(image(folder)), "out": str(folder / out)}
+            if bundle:
+                request["bundle"] = str(bundle)
+            if regions is not None:
+                write_regions(regions(), folder / "given.seg.nrrd")
+                request["rois"] = str(folder / "given.seg.nrrd")
+            return request
+
+        return prepare
 
     def seriesFiles(self, volumeNode) -> list[Path]:
         """Files of the DICOM series the volume was loaded from, by us or by Slicer; empty where there is none."""
