@@ -1,0 +1,50 @@
+"""The panel open in Slicer, for its tests: its case, its words, when it rests."""
+
+import os
+from pathlib import Path
+
+import desk
+import slicer
+
+
+def panel():
+    return slicer.modules.cnsifusion.widgetRepresentation().self().panel
+
+
+def case():
+    return panel().session.case
+
+
+def idle() -> bool:
+    return panel().session.job is None and not panel()._dirty
+
+
+def waitIdle(seconds: float = 120.0) -> None:
+    desk.waitFor(idle, "the running job", seconds)
+    desk.settle(0.2)
+
+
+def choose(node) -> None:
+    """What the selector's signal does when the reader picks a volume."""
+    panel().ui.volumeSelector.setCurrentNode(node)
+    panel().ui.volumeSelector.nodeActivated(node)
+    desk.settle(0.1)
+
+
+def message() -> str:
+    return panel().ui.messageLabel.text
+
+
+def alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+
+
+def analyzeAgain() -> None:
+    """Start an analysis and wait until the engine itself works on it."""
+    waitIdle()
+    panel().session.analyze()
+    desk.waitFor(lambda: "step" in (panel().session.job.progress if panel().session.job else {}), "progress", 60)
