@@ -8,7 +8,7 @@ Volumes: simulated patients of this project with their exact truth, and, where .
 heads (exact truth) and real heads (silver labels: loose). The sub-lentiform truth is the protocol's rule applied to the
 true putamen and pallidum. Landmarks: the anterior commissure of the project's simulated patients (which are bent copies
 of the template) and, for every head with exact truth, the base of the lentiform nucleus (centre of its lowest 2 mm).
-The PVS curve plants discs of known size and contrast on the left of one simulated head. Times are process CPU seconds
+The PVS curve plants discs of known size and brightness on the left of one simulated head. Times are process CPU seconds
 on one thread and wall seconds; the first call of a process also derives the template's maps and is not in the medians.
 ``--starts`` moves and turns one head's geometry by up to 20 mm and 20 degrees about each axis and counts how often the
 fit ends within 2 mm of the unmoved one.
@@ -200,27 +200,31 @@ def landmark_errors(head: Head, anatomy: Anatomy) -> dict[str, list[float]]:
 
 
 def focus_curve(head: Head, anatomy: Anatomy, regions: RegionSet) -> list[str]:
-    """Recall of discs planted in the left region B, by diameter and contrast-to-noise, and what is new on the right."""
+    """Recall of discs planted in the left region B, by diameter and brightness, and what is new on the right.
+
+    Brightness is the share of the way from the region's tissue to CSF: what slice averaging leaves of a PVS.
+    """
     volume, mask = head.volume, regions.masks[names.SUBLENTIFORM_LEFT]
     noise = noise_level(volume, anatomy.white_matter)
+    csf = np.percentile(volume.array[head.parts["lateral"]], 75) - np.median(volume.array[mask])
     places = _planting_places(volume, mask, regions)
     before = sum(f.side == "right" for f in regions.foci)
     rows = []
     for diameter in (0.8, 1.0, 1.5, 2.0, 3.0):
         cells = []
-        for contrast in (2.0, 3.0, 5.0, 10.0):
+        for share in (0.15, 0.25, 0.4, 0.7, 1.0):
             array = volume.array.copy()
             for k, j, i in places:
                 rows_, columns = np.indices(array.shape[1:], sparse=True)
                 radius = np.hypot((rows_ - j) * volume.spacing[1], (columns - i) * volume.spacing[0])
                 cover = np.clip((diameter / 2 - radius) / volume.spacing[0] + 0.5, 0, 1)
-                array[k] += (contrast * noise * cover).astype(np.float32)
+                array[k] += (share * csf * cover).astype(np.float32)
             foci = propose(volume.with_array(array), anatomy).foci
             left = [volume.grid.to_lps(f.voxels[:, ::-1]) for f in foci if f.side == "left"]
             at = volume.grid.to_lps(places[:, ::-1])
             hit = sum(any(np.linalg.norm(points - p, axis=1).min() <= 2 for points in left) for p in at)
             other = sum(f.side == "right" for f in foci) - before
-            cells.append(f"CNR {contrast:4.1f}: {hit}/{len(places)} (right {other:+d})")
+            cells.append(f"{share:4.0%} (CNR {share * csf / noise:.0f}): {hit}/{len(places)} (right {other:+d})")
         rows.append(f"{head.name:24s} {diameter:.1f} mm  " + "  ".join(cells))
     return rows
 
@@ -327,7 +331,7 @@ def main() -> None:
     for landmark, found in errors.items():
         middle, high = statistics.median(found), np.percentile(found, 95)
         print(f"{landmark}: median {middle:.1f}, p95 {high:.1f} mm (n {len(found)})")
-    print("\nFound of discs planted on the left, by diameter and contrast-to-noise; new ones on the right")
+    print("\nFound of discs planted on the left, by diameter and brightness (share of CSF's); new ones on the right")
     print("\n".join(curve) if curve else "-")
     print("\nTest-retest of the lateral ventricles")
     for person in ("oms_patient01", "oms_patient03"):

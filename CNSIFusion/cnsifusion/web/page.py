@@ -13,7 +13,6 @@ from trame.widgets.vuetify3 import (
     VCard,
     VCardText,
     VDialog,
-    VFileInput,
     VIcon,
     VMain,
     VNavigationDrawer,
@@ -23,8 +22,7 @@ from trame.widgets.vuetify3 import (
 
 from cnsifusion.mrml.panel import TITLES
 from cnsifusion.web.result import buildResult
-from cnsifusion.web.toolbox import buildToolbox
-from cnsifusion.web.uploads import uploadArguments
+from cnsifusion.web.toolbox import buildToolbox, fileInput
 from cnsifusion.web.viewer import AXIAL, BESIDE, CORONAL, SAGITTAL
 
 _ICONS = (
@@ -162,18 +160,8 @@ def _openControls(app) -> None:
             keydown_enter=(lambda text: app.guarded(app.openPath, text), "[path]"),
         )  # fmt: skip
         _button(app, "open", app.openPath, "path", color=("panel.steps.image.state == 'next' ? 'primary' : undefined",))
-    VFileInput(
-        label="or choose the file (DICOM: all of the series)",
-        change=(lambda files: app.guarded(app.openUpload, files), uploadArguments()),
-        multiple=True,
-        density="compact",
-        hide_details=True,
-        variant="outlined",
-        prepend_icon="",
-        classes="mt-2",
-        disabled=("!panel.actions.open.enabled",),
-        id="upload-image",
-    )
+    label = "or choose the file (DICOM: all of the series)"
+    fileInput(app, label, app.openUpload, "upload-image", "open")
 
 
 def _regionsStep(app) -> None:
@@ -211,18 +199,7 @@ def _regionsStep(app) -> None:
                 classes="text-medium-emphasis",
             )
         buildToolbox(app)
-        VFileInput(
-            label="Bring in regions from a file",
-            change=(lambda files: app.guarded(app.importUpload, files), uploadArguments()),
-            multiple=True,
-            density="compact",
-            hide_details=True,
-            variant="outlined",
-            prepend_icon="",
-            classes="mt-2",
-            disabled=("!panel.actions.import.enabled",),
-            id="upload-regions",
-        )
+        fileInput(app, "Bring in regions from a file", app.importUpload, "upload-regions", "import")
 
 
 def _modelStep(app) -> None:

@@ -21,6 +21,23 @@ def buildToolbox(app) -> None:
     _agreement(app)
 
 
+def fileInput(app, label: str, opened, identity: str, action: str, **words) -> None:
+    """A place to choose files that the browser sends to ``opened``; usable when the view's ``action`` is."""
+    VFileInput(
+        label=label,
+        change=(lambda files: app.guarded(opened, files), uploadArguments()),
+        multiple=True,
+        density="compact",
+        hide_details=True,
+        variant="outlined",
+        prepend_icon="",
+        classes="mt-2",
+        disabled=(f"!panel.actions.{action}.enabled",),
+        id=identity,
+        **words,
+    )
+
+
 def _tools(app) -> None:
     toggle = VBtnToggle(
         model_value=("tools.tool",),
@@ -148,17 +165,5 @@ def _agreement(app) -> None:
         classes="link",
         id="compare",
     )
-    VFileInput(
-        label="Another reader's regions",
-        v_if="comparing",
-        change=(lambda files: app.guarded(app.compareUpload, files), uploadArguments()),
-        multiple=True,
-        density="compact",
-        hide_details=True,
-        variant="outlined",
-        prepend_icon="",
-        classes="mt-2",
-        disabled=("!panel.actions.import.enabled",),
-        id="upload-other",
-    )
+    fileInput(app, "Another reader's regions", app.compareUpload, "upload-other", "import", v_if="comparing")
     html.Div("{{ text }}", v_for="(text, index) in tools.agreement", key="index", classes="line", id="agreement")
