@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 import types
 import typing
@@ -19,7 +20,7 @@ def decode(cls: type[T], value: Any, place: str = "") -> T:
     """An instance of the dataclass ``cls`` from the JSON object ``value``; raises DecodeError."""
     if not isinstance(value, dict):
         raise DecodeError(f"{place or 'the file'} must be a JSON object")
-    hints = typing.get_type_hints(cls)
+    hints = _hints(cls)
     fields = {f.name: f for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
     unknown = sorted(set(value) - set(fields))
     if unknown:
@@ -31,6 +32,12 @@ def decode(cls: type[T], value: Any, place: str = "") -> T:
         elif field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
             raise DecodeError(f"{_join(place, name)} is missing")
     return cls(**arguments)
+
+
+@functools.cache
+def _hints(cls: type) -> dict[str, Any]:
+    """Each class once: a result has hundreds of small objects, and the panel reads it at every redraw."""
+    return typing.get_type_hints(cls)
 
 
 def encode(value: Any) -> Any:
