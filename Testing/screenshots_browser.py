@@ -56,7 +56,7 @@ def _click(reader: Reader, image: Path) -> None:
     reader.waitFor("document.querySelector('#region-Sub-lentiform-left').innerText.includes('automatic')", 300)
     _take(page, "3_regions")
     page.click("#model-card")
-    _take(page, "5_card", settle=800)
+    _take(page, "3_card", settle=800)
     page.keyboard.press("Escape")
     page.click("#button-analyze")
     page.wait_for_selector("#progress-analyze")
@@ -65,8 +65,6 @@ def _click(reader: Reader, image: Path) -> None:
     page.locator("[id^=instance-]").last.click()
     page.mouse.move(5, 5)
     _take(page, "6_result")
-    page.locator("#button-pdf").scroll_into_view_if_needed()
-    _take(page, "6_explanation", settle=500)
 
 
 def _take(page, name: str, settle: int = 3000) -> None:

@@ -68,8 +68,8 @@ class ResultSection(Section):
             f'<div style="{style}; color:{color}">{escape(result.verdict)}</div>'
         )
         self.ui.scaleLabel.setPixmap(scale(result, _SCALE_WIDTH))
-        self.ui.scaleLabel.toolTip = _("Circle: the score. Band: range over fold models. Dashed line: the threshold.")
-        threshold = _("Dashed line: threshold {value:.0%}.").format(value=result.threshold)
+        self.ui.scaleLabel.toolTip = _("Circle: the score. Band: range over fold models. Upright line: the threshold.")
+        threshold = _("Upright line: threshold {value:.0%}.").format(value=result.threshold)
         self.ui.scoreLabel.text = "<br>".join(escape(t) for t in (f"{result.range}. {threshold}", result.calibration))
         self.ui.pretestLabel.text = escape(result.atPretest)
         self.ui.slicesLabel.text = f"<b>{escape(result.slices)}</b>"

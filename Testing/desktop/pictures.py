@@ -71,7 +71,7 @@ def take(image: Path, folder: Path) -> None:
     desk.settle(0.5)
     _jump(lps)
     section = panel._sections["result"]
-    section.choose(*min(section._rows))
+    section.choose(*max(section._rows))
     save("5_result")
     desk.reveal(panel.ui.reportButton)
     panel.ui.contributionGroup.collapsed = False

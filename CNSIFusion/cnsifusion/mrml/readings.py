@@ -34,7 +34,7 @@ def _segmentLine(name: str, found: dict) -> str:
     slices = "1 slice" if found["slices"] == 1 else f"{found['slices']} slices"
     size = f"{1000 * found['volume_ml']:.0f} mm³" if name in (PVS_LEFT, PVS_RIGHT) else f"{found['volume_ml']:.2f} ml"
     area, mean, sd = found["largest_area_mm2"], found["mean"], found["sd"]
-    return f"{name}: {size} on {slices}, largest area {area:.0f} mm², signal {mean:.4g} ± {sd:.2g}"
+    return f"{name}: {size} on {slices}, largest area {area:.0f} mm², signal {mean:.4g} ± {sd:.4g}"
 
 
 def agreementLines(rows: Sequence[Agreement]) -> list[str]:
