@@ -20,7 +20,7 @@ def decode(cls: type[T], value: Any, place: str = "") -> T:
     """An instance of the dataclass ``cls`` from the JSON object ``value``; raises DecodeError."""
     if not isinstance(value, dict):
         raise DecodeError(f"{place or 'the file'} must be a JSON object")
-    hints = _hints(cls)
+    hints = _hints(cls)  # type: ignore[arg-type]
     fields = {f.name: f for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
     unknown = sorted(set(value) - set(fields))
     if unknown:
