@@ -9,26 +9,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from scipy import ndimage
 
-from cnsifusion.roi.tools.result import ToolResult, cropped, nothing
+from cnsifusion.roi.tools.necks import Box, Leaks, box_of, contained, distances, holes, moved, pieces_at, small_holes
+from cnsifusion.roi.tools.result import ToolResult, cropped, nothing, united
 
 ALL_SLICES = 999
 #: Levels are read within this: it holds tissue beside wide ventricles and still follows the bias field.
 _LEVEL_RADIUS_MM = 25.0
-#: A tail beyond a neck that ends within this length is a horn and kept; a longer one is a leak and cut at the neck.
-_HORN_MM = 14.0
 #: Enclosed darker islands up to this area are choroid plexus or flow, and belong to the region.
 _HOLE_MM2 = 25.0
-#: The half-width at the point counts for at most this (mm) when necks are judged.
-_NECK_MAX_MM = 2.5
 #: Ventricles lie deeper under the outline of the head (or stripped brain) than this; sulci and cisterns reach it.
 _DEEP_MM, _LEAK_PIXELS, _COARSE_MM = 18.0, 8, 3.0
 #: The region of the next slice is looked for this far around the box of the slice before.
 _REACH_MM = 30.0
-_EVERYWHERE = (slice(None), slice(None))
 _MIN_CONTRAST, _MIN_CONTRAST_TO_NOISE = 0.15, 5.0
 
 
@@ -107,8 +104,9 @@ def grow(
     masks = np.zeros((array.shape[0], *bright.shape), bool)
     sampling = (spacing[1], spacing[0])
     outline = _Outline(window, 0.3 * levels.tissue, sampling, _GROWING) if settings.leak_guard else None
-    masks[k] = _grown(bright, start, outline, array[k], None, sampling)
-    _carry(masks, k, settings.neighbours, lambda n: np.asarray(image[n]) > edge, outline, array, spacing)
+    everywhere = (slice(0, bright.shape[0]), slice(0, bright.shape[1]))
+    masks[k] = _grown(bright, start, outline, array[k], None, sampling, everywhere)
+    _carry(masks, k, settings.neighbours, lambda n, reach: image[n][reach] > edge, outline, array, spacing)
     return cropped(masks, (0, window[0].start, window[1].start), "Nothing was found here.")
 
 
@@ -120,17 +118,11 @@ def grow_stroke(
 ) -> ToolResult:
     """The union of the regions at the ``points`` (k, j, i) of a drag; points inside an earlier region cost nothing."""
     settings = settings or CsfSettings()
-    whole = np.zeros(array.shape, bool)
-    reason = "The stroke has no point."
+    whole = nothing("The stroke has no point.")
     for k, j, i in dict.fromkeys((int(k), int(j), int(i)) for k, j, i in points):
-        if all(0 <= p < n for p, n in zip((k, j, i), array.shape)) and whole[k, j, i]:
-            continue
-        result = grow(array, spacing, (k, j, i), settings)
-        if result.empty:
-            reason = result.reason
-            continue
-        whole[tuple(slice(o, o + n) for o, n in zip(result.origin, result.mask.shape))] |= result.mask
-    return cropped(whole, (0, 0, 0), reason)
+        if not whole.within((k, j, i), (1, 1, 1)).any():
+            whole = united(whole, grow(array, spacing, (k, j, i), settings))
+    return whole
 
 
 def lobe(
@@ -152,8 +144,9 @@ def lobe(
     pieces = np.zeros(near.shape, bool)
     sampling = (spacing[1], spacing[0])
     uncut = _NoOutline(sampling)
-    pieces[k] = _grown(near[k], start, uncut, mask[k], None, sampling)
-    _carry(pieces, k, settings.neighbours, lambda n: near[n], uncut, mask, spacing)
+    everywhere = (slice(0, near.shape[1]), slice(0, near.shape[2]))
+    pieces[k] = _grown(near[k], start, uncut, mask[k], None, sampling, everywhere)
+    _carry(pieces, k, settings.neighbours, lambda n, reach: near[n][reach], uncut, mask, spacing)
     origin = (drawn.origin[0], drawn.origin[1] + rows.start, drawn.origin[2] + columns.start)
     return cropped(pieces & near, origin, "There is nothing to erase at this point.")
 
@@ -206,15 +199,22 @@ class _Outline:
         self._window, self._air, self._sampling, self.rules = window, air, sampling, rules
         self._steps = tuple(max(round(_COARSE_MM / s), 1) for s in sampling)
 
-    def shallow(self, plane: np.ndarray, reach: tuple[slice, slice]) -> np.ndarray:
-        """The pixels in ``reach`` of the window of slice ``plane`` that lie less than _DEEP_MM under the outline."""
+    def leaks(self, plane: np.ndarray) -> Leaks:
+        """The test of a region of slice ``plane``, given with its box in the window: too close to the outline?"""
         head = plane[:: self._steps[0], :: self._steps[1]] > self._air
-        head = np.pad(head | _holes(head), 1)
+        head = np.pad(head | holes(head), 1)
         head = ndimage.binary_opening(head, iterations=2)
-        deep = ndimage.distance_transform_edt(head, sampling=[n * s for n, s in zip(self._steps, self._sampling)])
+        (rows, columns), (down, right) = self._steps, self._sampling
+        deep = distances(head, (rows * down, columns * right))
         coarse = (deep < _DEEP_MM)[1:-1, 1:-1]
-        rows, columns = (np.arange(w.start, w.stop)[r] // n for w, r, n in zip(self._window, reach, self._steps))
-        return coarse[np.ix_(rows, columns)]
+
+        def leaks(box: Box, region: np.ndarray) -> bool:
+            rows, columns = (
+                np.arange(w.start + b.start, w.start + b.stop) // n for w, b, n in zip(self._window, box, self._steps)
+            )
+            return int(np.count_nonzero(region & coarse[np.ix_(rows, columns)])) > _LEAK_PIXELS
+
+        return leaks
 
 
 class _NoOutline(_Outline):
@@ -223,28 +223,32 @@ class _NoOutline(_Outline):
     def __init__(self, sampling: tuple[float, float]):
         super().__init__((slice(0), slice(0)), 0.0, sampling, _ERASING)
 
-    def shallow(self, plane: np.ndarray, reach: tuple[slice, slice]) -> np.ndarray:
-        return np.zeros((1, 1), bool)
+    def leaks(self, plane: np.ndarray) -> Leaks:
+        return lambda box, region: False
 
 
 def _carry(
     masks: np.ndarray,
     k: int,
     neighbours: int,
-    bright_of: Callable[[int], np.ndarray],
+    bright_of: Callable[[int, Box], np.ndarray],
     outline: _Outline | None,
     array: np.ndarray,
     spacing: tuple[float, float, float],
 ) -> None:
     """Carry ``masks[k]`` on to up to ``neighbours`` slices on each side, each starting from what it lies over."""
     sampling = (spacing[1], spacing[0])
+    everywhere = (slice(0, masks.shape[1]), slice(0, masks.shape[2]))
     for step in (-1, 1):
+        drawn = box_of(masks[k])
         for here in range(k + step, k + step * (neighbours + 1), step):
-            if not 0 <= here < len(masks) or not masks[here - step].any():
+            if not 0 <= here < len(masks) or drawn[0].stop == drawn[0].start:
                 break
-            reach = _reach(masks[here - step], sampling) if outline is not None else _EVERYWHERE
+            reach = _reach(drawn, masks.shape[1:], sampling) if outline is not None else everywhere
             before = masks[here - step][reach]
-            masks[here][reach] = _grown(bright_of(here)[reach], before, outline, array[here], before, sampling, reach)
+            grown = _grown(bright_of(here, reach), before, outline, array[here], before, sampling, reach)
+            masks[here][reach] = grown
+            drawn = moved(box_of(grown), reach)
 
 
 def _grown(
@@ -254,7 +258,7 @@ def _grown(
     plane: np.ndarray,
     before: np.ndarray | None,
     sampling: tuple[float, float],
-    reach: tuple[slice, slice] = _EVERYWHERE,
+    reach: Box,
 ) -> np.ndarray:
     """The connected bright regions that ``start`` touches, holes filled; with an ``outline`` (leak guard) cut at necks.
 
@@ -263,94 +267,43 @@ def _grown(
     ``bright``, ``start`` and ``before`` are the ``reach`` of the outline's window.
     """
     result = np.zeros_like(bright)
-    labels, _ = ndimage.label(bright)
-    touched = np.unique(labels[start & bright])
-    if not touched.any():
+    labels, touched, boxes = pieces_at(bright, start)
+    if not len(touched):
         return result
-    boxes = ndimage.find_objects(labels)
-    shallow = outline.shallow(plane, reach) if outline is not None else None
-    neighbour = ndimage.label(before)[0] if before is not None and outline is not None else None
-    for number in touched[touched > 0]:
-        box = boxes[number - 1]
+    leaks = outline.leaks(plane) if outline is not None else None
+    neighbour = _Neighbour(before) if before is not None and outline is not None else None
+    for number, box in zip(touched, boxes):
         region = labels[box] == number
-        if outline is not None and shallow is not None:
-            edge = shallow[box] if shallow.shape == bright.shape else np.zeros_like(region)
-            region = _contained(region, start[box] & region, edge, before is None, outline.rules, sampling)
-        region |= _small_holes(region, sampling)
-        if outline is not None and neighbour is not None:
-            region = region & _continues(region, neighbour[box], neighbour, outline.rules, sampling)
-        result[box] |= region
+        if outline is not None and leaks is not None:
+            leaky = partial(leaks, moved(box, reach))
+            region = contained(region, start[box] & region, leaky, before is None, outline.rules.necks, sampling)
+        region |= small_holes(region, _HOLE_MM2 / (sampling[0] * sampling[1]))
+        if outline is None or neighbour is None or neighbour.continued_by(region, box, outline.rules, sampling):
+            result[box] |= region
     return result
 
 
-def _reach(before: np.ndarray, sampling: tuple[float, float]) -> tuple[slice, slice]:
-    """The box around ``before`` and _REACH_MM beyond it."""
+def _reach(drawn: Box, shape: tuple[int, ...], sampling: tuple[float, float]) -> Box:
+    """The box ``drawn`` and _REACH_MM beyond it, within the window's ``shape``."""
     rows, columns = (
-        slice(max(span.start - int(_REACH_MM / s), 0), span.stop + int(_REACH_MM / s))
-        for span, s in zip(ndimage.find_objects(before.astype(np.uint8))[0], sampling)
+        slice(max(span.start - int(_REACH_MM / s), 0), min(span.stop + int(_REACH_MM / s), n))
+        for span, s, n in zip(drawn, sampling, shape)
     )
     return rows, columns
 
 
-def _continues(region: np.ndarray, inside: np.ndarray, neighbour: np.ndarray, rules: _Rules, sampling) -> bool:
-    """Whether ``region`` continues the labelled regions of the slice before (``inside`` its box, ``neighbour`` all)."""
-    over = inside[region]
-    touched = np.unique(over[over > 0])
-    area, carried = int(region.sum()), int(np.isin(neighbour, touched).sum()) if len(touched) else 0
-    limit = rules.growth_large if area * sampling[0] * sampling[1] > _LARGE_MM2 else rules.growth
-    return carried > 0 and int((over > 0).sum()) >= rules.overlap * area and area <= limit * carried
+class _Neighbour:
+    """The regions of the slice before, to tell what continues them."""
 
+    def __init__(self, before: np.ndarray):
+        self._labels, drawn = np.zeros(before.shape, np.int32), box_of(before)
+        self._labels[drawn], count = ndimage.label(before[drawn])
+        self._areas = np.bincount(self._labels[drawn].ravel(), minlength=count + 1)
 
-def _contained(
-    region: np.ndarray, seeds: np.ndarray, shallow: np.ndarray, keep: bool, rules: _Rules, sampling: tuple[float, float]
-) -> np.ndarray:
-    """``region`` cut at wider and wider necks until it no longer comes to the ``shallow`` pixels.
-
-    One that still does is empty, or with ``keep`` the blob around the seeds: the least that a click can mean.
-    """
-    inner, seeds = np.pad(region, 1), np.pad(seeds, 1)
-    width = ndimage.distance_transform_edt(inner, sampling=sampling)
-    for fraction in rules.necks:
-        cut = _cut_at_necks(inner, seeds, width, fraction, sampling)[1:-1, 1:-1]
-        if int((cut & shallow).sum()) <= _LEAK_PIXELS:
-            return cut
-    if not keep:
-        return np.zeros_like(region)
-    away = ndimage.distance_transform_edt(~seeds, sampling=sampling)
-    return (inner & (away <= float(width[seeds].max()) + 2 * max(sampling)))[1:-1, 1:-1]
-
-
-def _cut_at_necks(inner: np.ndarray, seeds: np.ndarray, width: np.ndarray, fraction: float, sampling) -> np.ndarray:
-    """The part of ``inner`` around ``seeds`` up to its necks; horns, short tails beyond a neck, stay.
-
-    A neck is where the half-``width`` (mm) falls below ``fraction`` of that at the seeds.
-    """
-    near = ndimage.binary_dilation(seeds, iterations=3) & inner
-    neck = fraction * min(float(width[near].max()), _NECK_MAX_MM)
-    cores, _ = ndimage.label(width > neck)
-    wanted = np.unique(cores[near])
-    core = np.isin(cores, wanted[wanted > 0])
-    away = ndimage.distance_transform_edt(~core, sampling=sampling)
-    kept = inner & (away <= neck + max(sampling))
-    tails, count = ndimage.label(inner & ~kept, np.ones((3, 3)))
-    if count:
-        length = np.atleast_1d(ndimage.maximum(away, tails, np.arange(1, count + 1)))
-        kept |= np.concatenate([[False], length <= _HORN_MM])[tails]
-    labels, _ = ndimage.label(kept)
-    touched = np.unique(labels[seeds | core])
-    return np.isin(labels, touched[touched > 0])
-
-
-def _holes(region: np.ndarray) -> np.ndarray:
-    """The background that ``region`` encloses (binary_fill_holes says the same, many times slower)."""
-    labels, _ = ndimage.label(~region)
-    rim = np.unique(np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]]))
-    return ~np.isin(labels, rim) & (labels > 0)
-
-
-def _small_holes(region: np.ndarray, sampling: tuple[float, float]) -> np.ndarray:
-    """The enclosed holes of ``region`` of up to _HOLE_MM2."""
-    holes, count = ndimage.label(_holes(region))
-    small = np.bincount(holes.ravel(), minlength=count + 1) * sampling[0] * sampling[1] <= _HOLE_MM2
-    small[0] = False
-    return small[holes]
+    def continued_by(self, region: np.ndarray, box: Box, rules: _Rules, sampling: tuple[float, float]) -> bool:
+        """Whether ``region``, in its ``box``, lies over enough of these regions and is no sudden widening of them."""
+        over = np.bincount(self._labels[box][region], minlength=len(self._areas))
+        over[0] = 0
+        area, carried = int(np.count_nonzero(region)), int(self._areas[over > 0].sum())
+        limit = rules.growth_large if area * sampling[0] * sampling[1] > _LARGE_MM2 else rules.growth
+        return carried > 0 and int(over.sum()) >= rules.overlap * area and area <= limit * carried

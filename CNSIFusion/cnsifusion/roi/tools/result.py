@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from cnsifusion.roi.tools.necks import box_of
+
 
 @dataclass(frozen=True, eq=False)
 class ToolResult:
@@ -59,12 +61,9 @@ def nothing(reason: str) -> ToolResult:
 
 def cropped(mask: np.ndarray, origin: tuple[int, int, int], reason: str) -> ToolResult:
     """The smallest window around the set voxels of ``mask``; nothing(``reason``) where there is none."""
-    if not mask.any():
+    slices = np.flatnonzero(mask.any(axis=(1, 2)))
+    if not len(slices):
         return nothing(reason)
-    spans = []
-    for axis in range(3):
-        along = np.flatnonzero(mask.any(axis=tuple(a for a in range(3) if a != axis)))
-        spans.append((int(along[0]), int(along[-1]) + 1))
-    window = tuple(slice(*span) for span in spans)
-    (k, _), (j, _), (i, _) = spans
-    return ToolResult(mask[window], (origin[0] + k, origin[1] + j, origin[2] + i))
+    k = slice(int(slices[0]), int(slices[-1]) + 1)
+    j, i = box_of(np.asarray(mask[k].any(axis=0)))
+    return ToolResult(mask[k, j, i], (origin[0] + k.start, origin[1] + j.start, origin[2] + i.start))

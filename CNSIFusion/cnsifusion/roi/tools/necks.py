@@ -1,0 +1,127 @@
+"""Pieces of one slice's mask: connected regions, their holes, and how they are cut where they are narrow.
+
+All of it runs several times per slice while a reader waits, so labels are chosen by look-up tables and boxes come from
+the pixels that are set: scipy's own helpers for both look at every pixel several times.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from scipy import ndimage
+
+#: A tail beyond a neck that ends within this length is a horn and kept; a longer one is a leak and cut at the neck.
+_HORN_MM = 14.0
+#: The half-width at the point counts for at most this (mm) when necks are judged.
+_NECK_MAX_MM = 2.5
+#: Neighbours that share an edge, and those that share a corner too.
+_EDGES, _CORNERS = ndimage.generate_binary_structure(2, 1), ndimage.generate_binary_structure(2, 2)
+
+#: Rows and columns of a slice's window.
+Box = tuple[slice, slice]
+#: Whether a region, given in its box of the window, runs out to where it must not.
+Leaks = Callable[[Box, np.ndarray], bool]
+
+
+def box_of(mask: np.ndarray) -> Box:
+    """The smallest box around what is set in a slice's ``mask``; without a row where nothing is."""
+    where = np.flatnonzero(mask)
+    if not len(where):
+        return slice(0, 0), slice(0, 0)
+    columns = where % mask.shape[1]
+    return (
+        slice(int(where[0]) // mask.shape[1], int(where[-1]) // mask.shape[1] + 1),
+        slice(int(columns.min()), int(columns.max()) + 1),
+    )
+
+
+def moved(box: Box, within: Box) -> Box:
+    """A ``box`` given in the box ``within``, as one of what that lies in."""
+    rows, columns = (slice(w.start + b.start, w.start + b.stop) for b, w in zip(box, within))
+    return rows, columns
+
+
+def pieces_at(mask: np.ndarray, start: np.ndarray) -> tuple[np.ndarray, np.ndarray, list[Box]]:
+    """Labels of the connected pieces of ``mask``, the numbers of those that ``start`` touches, and their boxes."""
+    labels, count = ndimage.label(mask, _EDGES)
+    touched = np.flatnonzero(np.bincount(labels[start & mask], minlength=count + 1))
+    return labels, touched, [box_of(labels == number) for number in touched]
+
+
+def distances(mask: np.ndarray, sampling: tuple[float, float]) -> np.ndarray:
+    """How far each pixel of ``mask`` is from the nearest that is not set: distance_transform_edt, in half the time."""
+    nearest = ndimage.distance_transform_edt(mask, sampling=sampling, return_distances=False, return_indices=True)
+    rows = (nearest[0] - np.arange(mask.shape[0])[:, None]) * sampling[0]
+    columns = (nearest[1] - np.arange(mask.shape[1])) * sampling[1]
+    return np.sqrt(rows * rows + columns * columns)
+
+
+def holes(region: np.ndarray) -> np.ndarray:
+    """The background that ``region`` encloses (binary_fill_holes says the same, many times slower)."""
+    return small_holes(region, np.inf)
+
+
+def small_holes(region: np.ndarray, pixels: float) -> np.ndarray:
+    """The enclosed holes of ``region`` of up to this many pixels."""
+    labels, count = ndimage.label(~region, _EDGES)
+    small = np.bincount(labels.ravel(), minlength=count + 1) <= pixels
+    for rim in (labels[0], labels[-1], labels[:, 0], labels[:, -1]):
+        small[rim] = False
+    small[0] = False
+    return small[labels]
+
+
+def contained(
+    region: np.ndarray,
+    seeds: np.ndarray,
+    leaks: Callable[[np.ndarray], bool],
+    keep: bool,
+    necks: tuple[float, ...],
+    sampling: tuple[float, float],
+) -> np.ndarray:
+    """The connected ``region`` cut at wider and wider ``necks`` (see :func:`_cut_at_necks`) until it ``leaks`` no more.
+
+    One that still does is empty, or with ``keep`` the blob around the seeds: the least that a click can mean.
+    """
+    if not leaks(region) and np.hypot(*np.multiply(np.subtract(region.shape, 1), sampling)) < _HORN_MM:
+        return region  # so small that all of it is a horn
+    inner, seeds = np.pad(region, 1), np.pad(seeds, 1)
+    width = distances(inner, sampling)
+    for fraction in necks:
+        cut = _cut_at_necks(inner, seeds, width, fraction, sampling)[1:-1, 1:-1]
+        if not leaks(cut):
+            return cut
+    if not keep:
+        return np.zeros_like(region)
+    away = distances(~seeds, sampling)
+    return (inner & (away <= float(width[seeds].max()) + 2 * max(sampling)))[1:-1, 1:-1]
+
+
+def _cut_at_necks(inner: np.ndarray, seeds: np.ndarray, width: np.ndarray, fraction: float, sampling) -> np.ndarray:
+    """The part of ``inner`` around ``seeds`` up to its necks; horns, short tails beyond a neck, stay.
+
+    A neck is where the half-``width`` (mm) falls below ``fraction`` of that at the seeds.
+    """
+    near = ndimage.binary_dilation(seeds, _EDGES, iterations=3) & inner
+    neck = fraction * min(float(width[near].max()), _NECK_MAX_MM)
+    cores, count = ndimage.label(width > neck, _EDGES)
+    core = _chosen(cores, cores[near], count)
+    away = distances(~core, sampling)
+    kept = inner & (away <= neck + max(sampling))
+    tails, count = ndimage.label(inner & ~kept, _CORNERS)
+    if count:
+        short = np.ones(count + 1, bool)
+        short[tails[away > _HORN_MM]] = False
+        short[0] = False
+        kept |= short[tails]
+    labels, count = ndimage.label(kept, _EDGES)
+    return _chosen(labels, labels[seeds | core], count)
+
+
+def _chosen(labels: np.ndarray, numbers: np.ndarray, count: int) -> np.ndarray:
+    """The pixels whose label (1 to ``count``) is among ``numbers``."""
+    wanted = np.zeros(count + 1, bool)
+    wanted[numbers] = True
+    wanted[0] = False
+    return wanted[labels]

@@ -1,0 +1,58 @@
+"""The quick helpers of the tools say what scipy's slow ones say."""
+
+import numpy as np
+import pytest
+from scipy import ndimage
+
+from cnsifusion.roi.tools.necks import box_of, contained, distances, holes, pieces_at, small_holes
+
+SAMPLING = (0.6, 0.45)
+
+
+@pytest.fixture(params=range(8))
+def blobs(request) -> np.ndarray:
+    """Random blobs of many sizes, some with holes, some at the rim."""
+    noise = np.random.default_rng(request.param).normal(size=(70, 90))
+    return ndimage.gaussian_filter(noise, 1 + request.param / 3) > 0
+
+
+def test_boxes_and_pieces_are_those_of_find_objects(blobs):
+    start = np.zeros_like(blobs)
+    start[::9, ::7] = True
+    labels, touched, boxes = pieces_at(blobs, start)
+    assert set(touched) == set(np.unique(labels[start & blobs])) - {0} and len(touched) > 1
+    objects = ndimage.find_objects(labels)
+    assert boxes == [objects[number - 1] for number in touched]
+    rows, columns = box_of(np.zeros_like(blobs))
+    assert blobs[rows, columns].size == 0
+
+
+def test_distances_are_scipys_to_the_bit(blobs):
+    assert np.array_equal(distances(blobs, SAMPLING), ndimage.distance_transform_edt(blobs, sampling=SAMPLING))
+
+
+def test_holes_are_what_filling_adds_and_large_ones_stay_open(blobs):
+    filled = ndimage.binary_fill_holes(blobs) & ~blobs
+    assert np.array_equal(holes(blobs), filled)
+    labels, count = ndimage.label(filled)
+    small = [number for number in range(1, count + 1) if (labels == number).sum() <= 12]
+    assert np.array_equal(small_holes(blobs, 12), np.isin(labels, small))
+
+
+def test_a_region_is_cut_only_where_it_leaks_beyond_a_horns_length():
+    region = np.zeros((60, 200), bool)
+    region[20:40, 5:45] = True
+    seeds = np.zeros_like(region)
+    seeds[30, 25] = True
+
+    def tailed(millimetres: float) -> np.ndarray:
+        whole = region.copy()
+        whole[29:31, 45 : 45 + round(millimetres / SAMPLING[1])] = True
+        return whole
+
+    def cut(whole: np.ndarray, leaks) -> np.ndarray:
+        return contained(whole, seeds, leaks, False, (0.5,), SAMPLING)
+
+    assert np.array_equal(cut(tailed(9), lambda r: False), tailed(9)), "a horn stays"
+    assert cut(tailed(50), lambda r: False).sum() < region.sum() + 20, "a leak is cut at its neck"
+    assert not cut(tailed(9), lambda r: True).any(), "nothing is left of what runs out when cut"
