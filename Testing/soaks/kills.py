@@ -85,7 +85,7 @@ def trainings(soak: Soak) -> None:
 
 
 def _manifest(folder: Path, each: int) -> Path:
-    words = ["simulate", str(folder), "--patients", str(each), "--controls", str(each), "--seed", "3"]
+    words = ["simulate", str(folder), "--patients", str(each), "--controls", str(each), "--seed", "3", "--view", "deep"]
     subprocess.run([*faults.CLI, *words], check=True, stdout=subprocess.DEVNULL)
     return folder / "manifest.csv"
 
