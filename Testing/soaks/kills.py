@@ -14,6 +14,8 @@ from soak import Row, Soak
 #: Small enough to train in seconds, with every stage of the big run: cases, backbone, maps, folds, graphs.
 _SETTINGS = {"folds": 2, "inner_folds": 2, "checkpoints": [2], "selectors": ["mrmr"], "feature_counts": [4],
              "bootstrap": 20, "augmentations": 1}  # fmt: skip
+#: A worker is killed after so many lines at most: three analyses or so.
+_LINES = 30
 
 
 def analyses(soak: Soak) -> None:
@@ -36,9 +38,9 @@ def workers(soak: Soak) -> None:
     request = json.dumps({"id": 1, "command": "analyze", "image": str(soak.image), "out": str(out)}) + "\n"
     while soak.more(row):
         run = faults.Run("worker", stdin=subprocess.PIPE)
-        run.process.stdin.write(request * 3)
+        run.process.stdin.write(request * _LINES)  # at least one line each: the wait for one never lasts for ever
         run.process.stdin.flush()
-        run.kill_at_random(soak.rng, 1.0, 30)
+        run.kill_at_random(soak.rng, 1.0, _LINES)
         _count(row, [*faults.problems_of(out), *_stayed(run)])
         if row.tried % 10 == 0 or row.tried >= row.wanted:
             _compare(row, whole, _analyzed(row, soak.image, out), out)

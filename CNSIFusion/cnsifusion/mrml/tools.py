@@ -7,6 +7,7 @@ say. Positions are LPS mm, outlines edges (n, 2, 3) in LPS mm.
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -285,7 +286,8 @@ class ToolController:
 
     def _hand(self) -> Hand | None:
         if self.tool not in self._hands and self.tool in _HANDS:
-            self._hands = {self.tool: _HANDS[self.tool](self)}  # another tool's stroke is over
+            # Another tool's stroke is over. A hand does not own us: a ring would keep image and patient after us.
+            self._hands = {self.tool: _HANDS[self.tool](weakref.proxy(self))}
         return self._hands.get(self.tool)
 
     def _fresh(self, name: str) -> ToolResult:

@@ -40,9 +40,10 @@ class Tools:
 
     def setCase(self, case: CaseState | None) -> None:
         """Work on another case (or on none), or on the same one's new segmentation."""
-        self._editor.deactivate_effect()
-        self._undoStack.clear()
+        self._release()
+        self._editor.clear()
         self._case, self._controller, self._agreement = case, None, []
+        self._effect.controller = None
         if case is None:
             return
         if case.segmentation is not None:
@@ -166,9 +167,17 @@ class Tools:
 
     def _bind(self, case: CaseState) -> ToolController:
         """Let trame-slicer's editor work on the case's segmentation, with tools of its own."""
+        self._release()
         self._editor.set_active_segmentation(case.segmentation, case.volume)
         self._editor.editor_node.SetOverwriteMode(self._editor.editor_node.OverwriteNone)  # PVS lie in region B
         return ToolController(case.segmentation, case.volume, self._apply)
+
+    def _release(self) -> None:
+        """Cut what ties the editor's former segmentation to itself: the node's observer holds the editor's wrapper, which
+        holds the node and the image, and so a patient who was put away would stay until Python looks for such rings."""
+        former = self._editor.active_segmentation
+        if former is not None:
+            former.segmentation_node.RemoveObserver(former._node_obs)  # the wrapper has no way to close it
 
     def _activateIfChosen(self) -> None:
         if self._case.tool != NONE:

@@ -1,0 +1,69 @@
+"""The browser's server keeps nothing of a patient who was put away, without waiting for Python's search for rings."""
+
+import gc
+import sys
+
+import numpy as np
+import pytest
+
+from cnsifusion.imaging import Grid, Volume, write_volume
+from cnsifusion.mrml.tools import ToolController, toolsFor
+from cnsifusion.mrml.volumes import NodeGeometry
+
+
+@pytest.fixture(scope="module")
+def app():
+    """The browser face without its server: views, editor, tools and session are the real ones."""
+    from trame.app import get_server
+
+    from cnsifusion.web.app import BrowserApp
+    from cnsifusion.web.locks import Locks
+
+    arguments, sys.argv = sys.argv, sys.argv[:1]  # trame reads them
+    app = BrowserApp(get_server("memory", client_type="vue3"), Locks())
+    yield app
+    app.session.close()
+    sys.argv = arguments
+
+
+@pytest.fixture
+def image(tmp_path):
+    """Something to draw in; the check refuses it, which lets the tools be used all the same."""
+    voxels = np.random.default_rng(3).integers(0, 500, (9, 40, 40)).astype(np.int16)
+    grid = Grid((40, 40, 9), (1.0, 1.0, 4.0), (0.0, 0.0, 0.0), (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0))
+    write_volume(Volume(voxels, grid), tmp_path / "T2.nii.gz")
+    return tmp_path / "T2.nii.gz"
+
+
+def _work(app, image) -> None:
+    """One reader: every tool of the ventricles over the image, and a stroke with each."""
+    app.openPath(str(image))
+    geometry = NodeGeometry(app.session.case.volume)
+    for key in toolsFor("CSF ventricles"):
+        app.tools.chooseTool(key)
+        app._refresh()
+        if app.tools._controller is None:
+            continue
+        for x in (18.0, 22.0):
+            place = tuple(geometry.grid.to_lps((x, 20.0, 4.0)))
+            app.tools._controller.hover(place)
+        app.tools._controller.press(place)
+        app.tools._controller.release()
+    assert app.tools._controller is not None
+
+
+def test_a_patient_who_was_put_away_leaves_the_memory(app, image) -> None:
+    _work(app, image)
+    gc.collect()
+    gc.disable()
+    try:
+        for _ in range(3):
+            _work(app, image)
+        app.openPath(str(image))
+        living = gc.get_objects()
+        gone = [o.GetID() for o in living if type(o).__name__ == "vtkMRMLScalarVolumeNode" and o.GetScene() is None]
+        tools = [o for o in living if isinstance(o, ToolController)]
+    finally:
+        gc.enable()
+    assert not gone, f"{len(gone)} images of former patients are still here"
+    assert not tools
