@@ -173,8 +173,11 @@ class Tools:
         return ToolController(case.segmentation, case.volume, self._apply)
 
     def _release(self) -> None:
-        """Cut what ties the editor's former segmentation to itself: the node's observer holds the editor's wrapper, which
-        holds the node and the image, and so a patient who was put away would stay until Python looks for such rings."""
+        """Cut what ties the editor's former segmentation to itself.
+
+        The node's observer holds the editor's wrapper, which holds the node and the image: a patient who was put away
+        would stay until Python looks for such rings.
+        """
         former = self._editor.active_segmentation
         if former is not None:
             former.segmentation_node.RemoveObserver(former._node_obs)  # the wrapper has no way to close it
