@@ -18,9 +18,7 @@ from cnsifusion.models.fusion import RadFusion, region_weights
 from cnsifusion.models.settings import ModelSettings
 from cnsifusion.training.augment import augment
 from cnsifusion.training.cohort import Cohort, instance_weights
-from cnsifusion.training.networks import NetworkFit, packed_features
-from cnsifusion.training.selection import Selection
-from cnsifusion.training.settings import TrainingSettings
+from cnsifusion.training.networks import NetworkFit, Plan
 
 #: The backbone was trained before: it moves ten times more slowly than the head.
 _BACKBONE_PACE = 0.1
@@ -34,37 +32,19 @@ class Weights:
     sha256: str
 
 
-def finetune(
-    cohort: Cohort,
-    model: ModelSettings,
-    weights: Weights,
-    settings: TrainingSettings,
-    training: list[np.ndarray],
-    selections: list[Selection] | None,
-    weight_decay: float,
-    seed: int,
-) -> NetworkFit:
-    """Train one whole network per entry of ``training`` (instance rows); log-odds (checkpoints, N, networks)."""
-    patches = cohort.patches()
-    features = packed_features(cohort, selections, len(training), model.clip)
+def finetune(cohort: Cohort, weights: Weights, plan: Plan) -> NetworkFit:
+    """Train one whole network per member of the plan; log-odds (checkpoints, N, networks)."""
+    patches, features = cohort.patches(), plan.features(cohort)
     logits = [
-        _train_one(cohort, patches, features[:, h : h + 1], model, weights, settings, rows, weight_decay, seed + h)
-        for h, rows in enumerate(training)
+        _train_one(cohort, patches, features[:, h : h + 1], weights, plan, h) for h in range(len(plan.training))
     ]
-    return NetworkFit(np.stack(logits, axis=2), [{} for _ in settings.checkpoints])
+    return NetworkFit(np.stack(logits, axis=2), [{} for _ in plan.settings.checkpoints])
 
 
 def _train_one(
-    cohort: Cohort,
-    patches: np.ndarray,
-    features: torch.Tensor,
-    model: ModelSettings,
-    weights: Weights,
-    settings: TrainingSettings,
-    rows: np.ndarray,
-    weight_decay: float,
-    seed: int,
+    cohort: Cohort, patches: np.ndarray, features: torch.Tensor, weights: Weights, plan: Plan, member: int
 ) -> np.ndarray:
+    model, settings, rows, seed = plan.model, plan.settings, plan.training[member], plan.seed + member
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     random, generator = np.random.default_rng([seed, 3]), torch.Generator().manual_seed(seed)
     with torch.random.fork_rng():
@@ -76,7 +56,7 @@ def _train_one(
         {"params": fusion.parameters(), "lr": settings.learning_rate},
         {"params": backbone.features.parameters(), "lr": settings.learning_rate * _BACKBONE_PACE},
     ]
-    optimiser = torch.optim.AdamW(groups, weight_decay=weight_decay)
+    optimiser = torch.optim.AdamW(groups, weight_decay=plan.weight_decay)
     share = instance_weights(cohort)[rows]
     weight = torch.zeros(len(patches))
     weight[rows] = torch.from_numpy(share / share.mean()).float()

@@ -18,7 +18,7 @@ from cnsifusion.training.cases import ACQUISITION, ANATOMY, QUANTITIES
 from cnsifusion.training.cohort import Cohort, instance_weights
 from cnsifusion.training.finetune import Weights, finetune
 from cnsifusion.training.maps import Maps
-from cnsifusion.training.networks import train_heads
+from cnsifusion.training.networks import Plan, train_heads
 from cnsifusion.training.selection import Selection, select
 from cnsifusion.training.settings import TrainingSettings
 
@@ -69,11 +69,12 @@ def candidates(
             yield fit(cohort, training, chosen, label, seed)
             continue
         for decay in settings.weight_decays:
+            plan = Plan(model, settings, training, chosen, decay, seed)
             if isinstance(source, Weights):
-                fitted = finetune(cohort, model, source, settings, training, chosen, decay, seed)
+                fitted = finetune(cohort, source, plan)
             else:
                 assert source is not None
-                fitted = train_heads(cohort, source, model, settings, training, chosen, decay, seed)
+                fitted = train_heads(cohort, source, plan)
             for epochs, logits, state in zip(sorted(settings.checkpoints), fitted.logits, fitted.states):
                 yield Candidate(f"{label}, weight decay {decay:g}, {epochs} epochs", logits, chosen, state)
 

@@ -27,33 +27,48 @@ class NetworkFit:
     states: list[dict[str, np.ndarray]]
 
 
-def train_heads(
-    cohort: Cohort,
-    maps: Maps,
-    model: ModelSettings,
-    settings: TrainingSettings,
-    training: list[np.ndarray],
-    selections: list[Selection] | None,
-    weight_decay: float,
-    seed: int,
-) -> NetworkFit:
-    """Train one head per entry of ``training`` (instance rows), side by side, each on its own patients only.
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """What to fit: one member per entry of ``training`` (instance rows), each with its own ``selections`` of features
+    (None: no radiomics)."""
 
-    ``selections`` holds each head's features (None: no radiomics). Every patient weighs the same in the loss, and the
-    loss of a head never sees an instance outside its rows.
+    model: ModelSettings
+    settings: TrainingSettings
+    training: list[np.ndarray]
+    selections: list[Selection] | None
+    weight_decay: float
+    seed: int
+
+    def features(self, cohort: Cohort) -> torch.Tensor:
+        """Each member's own standardised features (N, H, 1, K), K the largest number chosen; zeros fill the rest."""
+        members = len(self.training)
+        if self.selections is None:
+            return torch.zeros(len(cohort.patient), members, 1, 1)
+        width = max(len(s.columns) for s in self.selections)
+        packed = np.zeros((len(cohort.patient), members, 1, width), np.float32)
+        for h, selection in enumerate(self.selections):
+            packed[:, h, 0, : len(selection.columns)] = selection.apply(cohort.features, self.model.clip)
+        return torch.from_numpy(packed)
+
+
+def train_heads(cohort: Cohort, maps: Maps, plan: Plan) -> NetworkFit:
+    """Train the plan's members side by side, each on its own patients only.
+
+    Every patient weighs the same in the loss, and the loss of a head never sees an instance outside its rows.
     """
-    features = packed_features(cohort, selections, len(training), model.clip)
+    settings, training = plan.settings, plan.training
+    features = plan.features(cohort)
     with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        fusion = RadFusion(model, len(training), features.shape[3])
+        torch.manual_seed(plan.seed)
+        fusion = RadFusion(plan.model, len(training), features.shape[3])
     _standardise_maps(fusion, maps, training)
     loss_weights = _loss_weights(cohort, training)
     labels = torch.from_numpy(cohort.labels[cohort.patient].astype(np.float32))
     rows, epochs = np.unique(np.concatenate(training)), max(settings.checkpoints)
-    optimiser = torch.optim.AdamW(fusion.parameters(), lr=settings.learning_rate, weight_decay=weight_decay)
+    optimiser = torch.optim.AdamW(fusion.parameters(), lr=settings.learning_rate, weight_decay=plan.weight_decay)
     steps = epochs * -(-len(rows) // settings.batch)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps, settings.learning_rate * 0.05)
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(plan.seed)
     logits, states = [], []
     for epoch in range(1, epochs + 1):
         for batch, values, weights in _batches(rows, maps, settings.batch, generator):
@@ -70,17 +85,6 @@ def train_heads(
             logits.append(_predict(fusion, maps, features))
             states.append(head_state(fusion, len(training) - 1))
     return NetworkFit(np.stack(logits), states)
-
-
-def packed_features(cohort: Cohort, selections: list[Selection] | None, heads: int, clip: float) -> torch.Tensor:
-    """Each head's own standardised features (N, H, 1, K), K the largest number chosen; zeros fill the rest."""
-    if selections is None:
-        return torch.zeros(len(cohort.patient), heads, 1, 1)
-    width = max(len(s.columns) for s in selections)
-    packed = np.zeros((len(cohort.patient), heads, 1, width), np.float32)
-    for h, selection in enumerate(selections):
-        packed[:, h, 0, : len(selection.columns)] = selection.apply(cohort.features, clip)
-    return torch.from_numpy(packed)
 
 
 def head_state(fusion: RadFusion, head: int) -> dict[str, np.ndarray]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import platform
 from collections import Counter
+from dataclasses import dataclass
 from datetime import datetime, timezone
 from functools import partial
 from pathlib import Path
@@ -15,10 +16,11 @@ import onnxruntime
 import sklearn
 import torch
 
+import cnsifusion
 from cnsifusion import __version__
 from cnsifusion.bundles import BundleSettings, write_bundle
 from cnsifusion.bundles.settings import SCHEMA_VERSION, Architecture, Calibration, Features, Figure, Range
-from cnsifusion.bundles.settings import Cohort as Trained
+from cnsifusion.bundles.settings import Cohort as TrainedOn
 from cnsifusion.errors import BadInput
 from cnsifusion.models.backbones import load_backbone, weights_sha256
 from cnsifusion.models.settings import ModelSettings, get_model
@@ -38,6 +40,8 @@ _RANGES = {
     "pixel_mm": "mm", "slice_spacing_mm": "mm", "repetition_time_ms": "ms", "echo_time_ms": "ms",
     "field_strength_t": "T",
 }  # fmt: skip
+#: Rooms of the program whose source takes part in a bundle.
+_ROOMS = ("analysis", "bundles", "imaging", "models", "radiomics", "roi", "simulation", "training")
 _FIGURES = ("auc", "accuracy", "precision", "sensitivity", "specificity", "f1", "brier", "calibration_slope")
 _DEMONSTRATION = (
     "Trained on simulated patients only: it shows the way from image to result; its numbers mean nothing for patients."
@@ -79,10 +83,23 @@ def train_bundle(
     cohort = experiment.cohort()
     folds = experiment.run(cohort, [model_name])[model_name]
     features = common_features(cohort, folds, _selectors(folds)) if model.radiomics else _no_features()
-    graphs = _graphs(experiment, cohort, model, source, folds, features)
-    settings = _settings(experiment, cohort, model, source, folds, features, graphs, name, kind_of_controls)
+    trained = _Trained(experiment, cohort, model, source, folds, features)
+    graphs = _graphs(trained)
+    settings = _settings(trained, graphs, name, kind_of_controls)
     settings.provenance.update(provenance or {})
     return write_bundle(out, settings, graphs.contents)
+
+
+@dataclass(frozen=True, eq=False)
+class _Trained:
+    """A cross-validated model and all it came from."""
+
+    experiment: Experiment
+    cohort: Cohort
+    model: ModelSettings
+    source: BackboneSource | None
+    folds: list[FoldResult]
+    features: Features
 
 
 def _no_features() -> Features:
@@ -93,50 +110,37 @@ def _selectors(folds: list[FoldResult]) -> str:
     return ", ".join(sorted({f.choice.split(",")[0] for f in folds}))
 
 
-def _graphs(
-    experiment: Experiment,
-    cohort: Cohort,
-    model: ModelSettings,
-    source: BackboneSource | None,
-    folds: list[FoldResult],
-    features: Features,
-) -> Graphs:
+def _graphs(trained: _Trained) -> Graphs:
+    cohort, model, source, folds, features = (
+        trained.cohort, trained.model, trained.source, trained.folds, trained.features,
+    )  # fmt: skip
     if source is None:
         return logistic_graphs(folds, features, cohort.names, model.clip)
-    maps = load_maps(list(experiment.maps(cohort, model)))
+    maps = load_maps(list(trained.experiment.maps(cohort, model)))
     with np.load(cohort.cases[0], allow_pickle=False) as data:
         patches = data["patches"].astype(np.float32)[:8]
     backbone = load_backbone(model, source.path, source.sha256)
     return network_graphs(cohort, maps, model, backbone, folds, features, patches)
 
 
-def _settings(
-    experiment: Experiment,
-    cohort: Cohort,
-    model: ModelSettings,
-    source: BackboneSource | None,
-    folds: list[FoldResult],
-    features: Features,
-    graphs: Graphs,
-    name: str | None,
-    kind_of_controls: str,
-) -> BundleSettings:
+def _settings(trained: _Trained, graphs: Graphs, name: str | None, kind_of_controls: str) -> BundleSettings:
+    experiment, cohort, model, folds = trained.experiment, trained.cohort, trained.model, trained.folds
     predictions = join(cohort, folds, cohort.labels)
     platt = fit_platt(predictions.score, predictions.labels)
     probability = platt(predictions.score)
     simulated = experiment.manifest.simulated
-    training = experiment.settings
+    training, architecture = experiment.settings, _architecture(trained, graphs)
     return BundleSettings(
         schema_version=SCHEMA_VERSION,
         name=name or f"{model.name}, {experiment.region}",
         created=datetime.now(timezone.utc).strftime("%Y-%m-%d"),
         region=experiment.region,
         submask=training.submask,
-        architecture=_architecture(experiment, model, source, cohort, graphs),
+        architecture=architecture,
         preparation=training.preparation.to_dict(),
         patches=training.patches.to_dict(),
         radiomics=cohort.radiomics.to_dict(),
-        features=features,
+        features=trained.features,
         baseline_pooled=graphs.baseline_pooled.tolist(),
         calibration=Calibration(platt.slope, platt.intercept),
         thresholds={
@@ -145,7 +149,7 @@ def _settings(
         },
         default_threshold="sensitivity95",
         training_ranges=_ranges(cohort),
-        cohort=_trained(cohort, simulated, kind_of_controls),
+        cohort=_trained_on(cohort, simulated, kind_of_controls),
         figures=_figures(experiment, cohort, folds),
         figures_describe=_describe(experiment, len(folds)),
         demonstration=simulated,
@@ -153,7 +157,7 @@ def _settings(
         intended_use=_INTENDED,
         limits=[_DEMONSTRATION, *_LIMITS] if simulated else list(_LIMITS),
         files={},
-        provenance=_provenance(experiment, cohort, model, graphs, folds),
+        provenance=_provenance(trained, graphs),
     )
 
 
@@ -167,17 +171,16 @@ def _describe(experiment: Experiment, heads: int) -> str:
     )
 
 
-def _architecture(
-    experiment: Experiment, model: ModelSettings, source: BackboneSource | None, cohort: Cohort, graphs: Graphs
-) -> Architecture:
+def _architecture(trained: _Trained, graphs: Graphs) -> Architecture:
+    model, source = trained.model, trained.source
     heads, pooled = graphs.baseline_pooled.shape
     if source is None:
         return Architecture(model.name, "none", "none", "", heads, pooled, (0, 0, 0), (0, 0), 0.0)
-    with np.load(cohort.cases[0], allow_pickle=False) as data:
+    with np.load(trained.cohort.cases[0], allow_pickle=False) as data:
         shape = data["patches"].shape[1:]
     cells = (shape[1] // model.stride, shape[2] // model.stride)
     backbone = load_backbone(model, source.path, source.sha256)
-    cell_mm = model.stride * experiment.settings.preparation.pixel_mm
+    cell_mm = model.stride * trained.experiment.settings.preparation.pixel_mm
     return Architecture(
         model.name, str(model.backbone), source.origin, weights_sha256(backbone), heads, pooled,
         (int(shape[0]), int(shape[1]), int(shape[2])), cells, cell_mm,
@@ -195,7 +198,7 @@ def _ranges(cohort: Cohort) -> dict[str, Range]:
     return ranges
 
 
-def _trained(cohort: Cohort, simulated: bool, kind_of_controls: str) -> Trained:
+def _trained_on(cohort: Cohort, simulated: bool, kind_of_controls: str) -> TrainedOn:
     infected = int(cohort.labels.sum())
     controls = len(cohort.labels) - infected
     sites = Counter(s for s in cohort.site.tolist() if s)
@@ -206,7 +209,7 @@ def _trained(cohort: Cohort, simulated: bool, kind_of_controls: str) -> Trained:
         parts.append("sites: " + ", ".join(f"{s} ({n})" for s, n in sorted(sites.items())))
     if ages.size:
         parts.append(f"age {ages.min():.0f} to {ages.max():.0f} years")
-    return Trained(infected, controls, kind, "; ".join(parts), simulated)
+    return TrainedOn(infected, controls, kind, "; ".join(parts), simulated)
 
 
 def _figures(experiment: Experiment, cohort: Cohort, folds: list[FoldResult]) -> list[Figure]:
@@ -224,18 +227,18 @@ def _figures(experiment: Experiment, cohort: Cohort, folds: list[FoldResult]) ->
     return figures
 
 
-def _provenance(
-    experiment: Experiment, cohort: Cohort, model: ModelSettings, graphs: Graphs, folds: list[FoldResult]
-) -> dict[str, Any]:
+def _provenance(trained: _Trained, graphs: Graphs) -> dict[str, Any]:
+    experiment, cohort = trained.experiment, trained.cohort
     return {
         **versions(),
+        "source": source_hashes(),
         "seed": experiment.settings.seed,
-        "settings_hash": digest(experiment.settings.to_dict(), model),
+        "settings_hash": digest(experiment.settings.to_dict(), trained.model),
         "training_settings": experiment.settings.to_dict(),
         "radiomics_hash": cohort.radiomics.hash,
         "cohort_hash": cohort.key,
         "manifest_sha256": hashlib.sha256(experiment.manifest.path.read_bytes()).hexdigest(),
-        "fold_choices": [f.choice for f in folds],
+        "fold_choices": [f.choice for f in trained.folds],
         "weights_float16": graphs.half,
         "parity_probability": graphs.parity,
         "warnings": experiment.manifest.warnings,
@@ -252,3 +255,16 @@ def versions() -> dict[str, str]:
         "scikit_learn": sklearn.__version__,
         "onnxruntime": onnxruntime.__version__,
     }
+
+
+def source_hashes(root: Path | None = None) -> dict[str, str]:
+    """Hash (16 hex) of the program's own source, room by room, for all rooms a bundle depends on."""
+    root = root or Path(cnsifusion.__file__).parent
+    found = {}
+    for room in _ROOMS:
+        content = hashlib.sha256()
+        for path in sorted((root / room).rglob("*.py")):
+            content.update(path.relative_to(root).as_posix().encode() + b"\0")
+            content.update(path.read_bytes().replace(b"\r\n", b"\n") + b"\0")
+        found[room] = content.hexdigest()[:16]
+    return found

@@ -17,10 +17,11 @@ from cnsifusion.training.experiment import Experiment  # noqa: E402
 from cnsifusion.training.manifest import Manifest  # noqa: E402
 from cnsifusion.training.metrics import fold_auc  # noqa: E402
 from cnsifusion.training.nested import load_fold  # noqa: E402
+from cnsifusion.training.planted import permutation_auc  # noqa: E402
 from cnsifusion.training.predictions import join  # noqa: E402
 from cnsifusion.training.settings import TrainingSettings  # noqa: E402
 from cnsifusion.training.train import train_bundle  # noqa: E402
-from cnsifusion.training.validation import CAUGHT, permutation_auc, positive_controls  # noqa: E402
+from cnsifusion.training.validation import CAUGHT, positive_controls  # noqa: E402
 
 SETTINGS = TrainingSettings(
     folds=3, inner_folds=3, checkpoints=(15,), selectors=("mrmr",), feature_counts=(4,), bootstrap=30

@@ -29,9 +29,12 @@ def test_a_sound_result_passes_and_each_fault_is_said():
     assert "above the oracle" in judge(FINE, [result(oracle=0.6)])[0]
     assert "no network" in " ".join(judge(SPATIAL, [result(radiomics=0.5, base=0.52, hybrid=0.5)]))
     assert judge(SPATIAL, [result(radiomics=0.5, base=0.7, hybrid=0.7)]) == []
-    chance = result(radiomics=0.5, base=0.46, hybrid=0.49, oracle=None)
+    permuted = {"permuted": [0.45, 0.5, 0.52, 0.49]}
+    chance = {**result(radiomics=0.5, base=0.46, hybrid=0.49, oracle=None), **permuted}
     assert judge(NOTHING, [chance]) == [] == judge(ELSEWHERE, [chance])
-    assert "is not chance" in judge(NOTHING, [result(oracle=None)])[0]
+    assert "radiomics-logistic 0.750 is not chance" in judge(NOTHING, [{**result(oracle=None), **permuted}])[0]
+    leaky = judge(NOTHING, [{**chance, "permuted": [0.54, 0.55, 0.58, 0.6]}])
+    assert any("shuffled labels give 0.568" in p for p in leaky)
     assert "no model finds" in judge(COARSE, [result(0.3, 0.5, 0.49, fine=0.5)])[0]
     off = copy.deepcopy(result())
     off["models"][HYBRID]["slope"] = 0.5
