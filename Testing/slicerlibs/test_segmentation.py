@@ -9,7 +9,7 @@ from slicer import vtkMRMLSegmentationNode, vtkMRMLSegmentEditorNode
 from vtk.util.numpy_support import vtk_to_numpy
 
 from cnsifusion.errors import BadInput
-from cnsifusion.mrml.editing import RegionEditor
+from cnsifusion.mrml.editing import Change, RegionEditor
 from cnsifusion.mrml.segmentation import (
     addSegmentationNode,
     assignSegment,
@@ -24,6 +24,8 @@ from cnsifusion.mrml.segmentation import (
 from cnsifusion.mrml.volumes import NodeGeometry, voxels
 from cnsifusion.roi.names import PVS_LEFT, SEGMENTS, SUBLENTIFORM_LEFT, SUBLENTIFORM_RIGHT, VENTRICLES
 from cnsifusion.roi.regions import Focus, Plane, RegionSet
+
+_LABELMAP = "Binary labelmap"
 
 
 def someRegions(grid):
@@ -182,6 +184,32 @@ def test_each_action_is_one_step_and_undoing_all_is_bit_equal(scene):
         assert editor.redo()
         assert snapshot(node, volume) == expected
     assert not editor.redo()
+
+
+@pytest.mark.parametrize("overwrite", ["None", "AllSegments"])
+def test_a_change_of_voxels_moves_the_time_stamp_of_the_labelmap(scene, overwrite):
+    """Slicer's undo history keeps its last copy of what seems older than that: it would forget an edit."""
+    headless, volume, node, _ = scene
+    editor, random, seen = RegionEditor(headless.scene, node, volume), np.random.default_rng(2), set()
+    editor.node.SetOverwriteMode(getattr(vtkMRMLSegmentEditorNode, f"Overwrite{overwrite}"))
+    segments = {name: node.GetSegmentation().GetSegment(segmentIdOf(node, name)) for name in (VENTRICLES, PVS_LEFT)}
+
+    def look():
+        labelmaps = {name: segment.GetRepresentation(_LABELMAP) for name, segment in segments.items()}
+        return {
+            name: (labelmap, labelmap.GetMTime(), segmentMask(node, segmentIdOf(node, name), volume))
+            for name, labelmap in labelmaps.items()
+        }
+
+    for n in range(40):
+        editor.logic.SaveStateForUndo()
+        before = look()
+        editor.applyAll([Change(VENTRICLES, random.random((2, 3, 4)) < 0.5, (2, 5 + n % 3, 6), erase=n % 2 == 0)])
+        for name, (labelmap, stamp, voxels_) in look().items():
+            if not np.array_equal(voxels_, before[name][2]):
+                seen.add((name, labelmap is before[name][0]))
+                assert stamp > before[name][1], f"{name} changed, and nobody was told"
+    assert (VENTRICLES, True) in seen, "no edit in place was looked at"
 
 
 def test_an_empty_mask_is_no_step(scene):

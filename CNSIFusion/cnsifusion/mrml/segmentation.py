@@ -154,17 +154,11 @@ def ensureSegment(segmentationNode, name: str) -> str:
 
 
 def markEdited(segmentationNode, segmentId: str, rejected: str = "") -> None:
-    """Record that a reader changed this segment with one of our tools; call it right after the change.
+    """Record that a reader changed this segment with one of our tools.
 
     ``rejected`` is the reader's reason for taking the whole region away; any other change takes it back.
-
-    Slicer's editor changes the labelmap in place without telling its time stamp, by which the undo history decides
-    whether a segment changed since the last state: without the touch here, undo would bring back wrong voxels.
     """
     segment = segmentationNode.GetSegmentation().GetSegment(segmentId)
-    labelmap = segment.GetRepresentation(_LABELMAP)
-    if labelmap is not None:
-        labelmap.Modified()
     segment.SetTag(EDITED_TAG, "1")
     segment.RemoveTag(REJECTED_TAG)
     if rejected:
