@@ -25,6 +25,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 OUTPUT = ROOT / "soak-output"
+#: Voxels of the small image, in mm.
+_SMALL = (1.0, 1.0, 6.0)
 #: Section -> module:function below Testing. A function takes a Soak and works on its rows until ``more`` says no.
 SECTIONS = {
     "hostile": "soaks.suites:hostile",
@@ -56,7 +58,10 @@ class Row:
 
 
 class Soak:
-    """What a section works with: a simulated image, a folder of its own, chance, and rows to count in."""
+    """What a section works with: a simulated image, a folder of its own, chance, and rows to count in.
+
+    ``small`` is the same head in thick slices and large pixels: analyzed in less than half the time.
+    """
 
     def __init__(self, section: str, image: Path, folder: Path, options: argparse.Namespace, rows: dict[str, Row]):
         self.section, self.image, self.folder, self.quick = section, image, folder, options.quick
@@ -64,6 +69,7 @@ class Soak:
         so_far = sum(r.tried for r in rows.values() if r.section == section)
         self.rng = random.Random(f"{options.seed} {section} {so_far}")  # going on means other moments
         folder.mkdir(parents=True, exist_ok=True)
+        self.small = image.with_name("small.nii.gz")
 
     def row(self, what: str, wanted: int, quick: int = 2) -> Row:
         """The row ``what``, with what former runs counted; ``quick``: how often it is tried by --quick."""
@@ -142,11 +148,17 @@ def table(rows: list[Row]) -> Iterator[str]:
 
 
 def simulated(path: Path) -> Path:
-    """A simulated, infected patient's image."""
+    """A simulated, infected patient's image; the small one is written beside it."""
+    import SimpleITK as sitk
+
     from cnsifusion.imaging import write_volume
     from cnsifusion.simulation import SimulationSettings, simulate_patient
 
     write_volume(simulate_patient(7, True, SimulationSettings()).volume, path)
+    head = sitk.ReadImage(str(path))
+    size = [round(n * s / new) for n, s, new in zip(head.GetSize(), head.GetSpacing(), _SMALL, strict=True)]
+    small = sitk.Resample(head, size, sitk.Transform(), sitk.sitkLinear, head.GetOrigin(), _SMALL, head.GetDirection())
+    sitk.WriteImage(sitk.Cast(sitk.Round(small), sitk.sitkInt16), str(path.with_name("small.nii.gz")))
     return path
 
 

@@ -24,7 +24,7 @@ def killed_servers(soak: Soak) -> None:
     room.mkdir()
     here = {"TMPDIR": str(room)}
     while soak.more(row):
-        run = faults.Run("app", "--no-browser", soak.image, environment=here)
+        run = faults.Run("app", "--no-browser", soak.small, environment=here)
         if soak.rng.random() < 0.8:
             address = run.process.stdout.readline()
             if soak.rng.random() < 0.5:
@@ -35,7 +35,7 @@ def killed_servers(soak: Soak) -> None:
         row.tried += 1
         row.failures += [f"kill {row.tried}: process {pid} stayed" for pid in run.orphans()]
         if row.tried % 10 == 0 or row.tried >= row.wanted:
-            last = faults.Run("app", "--no-browser", soak.image, environment=here)
+            last = faults.Run("app", "--no-browser", soak.small, environment=here)
             last.process.stdout.readline()
             last.process.send_signal(signal.SIGINT)
             last.process.wait(60)

@@ -14,28 +14,28 @@ from soak import Row, Soak
 #: Small enough to train in seconds, with every stage of the big run: cases, backbone, maps, folds, graphs.
 _SETTINGS = {"folds": 2, "inner_folds": 2, "checkpoints": [2], "selectors": ["mrmr"], "feature_counts": [4],
              "bootstrap": 20, "augmentations": 1}  # fmt: skip
-#: A worker is killed after so many lines at most: three analyses or so.
-_LINES = 30
+#: A worker is killed after so many lines at most: two analyses or so.
+_LINES = 20
 
 
 def analyses(soak: Soak) -> None:
     """Analyses into one and the same folder, the last one undisturbed."""
     row, out, steps = soak.row("kill -9 of 'analyze'", 100, 3), soak.folder / "out", Counter()
-    whole = _analyzed(row, soak.image, soak.folder / "whole")
+    whole = _analyzed(row, soak.small, soak.folder / "whole")
     while soak.more(row):
-        run = faults.Run("analyze", soak.image, "-o", out, "--progress", "jsonl")
+        run = faults.Run("analyze", soak.small, "-o", out, "--progress", "jsonl")
         steps[run.kill_at_random(soak.rng, 1.0)] += 1
         _count(row, [*faults.problems_of(out), *_stayed(run)])
         if row.tried % 10 == 0 or row.tried >= row.wanted:
-            _compare(row, whole, _analyzed(row, soak.image, out), out)
+            _compare(row, whole, _analyzed(row, soak.small, out), out)
     row.note = f"{len(steps)} different steps hit"
 
 
 def workers(soak: Soak) -> None:
     """A worker that analyzes again and again (its second request is warm, so that kills meet the writing too)."""
     row, out = soak.row("kill -9 of 'worker'", 100, 3), soak.folder / "out"
-    whole = _analyzed(row, soak.image, soak.folder / "whole")
-    request = json.dumps({"id": 1, "command": "analyze", "image": str(soak.image), "out": str(out)}) + "\n"
+    whole = _analyzed(row, soak.small, soak.folder / "whole")
+    request = json.dumps({"id": 1, "command": "analyze", "image": str(soak.small), "out": str(out)}) + "\n"
     while soak.more(row):
         run = faults.Run("worker", stdin=subprocess.PIPE)
         run.process.stdin.write(request * _LINES)  # at least one line each: the wait for one never lasts for ever
@@ -43,7 +43,7 @@ def workers(soak: Soak) -> None:
         run.kill_at_random(soak.rng, 1.0, _LINES)
         _count(row, [*faults.problems_of(out), *_stayed(run)])
         if row.tried % 10 == 0 or row.tried >= row.wanted:
-            _compare(row, whole, _analyzed(row, soak.image, out), out)
+            _compare(row, whole, _analyzed(row, soak.small, out), out)
 
 
 def cohorts(soak: Soak) -> None:

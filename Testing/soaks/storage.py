@@ -23,7 +23,7 @@ _TYPES = (sitk.sitkUInt16, sitk.sitkInt16, sitk.sitkFloat32, sitk.sitkInt32, sit
 
 def storage(soak: Soak) -> None:
     """All 48 axis orders, each in another container and type, analyzed whole: the same bits and probability."""
-    head = read_image(soak.image)
+    head = read_image(soak.small)
     head = head.with_array(head.array.round())
     row = soak.row("whole analyses over axis orders, containers, types", len(ORDERS), 3)
     first = None
@@ -121,5 +121,3 @@ def _analyzed(path: Path, out: Path) -> dict:
         "contributions": stored["contributions"],
         "probability": result.patient.probability,
     }
-
-
