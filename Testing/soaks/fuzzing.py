@@ -39,6 +39,7 @@ def _step(soak: Soak, row: Row, target: str, corpus: Path) -> bool:
         return False
     executed = [line.split()[1] for line in done.stderr.splitlines() if line.startswith("Done ")]
     row.tried += int(executed[0]) if executed else 0
+    row.note = ""
     if done.returncode or not executed:
         row.failures.append(" | ".join(done.stderr.strip().splitlines()[-12:])[:1500])
         kept = OUTPUT / "found" / target

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +17,7 @@ from cnsifusion.imaging.dicom import read_dicom_series
 from cnsifusion.imaging.grid import Grid, reorder
 from cnsifusion.imaging.headers import UNREADABLE, check_header
 from cnsifusion.imaging.volume import Acquisition, Volume, grid_of
+from cnsifusion.imaging.write import temporary_folder
 
 #: More voxels than any head scan has; a header that claims more is refused before memory is taken for it.
 MAX_VOXELS = 150_000_000
@@ -92,10 +96,33 @@ def existing(path: str | Path) -> Path:
     return path
 
 
+@contextmanager
+def _alone(path: Path) -> Iterator[Path]:
+    """Where to read the file from: beside x.nii, ITK takes the voxels of x.nii.gz from x.nii, so then from elsewhere."""
+    if not (path.name.lower().endswith(".nii.gz") and path.with_suffix("").exists()):
+        yield path
+        return
+    folder = temporary_folder()
+    try:
+        other = folder / "image.nii.gz"
+        try:
+            other.symlink_to(path.resolve())
+        except OSError:  # Windows permits links to few
+            shutil.copyfile(path, other)
+        yield other
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 def _read_file(path: Path) -> sitk.Image:
+    check_header(path)
+    with _alone(path) as own:
+        return _read_checked(own)
+
+
+def _read_checked(path: Path) -> sitk.Image:
     reader = sitk.ImageFileReader()
     reader.SetFileName(str(path))
-    check_header(path)
     try:
         reader.ReadImageInformation()
         size = reader.GetSize()

@@ -50,6 +50,18 @@ def test_all_48_orders_in_every_container(block, suffix, tmp_path) -> None:
         assert np.array_equal(again.array, block.array), (axes, flips)
 
 
+@pytest.mark.parametrize("name", ["x.nii.gz", "X.NII.GZ"])
+def test_a_namesake_beside_the_file_is_not_read(block, name, tmp_path) -> None:
+    """ITK alone reads the header of x.nii.gz and, when there is one, the voxels of x.nii."""
+    write_volume(block, tmp_path / "own.nii.gz")
+    (tmp_path / "own.nii.gz").rename(tmp_path / name)
+    other = sitk.Cast(block.to_sitk() + 1.0, sitk.sitkFloat32)
+    sitk.WriteImage(other, str(tmp_path / "other.nii"))
+    (tmp_path / "other.nii").rename(tmp_path / Path(name).stem)
+    assert np.array_equal(read_image(tmp_path / name).array, block.array)
+    assert np.array_equal(read_image(tmp_path / Path(name).stem).array, block.array + 1)
+
+
 def test_dicom_classic_and_enhanced(block, tmp_path) -> None:
     write_series(block, tmp_path / "c")
     write_enhanced(block, tmp_path / "e" / "one.dcm")
