@@ -52,7 +52,7 @@ def cohorts(soak: Soak) -> None:
     row = soak.row("kill -9 of 'cohort features --jobs 2 --resume'", 100, 2)
     words = ["cohort", "features", manifest, "--jobs", "2", "--progress", "jsonl", "--resume", "-o"]
     whole, killed = soak.folder / "whole", soak.folder / "killed"
-    faults.Run(*words, killed / "table.csv").last_event()
+    _undisturbed(row, *words, killed / "table.csv")
     killed.rename(whole)  # made in the same place: caches hold paths
     killed.mkdir()
     while soak.more(row):
@@ -61,27 +61,27 @@ def cohorts(soak: Soak) -> None:
         _count(row, [*faults.cache_problems(killed), *_stayed(run)])
         ready = len(list(killed.rglob("cases/*.npz"))) == len(list(whole.rglob("cases/*.npz")))
         if ready or row.tried % 10 == 0 or row.tried >= row.wanted:
-            faults.Run(*words, killed / "table.csv").last_event()
+            _undisturbed(row, *words, killed / "table.csv")
             _finished(row, whole, killed, keep_half=soak.rng.random() < 0.5)
 
 
 def trainings(soak: Soak) -> None:
     """'train' of a whole network, killed and resumed until done: the same caches and the same bundle as undisturbed."""
-    manifest = _manifest(soak.folder / "in", 2)
+    manifest = _manifest(soak.folder / "in", 4)  # two outer and two inner folds need them
     (soak.folder / "settings.json").write_text(json.dumps(_SETTINGS))
     words = ["train", manifest, "--region", "sublentiform", "--model", "mobile-aspp-radfusion", "--settings",
              soak.folder / "settings.json", "--allow-random-backbone", "--progress", "jsonl", "--resume",
              "-o"]  # fmt: skip
     row, steps = soak.row("kill -9 of 'train --resume'", 100, 2), Counter()
     whole, killed = soak.folder / "whole", soak.folder / "killed"
-    faults.Run(*words, killed / "bundle").last_event(1800)
+    _undisturbed(row, *words, killed / "bundle")
     killed.rename(whole)
     while soak.more(row):
         run = faults.Run(*words, killed / "bundle")
         steps[run.kill_at_random(soak.rng, soak.rng.choice((1.0, 4.0, 15.0)), 14)] += 1
         _count(row, [*faults.bundle_problems(killed / "bundle"), *faults.cache_problems(killed), *_stayed(run)])
         if (killed / "bundle").exists() or row.tried % 10 == 0 or row.tried >= row.wanted:
-            faults.Run(*words, killed / "bundle").last_event(1800)
+            _undisturbed(row, *words, killed / "bundle")
             _finished(row, whole, killed, keep_half=True)
     row.note += f"; steps hit: {', '.join(steps)}"
 
@@ -90,6 +90,14 @@ def _manifest(folder: Path, each: int) -> Path:
     words = ["simulate", str(folder), "--patients", str(each), "--controls", str(each), "--seed", "3", "--view", "deep"]
     subprocess.run([*faults.CLI, *words], check=True, stdout=subprocess.DEVNULL)
     return folder / "manifest.csv"
+
+
+def _undisturbed(row: Row, *words: str | Path) -> None:
+    """A run to its end; one that does not get there has nothing to compare with, and is a failure itself."""
+    run = faults.Run(*words)
+    last = run.last_event(1800)
+    if run.process.returncode:
+        row.failures.append(f"an undisturbed run failed: {str(last)[:300]}")
 
 
 def _count(row: Row, problems: list[str]) -> None:

@@ -98,7 +98,7 @@ def existing(path: str | Path) -> Path:
 
 @contextmanager
 def _alone(path: Path) -> Iterator[Path]:
-    """Where to read the file from: beside x.nii, ITK takes the voxels of x.nii.gz from x.nii, so then from elsewhere."""
+    """Where to read the file from. Beside x.nii, ITK takes the voxels of x.nii.gz from x.nii: then from elsewhere."""
     if not (path.name.lower().endswith(".nii.gz") and path.with_suffix("").exists()):
         yield path
         return
