@@ -7,7 +7,7 @@ what the reader began with. Used by the tests in small amounts and by the soak i
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -20,9 +20,17 @@ from cnsifusion.imaging import Grid, Volume
 from cnsifusion.mrml.case import CaseState
 from cnsifusion.mrml.drawn import segmentMask
 from cnsifusion.mrml.editing import RegionEditor
-from cnsifusion.mrml.segmentation import EDITED_TAG, REJECTED_TAG, addSegmentationNode, showRegions, tagValue
+from cnsifusion.mrml.segmentation import (
+    EDITED_TAG,
+    REJECTED_TAG,
+    addSegmentationNode,
+    keepPartsHidden,
+    proposalDetails,
+    showRegions,
+    tagValue,
+)
 from cnsifusion.mrml.tools import ACTIONS, CSF, NONE, REJECT_REASONS, TOOLS, ToolController, toolsFor
-from cnsifusion.mrml.volumes import addVolumeNode
+from cnsifusion.mrml.volumes import NodeGeometry, addVolumeNode
 from cnsifusion.roi.names import PVS_LEFT, SEGMENTS, SUBLENTIFORM_LEFT, VENTRICLES
 from cnsifusion.roi.regions import Focus, Plane, RegionSet
 
@@ -83,6 +91,13 @@ class SlicersOwn:
         self.applied += 1
         self._editor.applyAll(changes)
 
+    def replace(self, change) -> None:
+        """Change the regions as a whole, as the panel does with the editor that is embedded in it."""
+        self.applied += 1
+        self._editor.logic.SaveStateForUndo()
+        change()
+        self.controller.forget()
+
     def undo(self) -> None:
         """Take back one step."""
         self._editor.undo()
@@ -111,7 +126,9 @@ class Browsers:
         """See :class:`SlicersOwn`."""
         from cnsifusion.web.tools import Tools
 
-        self._tools = Tools(SimpleNamespace(slicer=self._slicer), SimpleNamespace(), lambda: None)
+        viewer = SimpleNamespace(slicer=self._slicer, jumpTo=lambda position: None)
+        self._session = SimpleNamespace(case=case, segmentation=lambda: case.segmentation)
+        self._tools = Tools(viewer, self._session, lambda: None)
         self._tools.setCase(case)
         self._tools._undoStack.set_undo_limit(_NO_LIMIT)
         self.controller = self._tools._controller
@@ -123,23 +140,27 @@ class Browsers:
         self.applied += 1
         self._carryOut(changes)
 
+    def replace(self, change) -> None:
+        """See :class:`SlicersOwn`."""
+        self.applied += 1
+        self._keepingSettings(lambda: self._session.asUndoStep(change))
+
     def undo(self) -> None:
         """See :class:`SlicersOwn`."""
-        settings_ = [(name, getattr(self.controller, name)) for name in _SETTINGS]
-        self._tools.undo()  # takes the case's settings, which this reader does not use
-        self._keep(settings_)
+        self._keepingSettings(self._tools.undo)
 
     def redo(self) -> None:
         """See :class:`SlicersOwn`."""
-        settings_ = [(name, getattr(self.controller, name)) for name in _SETTINGS]
-        self._tools.redo()
-        self._keep(settings_)
+        self._keepingSettings(self._tools.redo)
 
     def close(self) -> None:
         """See :class:`SlicersOwn`."""
         self._tools.setCase(None)
 
-    def _keep(self, values: list) -> None:
+    def _keepingSettings(self, action) -> None:
+        """The tools take the case's settings, which this reader does not use."""
+        values = [(name, getattr(self.controller, name)) for name in _SETTINGS]
+        action()
         for name, value in values:
             setattr(self.controller, name, value)
 
@@ -149,12 +170,15 @@ _SETTINGS = ("tool", "segmentName", "erase", "leakGuard", "neighbours", "toleran
 
 
 def snapshot(case: CaseState) -> dict:
-    """Every segment's name, provenance and voxels."""
-    node, found = case.segmentation, {}
+    """Every segment's name, provenance and voxels, whether it is seen, and what is known beside them."""
+    node = case.segmentation
+    details = proposalDetails(node, NodeGeometry(case.volume))
+    found = {"details": (details.midplane, [focus.ijk for focus in details.foci], details.withheld)}
     for segmentId in node.GetSegmentation().GetSegmentIDs():
         segment = node.GetSegmentation().GetSegment(segmentId)
         tags = tuple(tagValue(segment, tag) for tag in (EDITED_TAG, REJECTED_TAG, "DICOM.SegmentAlgorithmType"))
-        found[segment.GetName(), tags] = segmentMask(node, segmentId, case.volume).tobytes()
+        seen = node.GetDisplayNode().GetSegmentVisibility(segmentId)
+        found[segment.GetName(), tags, seen] = segmentMask(node, segmentId, case.volume).tobytes()
     return found
 
 
@@ -180,6 +204,7 @@ class Reader(RuleBasedStateMachine):
         node = addVolumeNode(scene, volume, "T2")
         self.case = CaseState.forVolume(scene, node)
         self.case.segmentation = addSegmentationNode(scene, node)
+        keepPartsHidden(self.case.segmentation)
         showRegions(regions, self.case.segmentation, node)
         self.face.open(self.case)
         self.states, self.at = [snapshot(self.case)], 0
@@ -198,15 +223,15 @@ class Reader(RuleBasedStateMachine):
             for node in (self.case.segmentation, self.case.volume, self.case.node):
                 self.face.scene.RemoveNode(node)
 
-    def did(self, action) -> None:
-        """Do it: at most one undo step, exactly one where something changed, and a sentence where nothing did."""
+    def did(self, action, idle: bool = False) -> None:
+        """Do it: at most one undo step, exactly one where something changed (or also where not, with ``idle``)."""
         before = self.face.applied
         action()
         steps, now = self.face.applied - before, snapshot(self.case)
         self.tally.actions += 1
         assert steps in (0, 1), f"{steps} undo steps for one action"
         if steps:
-            assert now != self.states[self.at], "an undo step without a change"
+            assert idle or now != self.states[self.at], "an undo step without a change"
             self.states, self.at = [*self.states[: self.at + 1], now], self.at + 1
             self.tally.changes += 1
         assert now == self.states[self.at], "something changed without an undo step"
@@ -268,6 +293,16 @@ class Reader(RuleBasedStateMachine):
         elif what in ACTIONS:
             self.did(lambda: controller.act(what))
             assert self.face.applied > before or controller.message, "nothing happened, and nothing was said"
+
+    @rule(shift=st.integers(1, 5), bare=st.booleans())
+    def proposeAgain(self, shift, bare):
+        """Other regions come instead of all that are drawn (``bare``: of the left one only, and nothing is known)."""
+        _, regions = head()
+        names = [SUBLENTIFORM_LEFT] if bare else list(regions.masks)
+        masks = {name: np.roll(regions.masks[name], shift, axis=1) for name in names}
+        other = RegionSet(GRID, masks) if bare else replace(regions, masks=masks, foci=regions.foci[:1])
+        case = self.case
+        self.did(lambda: self.face.replace(lambda: showRegions(other, case.segmentation, case.volume)), idle=True)
 
     @rule()
     def undo(self):

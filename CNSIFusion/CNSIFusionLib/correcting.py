@@ -2,7 +2,7 @@
 
 import slicer
 
-from cnsifusion.mrml.segmentation import ensureSegment
+from cnsifusion.mrml.segmentation import ensureSegment, fingerprint
 
 EFFECT_NAME = "CNSI"
 _EFFECTS = [EFFECT_NAME, "Paint", "Erase", "Draw", "Islands"]
@@ -49,6 +49,16 @@ class Corrector:
             self._widget.setSourceVolumeNode(case.volume)
             # PVS lie inside the sub-lentiform region: one must not erase the other.
             self._node.SetOverwriteMode(self._node.OverwriteNone)
+
+    def asUndoStep(self, change) -> None:
+        """Change the case's regions as a whole: the tools' Undo brings back what was drawn before."""
+        case = self._session.case
+        if fingerprint(case.segmentation):
+            if self._widget is None:
+                self._make()
+            self.follow(case)
+            self._widget.saveStateForUndo()
+        change()
 
     def close(self) -> None:
         """Put the tools away; nothing of them stays in the views."""

@@ -184,6 +184,8 @@ class Panel:
 
     def _watch(self, segmentationNode) -> None:
         """Notice edits of the case's regions, by whatever tool."""
+        from cnsifusion.mrml.segmentation import keepPartsHidden
+
         current = self._watched[0] if self._watched else None
         if current is segmentationNode:
             return
@@ -196,6 +198,7 @@ class Panel:
                       slicer.vtkSegmentation.SegmentAdded, slicer.vtkSegmentation.SegmentRemoved)
             segmentation = segmentationNode.GetSegmentation()
             tags = [(segmentation, segmentation.AddObserver(event, self._onSegments)) for event in events]
+            tags.append((segmentation, keepPartsHidden(segmentationNode)))
             self._watched = (segmentationNode, tags)
 
     def _onSegments(self, *_arguments) -> None:

@@ -113,6 +113,7 @@ class RegionsSection(Section):
     def __init__(self, panel):
         super().__init__(panel)
         self.corrector = Corrector(self.ui.editorFrame, self.session)
+        self.session.asUndoStep = self.corrector.asUndoStep
         self._rows = []
         self._segmentIds = []
         table = self.ui.regionTable

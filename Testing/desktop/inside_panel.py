@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 import desk
+import numpy as np
 import qt
 import slicer
 from onpanel import alive, analyzeAgain, case, choose, idle, message, panel, waitIdle
@@ -50,6 +51,29 @@ def test_proposes_with_a_click():
     rows = {row.name: row.milliliters for row in panel()._sections["regions"]._rows}
     assert rows["CSF ventricles"] > 3
     assert rows["Sub-lentiform left"] > 0.3 and rows["Sub-lentiform right"] > 0.3
+
+
+def test_undo_brings_back_what_a_second_proposal_replaced():
+    from cnsifusion.mrml.editing import RegionEditor
+    from cnsifusion.mrml.segmentation import fingerprint
+
+    proposed = fingerprint(case().segmentation)
+    editor = RegionEditor(slicer.mrmlScene, case().segmentation, case().volume)
+    editor.apply("CSF ventricles", np.ones((2, 9, 9), bool), (1, 1, 1))
+    editor.close()
+    drawn = fingerprint(case().segmentation)
+    desk.click(panel().ui.proposeButton)
+    waitIdle(240)
+    assert "brings the former regions back" in message()
+    assert fingerprint(case().segmentation) == proposed != drawn
+    desk.click(panel().ui.editButton)
+    editor = panel()._sections["regions"].corrector.widget
+    for button, expected in (("UndoButton", drawn), ("RedoButton", proposed)):
+        desk.click(slicer.util.findChild(editor, button))
+        assert fingerprint(case().segmentation) == expected, button
+    display = case().segmentation.GetDisplayNode()
+    assert not display.GetSegmentVisibility("Lateral ventricles") and display.GetSegmentVisibility("CSF ventricles")
+    desk.click(panel().ui.editButton)
 
 
 def test_analyzes_with_progress_and_shows_the_score():

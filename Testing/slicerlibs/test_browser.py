@@ -205,8 +205,29 @@ def test_08_propose(reader):
     reader.page.click("#button-propose")
     reader.waitFor("document.querySelector('#region-Sub-lentiform-left').innerText.includes('automatic')", 300)
     assert reader.milliliters("CSF ventricles") > 5
-    assert reader.page.locator("#undo").is_disabled(), "steps from before the proposal no longer fit"
     assert "axial T2" in reader.text("#step-image")
+
+
+def test_08a_undo_brings_back_what_a_proposal_replaced(reader):
+    page = reader.page
+    ventricles = reader.milliliters("CSF ventricles")
+    page.click("#region-CSF-ventricles")
+    page.click("#tool-outline")
+    box = reader.axialBox()
+    page.mouse.move(box["x"] + 0.3 * box["width"], box["y"] + 0.3 * box["height"])
+    page.mouse.down()
+    for x, y in ((0.6, 0.3), (0.6, 0.6), (0.3, 0.6)):
+        page.mouse.move(box["x"] + x * box["width"], box["y"] + y * box["height"], steps=4)
+        page.wait_for_timeout(200)
+    page.mouse.up()
+    drawn = reader.waitForChange(lambda: reader.milliliters("CSF ventricles"), ventricles)
+    page.click("#button-propose")
+    page.locator("#message", has_text="brings the former regions back").wait_for(timeout=300_000)
+    assert reader.milliliters("CSF ventricles") == ventricles
+    page.click("#undo")
+    assert reader.waitForChange(lambda: reader.milliliters("CSF ventricles"), ventricles) == drawn
+    page.click("#redo")
+    assert reader.waitForChange(lambda: reader.milliliters("CSF ventricles"), drawn) == ventricles
 
 
 def test_08b_a_focus_is_rejected_and_accepted_from_the_list(reader):

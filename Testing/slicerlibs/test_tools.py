@@ -82,7 +82,9 @@ def test_mirror_says_why_it_cannot(desk):
     desk.choose(MOVE, SUBLENTIFORM_RIGHT)
     desk.tools.act(MIRROR)
     assert "nothing drawn" in desk.tools.message
-    desk.tools._details.midplane = None
+    regions = desk.tools._proposal()
+    regions.midplane, regions.masks = None, {SUBLENTIFORM_LEFT: desk.proposal.masks[SUBLENTIFORM_LEFT]}
+    showRegions(regions, desk.tools.segmentationNode, desk.tools.volumeNode)
     desk.choose(MOVE, SUBLENTIFORM_LEFT)
     desk.tools.act(MIRROR)
     assert "propose the regions first" in desk.tools.message

@@ -203,7 +203,7 @@ def _actions(session: Session, case, rows: list[RegionRow], bundle, result) -> d
     incomplete = "" if noBundle or not rows or not any(r.segmentId for r in rows) else _missing(rows, bundle)
     table = {
         "open": ("Open image…", "Choose the axial T2: NIfTI, NRRD, MetaImage or a DICOM folder.", [busy]),
-        "propose": ("Propose regions", "Find the regions automatically (a few seconds).", [noImage, refused, busy]),
+        "propose": ("Propose regions", "Find the regions automatically (can be undone).", [noImage, refused, busy]),
         "import": ("Bring in a file…", "Regions from .seg.nrrd, a labelmap or DICOM SEG.", [noImage, busy]),
         "edit": ("Correct", "Grow, erase or draw in the slice views.", [noImage, busy]),
         "bundle": ("Choose model…", "A model bundle's folder.", [noImage, busy]),

@@ -6,18 +6,17 @@ import json
 import zlib
 from collections.abc import Callable
 from dataclasses import asdict
-from pathlib import Path
 
 import numpy as np
 import vtk
-from slicer import vtkOrientedImageData, vtkSegment, vtkSegmentationConverter
+from slicer import vtkOrientedImageData, vtkSegment, vtkSegmentation, vtkSegmentationConverter
 
 from cnsifusion import __version__
 from cnsifusion.errors import BadInput
 from cnsifusion.mrml.drawn import Piece, orientedImage, segmentIdOf, segmentMask, take, voxelsOf, whole
-from cnsifusion.mrml.volumes import NodeGeometry, volumeFromNode
+from cnsifusion.mrml.volumes import NodeGeometry
 from cnsifusion.roi.names import PART_CODES, PARTS, REGIONS, SEGMENTS, VENTRICLES, Code, SegmentName
-from cnsifusion.roi.region_io import PART_SEGMENTS, read_regions
+from cnsifusion.roi.region_io import PART_SEGMENTS
 from cnsifusion.roi.regions import Focus, Plane, RegionSet
 from cnsifusion.roi.tools.parts import assign_parts
 
@@ -25,8 +24,9 @@ ORIGIN_TAG, EDITED_TAG = "CNSIFusion.Origin", "CNSIFusion.Edited"
 #: Why a reader rejected the region; it counts while the segment is empty.
 REJECTED_TAG = "CNSIFusion.Rejected"
 ALGORITHM_TYPE_TAG, ALGORITHM_NAME_TAG = "DICOM.SegmentAlgorithmType", "DICOM.SegmentAlgorithmName"
-#: Attribute of the segmentation node: what a RegionSet knows beside its masks, as JSON.
-_DETAILS_ATTRIBUTE = "CNSIFusion.RegionDetails"
+#: What a RegionSet knows beside its masks, as JSON: a tag of its first segment, so that undo brings the former details
+#: back with the former regions, and an attribute of the node for when that segment is gone (or never was).
+_DETAILS = "CNSIFusion.RegionDetails"
 _ALGORITHM_TYPES = {"automatic": "AUTOMATIC", "semiautomatic": "SEMIAUTOMATIC", "manual": "MANUAL"}
 _LABELMAP = vtkSegmentationConverter.GetSegmentationBinaryLabelmapRepresentationName()
 
@@ -51,12 +51,13 @@ def showRegions(regions: RegionSet, segmentationNode, volumeNode) -> None:
         raise BadInput("The regions belong to another image: their grid differs from the chosen volume's.")
     wasModifying = segmentationNode.StartModify()
     try:
-        _removeParts(segmentationNode)
         for name in SEGMENTS:
             if name in regions.masks:
                 _showRegion(regions, name, segmentationNode, volumeNode, geometry)
-        _showParts(regions, segmentationNode, volumeNode, geometry)
-        segmentationNode.SetAttribute(_DETAILS_ATTRIBUTE, json.dumps(_details(regions)))
+        if VENTRICLES in regions.masks:
+            _removeParts(segmentationNode)
+            _showParts(regions, segmentationNode, volumeNode, geometry)
+        _keepDetails(regions, segmentationNode)
     finally:
         segmentationNode.EndModify(wasModifying)
 
@@ -131,15 +132,18 @@ def assignSegment(segmentationNode, segmentId: str, name: str) -> None:
     segmentationNode.Modified()
 
 
-def importRegions(path: Path, segmentationNode, volumeNode, names: dict | None = None) -> RegionSet:
-    """Bring a region file (.seg.nrrd, NIfTI labelmap, DICOM SEG) into the node.
+def keepPartsHidden(segmentationNode) -> int:
+    """Hide the ventricles' parts whenever undo or redo brings them back; they only label.
 
-    ``names`` maps the file's segment names or label values to the protocol's. Returns what was read; errors as
-    :func:`cnsifusion.roi.region_io.read_regions`.
+    Returns the tag with which to end it: ``segmentationNode.GetSegmentation().RemoveObserver(tag)``.
     """
-    regions = read_regions(path, volumeFromNode(volumeNode), names=names)
-    showRegions(regions, segmentationNode, volumeNode)
-    return regions
+
+    @vtk.calldata_type(vtk.VTK_STRING)
+    def hide(_segmentation, _event, segmentId: str) -> None:
+        if _partOf(segmentId) is not None:  # by its id, which we made of the name: undo sets the name later
+            segmentationNode.GetDisplayNode().SetSegmentVisibility(segmentId, False)
+
+    return segmentationNode.GetSegmentation().AddObserver(vtkSegmentation.SegmentAdded, hide)
 
 
 def ensureSegment(segmentationNode, name: str) -> str:
@@ -207,10 +211,8 @@ def regionCentre(segmentationNode, volumeNode) -> tuple[float, float, float] | N
 
 def regionsInfo(segmentationNode) -> tuple[dict[str, str], list[str]]:
     """Why regions were withheld (sentences by name) and the proposal's notes."""
-    details = json.loads(segmentationNode.GetAttribute(_DETAILS_ATTRIBUTE) or "{}")
-    segmentation = segmentationNode.GetSegmentation()
-    segments = [segmentation.GetSegment(segmentId) for segmentId in segmentation.GetSegmentIDs()]
-    rejected = {segment.GetName(): why for segment in segments if (why := rejection(segment))}
+    details = _readDetails(segmentationNode)
+    rejected = {segment.GetName(): why for segment in _segments(segmentationNode) if (why := rejection(segment))}
     return {**details.get("withheld", {}), **rejected}, details.get("notes", [])
 
 
@@ -222,7 +224,7 @@ def rejection(segment) -> str:
 
 def proposalDetails(segmentationNode, geometry: NodeGeometry) -> RegionSet:
     """A RegionSet without masks: mid-plane, foci, what was withheld and the notes, as the node keeps them."""
-    details = json.loads(segmentationNode.GetAttribute(_DETAILS_ATTRIBUTE) or "{}")
+    details = _readDetails(segmentationNode)
     regions = RegionSet(geometry.grid, withheld=details.get("withheld", {}), notes=details.get("notes", []))
     if details.get("midplane"):
         regions.midplane = Plane(tuple(details["midplane"]["point"]), tuple(details["midplane"]["normal"]))
@@ -313,7 +315,25 @@ def _partOf(name: str) -> int | None:
     return {segmentName: value for value, segmentName in PART_SEGMENTS.items()}.get(name)
 
 
-def _details(regions: RegionSet) -> dict:
+def _keepDetails(regions: RegionSet, segmentationNode) -> None:
     foci = [{**vars(focus), "voxels": focus.voxels.tolist()} for focus in regions.foci]
     midplane = asdict(regions.midplane) if regions.midplane else None
-    return {"midplane": midplane, "foci": foci, "withheld": regions.withheld, "notes": regions.notes}
+    details = {"midplane": midplane, "foci": foci, "withheld": regions.withheld, "notes": regions.notes}
+    text = json.dumps(details).replace("|", r"\u007c")  # Slicer's files separate tags by this sign
+    segmentationNode.SetAttribute(_DETAILS, text)
+    names = [name for name in SEGMENTS if name in regions.masks]
+    for segment in _segments(segmentationNode):
+        segment.RemoveTag(_DETAILS)
+        if names and segment.GetName() == names[0]:
+            segment.SetTag(_DETAILS, text)
+
+
+def _readDetails(segmentationNode) -> dict:
+    kept = (tagValue(segment, _DETAILS) for segment in _segments(segmentationNode))
+    text = next(filter(None, kept), "") or segmentationNode.GetAttribute(_DETAILS)
+    return json.loads(text or "{}")
+
+
+def _segments(segmentationNode) -> list[vtkSegment]:
+    segmentation = segmentationNode.GetSegmentation()
+    return [segmentation.GetSegment(segmentId) for segmentId in segmentation.GetSegmentIDs()]

@@ -31,7 +31,6 @@ from cnsifusion.mrml.segmentation import (
     addSegmentationNode,
     assignSegment,
     fingerprint,
-    importRegions,
     regionsFromNode,
     regionsReader,
     showRegions,
@@ -62,8 +61,8 @@ class Session:
 
     def __init__(self, scene, engine: child.Engine | None = None, onChange: Callable[[], None] = lambda: None):
         self.scene, self.onChange = scene, onChange
-        #: Called when regions were put into the segmentation as a whole: former undo steps no longer fit.
-        self.onRegionsReplaced: Callable[[], None] = lambda: None
+        #: How the face makes one undo step of a change of the case's regions as a whole.
+        self.asUndoStep: Callable[[Callable[[], None]], None] = lambda change: change()
         self.engine = engine or child.Engine()
         self.case = CaseState.active(scene)
         self.job: Job | None = None
@@ -154,9 +153,9 @@ class Session:
     def importRegions(self, path: str | Path, names: dict | None = None) -> None:
         """Bring in a region file; ``names`` maps its names or values to the protocol's."""
         case = self._required()
-        regions = importRegions(Path(path), self.segmentation(), case.volume, names)
-        self.onRegionsReplaced()
-        self.say("info", f"Brought in: {', '.join(regions.masks) or 'no region'}.")
+        regions = read_regions(Path(path), volumeFromNode(case.volume), names=names)
+        former = self._replace(regions)
+        self.say("info", f"Brought in: {', '.join(regions.masks) or 'no region'}. {former}".strip())
 
     def assignSegment(self, segmentId: str, name: str) -> None:
         """Give an existing segment of the case's segmentation a protocol name."""
@@ -337,16 +336,21 @@ class Session:
 
         self.later(read, then)
 
-    def _showProposal(self, job: Job, regions: RegionSet) -> None:
-        if job.case.segmentation is None:
-            job.case.segmentation = addSegmentationNode(self.scene, job.case.volume)
-        showRegions(regions, job.case.segmentation, job.case.volume)
-        self.onRegionsReplaced()
+    def _showProposal(self, _job: Job, regions: RegionSet) -> None:
+        if former := self._replace(regions):
+            self.say("info", former)
+
+    def _replace(self, regions: RegionSet) -> str:
+        """Show the regions instead of those of the same names; says how these come back, "" where there were none."""
+        case, node = self._required(), self.segmentation()
+        drawn = fingerprint(node)
+        self.asUndoStep(lambda: showRegions(regions, node, case.volume))
+        return "Undo, among the tools, brings the former regions back." if drawn else ""
 
     def _showAnalysis(self, job: Job, files: tuple[str, Volume | None, RegionSet | None]) -> None:
         text, heat, regions = files
         if regions is not None:
-            self._showProposal(job, regions)
+            self._replace(regions)
         showResult(job.case, text, heat)
         self._reports[job.case.node.GetID()] = job.folder / "analysis" / "report.html"
         job.case.analyzedRegions = job.analyzedRegions or fingerprint(job.case.segmentation)

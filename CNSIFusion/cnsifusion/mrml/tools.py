@@ -110,7 +110,7 @@ class ToolController:
         self.erase, self.leakGuard = False, True
         self.volume = volumeFromNode(volumeNode)
         self._apply = apply
-        self._details = proposalDetails(segmentationNode, self.geometry)
+        self._details: RegionSet | None = None
         self._drawn: dict[str, ToolResult] = {}
         self._hands: dict[str, Hand] = {}
         self._pressedOn: int | None = None
@@ -136,7 +136,7 @@ class ToolController:
     @property
     def midplane(self) -> Plane | None:
         """The patient's mid-sagittal plane, as far as the proposal found it."""
-        return self._details.midplane
+        return self._proposal().midplane
 
     def drawn(self, name: str) -> ToolResult:
         """What is drawn of a segment, remembered until something changes."""
@@ -149,7 +149,7 @@ class ToolController:
     @property
     def foci(self) -> list[Focus]:
         """The proposal's PVS-like foci at the present sensitivity."""
-        return visible(self._details.foci, self.sensitivity)
+        return visible(self._proposal().foci, self.sensitivity)
 
     def focusRows(self) -> list[FocusRow]:
         """The list of foci, those of the left first, from the lowest slice up."""
@@ -265,6 +265,7 @@ class ToolController:
     def forget(self) -> None:
         """Settings or voxels changed: what was previewed, remembered or begun no longer holds."""
         self._drawn.clear()
+        self._details = None
         self._pressedOn, self.message = None, ""
         for hand in self._hands.values():
             hand.forget()
@@ -283,6 +284,12 @@ class ToolController:
             self._drawn.clear()
 
     # Inside
+
+    def _proposal(self) -> RegionSet:
+        """What the node knows beside its masks, remembered until something changes."""
+        if self._details is None:
+            self._details = proposalDetails(self.segmentationNode, self.geometry)
+        return self._details
 
     def _hand(self) -> Hand | None:
         if self.tool not in self._hands and self.tool in _HANDS:

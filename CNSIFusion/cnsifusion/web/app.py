@@ -20,6 +20,7 @@ from vtkmodules.vtkCommonCore import vtkCommand
 from cnsifusion.errors import BadInput, CNSIFusionError
 from cnsifusion.imaging import temporary_folder
 from cnsifusion.mrml.panel import panelView
+from cnsifusion.mrml.segmentation import keepPartsHidden
 from cnsifusion.mrml.session import Session
 from cnsifusion.web.locks import HOST, Locks
 from cnsifusion.web.page import buildPage, fillView
@@ -87,7 +88,7 @@ class BrowserApp:
         self._dirty = True
         self._shown: tuple = ()
         self._beside = ""
-        self._watched: dict[str, tuple] = {}
+        self._watched: list[tuple] = []
         self._message: dict = {}
         self._refresh()
         buildPage(server, self, self.viewer)
@@ -263,12 +264,13 @@ class BrowserApp:
             self._onView(tag)
 
     def _watch(self, segmentationNode) -> None:
-        for node, tag in self._watched.values():
-            node.RemoveObserver(tag)
-        self._watched.clear()
+        for watched, tag in self._watched:
+            watched.RemoveObserver(tag)
+        self._watched = []
         if segmentationNode is not None:
-            tag = segmentationNode.AddObserver(vtkCommand.ModifiedEvent, lambda *_: self._markDirty())
-            self._watched[segmentationNode.GetID()] = (segmentationNode, tag)
+            changed = segmentationNode.AddObserver(vtkCommand.ModifiedEvent, lambda *_: self._markDirty())
+            hidden = keepPartsHidden(segmentationNode)
+            self._watched = [(segmentationNode, changed), (segmentationNode.GetSegmentation(), hidden)]
 
     def _onView(self, tag: str) -> None:
         case = self.session.case

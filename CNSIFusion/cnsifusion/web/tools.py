@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from trame_slicer.segmentation.segmentation_undo_command import SegmentationLabelMapUndoCommand
@@ -36,10 +37,13 @@ class Tools:
         self._case: CaseState | None = None
         self._said = ""
         self._agreement: list[str] = []
-        session.onRegionsReplaced = self._regionsReplaced
+        session.asUndoStep = self._replace
 
     def setCase(self, case: CaseState | None) -> None:
         """Work on another case (or on none), or on the same one's new segmentation."""
+        if self._isBound(case):
+            self._case = case  # regions were just put where there were none, a step that can be undone
+            return
         self._release()
         self._editor.clear()
         self._case, self._controller, self._agreement = case, None, []
@@ -165,6 +169,10 @@ class Tools:
     def _effect(self) -> RegionEffect:
         return self._editor.get_effect(RegionEffect)
 
+    def _isBound(self, case: CaseState | None) -> bool:
+        nodes = (self._controller.segmentationNode, self._controller.volumeNode) if self._controller else None
+        return case is not None and nodes == (case.segmentation, case.volume)
+
     def _bind(self, case: CaseState) -> ToolController:
         """Let trame-slicer's editor work on the case's segmentation, with tools of its own."""
         self._release()
@@ -195,7 +203,7 @@ class Tools:
     def _ready(self, case: CaseState) -> ToolController:
         """The tools on the case's segmentation (made when there is none), with the case's settings."""
         self._session.segmentation()
-        if self._editor.active_segmentation_node is not case.segmentation or self._controller is None:
+        if not self._isBound(case):
             self._controller = self._bind(case)
         self._controller.useSettings(case)
         return self._controller
@@ -215,24 +223,27 @@ class Tools:
             mode = logic.ModificationModeRemove if erase else logic.ModificationModeAdd
             logic.ModifySegmentByLabelmap(case.segmentation, segmentId, labelmap, mode, extent, True, False)
 
-        with SegmentationLabelMapUndoCommand.push_state_change(edited):
+        with self._undoStep():
             last = carryOut(changes, case.segmentation, case.volume, self._controller.geometry, modify)
         self._editor.set_active_segment_id(last)
-        edited.trigger_modified()
-        self._agreement = []
-        self._onChange()
 
-    def _regionsReplaced(self) -> None:
-        self._undoStack.clear()
-        self._agreement = []
+    def _replace(self, change: Callable[[], None]) -> None:
+        """One undoable action: the regions as a whole become others."""
         case = self._session.case
-        if case is None:
-            return
-        if self._controller is not None:
-            self._controller = self._bind(case)
-            self._activateIfChosen()
+        self._ready(case)
+        with self._undoStep():
+            change()
+        self._settingsChanged()
         if (centre := regionCentre(case.segmentation, case.volume)) is not None:
             self._viewer.jumpTo(centre)
+
+    @contextmanager
+    def _undoStep(self) -> Iterator[None]:
+        edited = self._editor.active_segmentation
+        with SegmentationLabelMapUndoCommand.push_state_change(edited):
+            yield
+        edited.trigger_modified()
+        self._agreement = []
         self._onChange()
 
     def _afterEvent(self) -> None:
