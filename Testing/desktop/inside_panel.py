@@ -53,6 +53,11 @@ def test_proposes_with_a_click():
     assert rows["Sub-lentiform left"] > 0.3 and rows["Sub-lentiform right"] > 0.3
 
 
+def _foldRegions(folded: bool) -> None:
+    panel().ui.regionsSection.collapsed = folded
+    desk.settle(0.3)
+
+
 def test_undo_brings_back_what_a_second_proposal_replaced():
     from cnsifusion.mrml.editing import RegionEditor
     from cnsifusion.mrml.segmentation import fingerprint
@@ -62,10 +67,12 @@ def test_undo_brings_back_what_a_second_proposal_replaced():
     editor.apply("CSF ventricles", np.ones((2, 9, 9), bool), (1, 1, 1))
     editor.close()
     drawn = fingerprint(case().segmentation)
+    _foldRegions(False)
     desk.click(panel().ui.proposeButton)
     waitIdle(240)
-    assert "brings the former regions back" in message()
+    desk.waitFor(lambda: "brings the former regions back" in message(), "the word on undo", 5)
     assert fingerprint(case().segmentation) == proposed != drawn
+    _foldRegions(False)
     desk.click(panel().ui.editButton)
     editor = panel()._sections["regions"].corrector.widget
     for button, expected in (("UndoButton", drawn), ("RedoButton", proposed)):
@@ -74,6 +81,8 @@ def test_undo_brings_back_what_a_second_proposal_replaced():
     display = case().segmentation.GetDisplayNode()
     assert not display.GetSegmentVisibility("Lateral ventricles") and display.GetSegmentVisibility("CSF ventricles")
     desk.click(panel().ui.editButton)
+    waitIdle()
+    _foldRegions(True)
 
 
 def test_analyzes_with_progress_and_shows_the_score():
