@@ -203,10 +203,11 @@ class Tools:
     def _ready(self, case: CaseState) -> ToolController:
         """The tools on the case's segmentation (made when there is none), with the case's settings."""
         self._session.segmentation()
-        if not self._isBound(case):
-            self._controller = self._bind(case)
-        self._controller.useSettings(case)
-        return self._controller
+        controller = self._controller
+        if controller is None or not self._isBound(case):
+            controller = self._controller = self._bind(case)
+        controller.useSettings(case)
+        return controller
 
     def _onWhole(self, action: Callable[[ToolController], None]) -> None:
         if self._case is not None:
@@ -230,6 +231,8 @@ class Tools:
     def _replace(self, change: Callable[[], None]) -> None:
         """One undoable action: the regions as a whole become others."""
         case = self._session.case
+        if case is None:
+            return
         self._ready(case)
         with self._undoStep():
             change()
