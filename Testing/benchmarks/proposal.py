@@ -1,15 +1,18 @@
 """How good and how fast the automatic proposal is: one run, one table per question.
 
-    python Testing/benchmarks/proposal.py [--simulated N] [--starts N] [--sheets FOLDER] [--only NAME ...]
+    python Testing/benchmarks/proposal.py [--simulated N] [--labels DIR] [--starts N] [--sheets DIR] [--only NAME ..]
 
-About four minutes on one core with the defaults.
+About four minutes on one core with the defaults, and 20 seconds more for every label map.
 
-Volumes: simulated patients of this project with their exact truth, and, where ../shared/data exists, its simulated
-heads (exact truth) and real heads (silver labels: loose). The sub-lentiform truth is the protocol's rule applied to the
-true putamen and pallidum. Landmarks: the anterior commissure of the project's simulated patients (which are bent copies
-of the template) and, for every head with exact truth, the base of the lentiform nucleus (centre of its lowest 2 mm).
-The PVS curve plants discs of known size and brightness on the left of one simulated head. Times are process CPU seconds
-on one thread and wall seconds; the first call of a process also derives the template's maps and is not in the medians.
+Volumes: simulated patients of this project with their exact truth, where ../shared/data exists its simulated heads
+(exact truth) and real heads (silver labels: loose), and with --labels heads painted from label maps of real people (see
+labelheads.py). The sub-lentiform truth is the protocol's rule applied to the true putamen and pallidum in the true
+placement: the simulation's own for our patients, elsewhere the similarity that brings an atlas's centres onto the true
+structures (trueframe.py). The proposal's placement has no part in it. Landmarks: the anterior commissure of the
+project's simulated patients (which are bent copies of the template) and, for every head with exact truth, the base of
+the lentiform nucleus (centre of its lowest 2 mm). The PVS curve plants discs of known size and brightness on the left
+of one simulated head. Times are process CPU seconds on one thread and wall seconds; the first call of a process also
+derives the template's maps and is not in the medians.
 ``--starts`` moves and turns one head's geometry by up to 20 mm and 20 degrees about each axis and counts how often the
 fit ends within 2 mm of the unmoved one.
 """
@@ -21,17 +24,20 @@ import statistics
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
+from labelheads import painted_heads
 from scipy import ndimage
 from scipy.spatial.distance import cdist
 from scipy.spatial.transform import Rotation
+from trueframe import true_placement
 
 from cnsifusion.imaging import Volume, read_image, read_labels
 from cnsifusion.imaging.grid import Grid
 from cnsifusion.roi import names
-from cnsifusion.roi.anatomy import LANDMARKS, Anatomy, locate
+from cnsifusion.roi.anatomy import LANDMARKS, Anatomy, locate, place
 from cnsifusion.roi.foci import noise_level
 from cnsifusion.roi.propose import propose
 from cnsifusion.roi.regions import Focus, RegionSet
@@ -39,7 +45,8 @@ from cnsifusion.roi.sublentiform import region_below
 
 SHARED = Path(__file__).resolve().parents[2].parent / "shared" / "data"
 PART_CODES = {"lateral": 1, "third": 2, "fourth": 3}
-NUCLEI = {"left": (4, 6), "right": (5, 7)}  # putamen, pallidum
+NUCLEUS = ("putamen", "pallidum")
+NUCLEI = {"left": (4, 6), "right": (5, 7)}
 SUBLENTIFORM = {"left": names.SUBLENTIFORM_LEFT, "right": names.SUBLENTIFORM_RIGHT}
 TARGETS = {"lateral thin": 0.93, "lateral thick": 0.90, "third/fourth": 0.75, "sub-lentiform": 0.65, "silver": 0.80}
 
@@ -53,6 +60,7 @@ class Head:
     exact: bool
     parts: dict[str, np.ndarray]
     nuclei: dict[str, np.ndarray] = field(default_factory=dict)
+    sublentiform: dict[str, np.ndarray] = field(default_factory=dict)
     foci: list[Focus] | np.ndarray | None = None
     commissure: np.ndarray | None = None
 
@@ -76,8 +84,28 @@ def shared_heads() -> Iterator[Head]:
 def _labelled(name: str, image: Path, labels: Path, exact: bool) -> Head:
     array, _ = read_labels(labels)
     parts = {part: array == code for part, code in PART_CODES.items()}
-    nuclei = {side: np.isin(array, codes) for side, codes in NUCLEI.items()}
-    return Head(name, read_image(image), exact, parts, nuclei, array == 8 if exact and (array == 8).any() else None)
+    structures = {**parts, **{f"{n}_{s}": array == c for s, p in NUCLEI.items() for n, c in zip(NUCLEUS, p)}}
+    foci = array == 8 if exact and (array == 8).any() else None
+    return _with_truth(name, read_image(image), exact, structures, foci)
+
+
+def label_heads(folder: Path) -> Iterator[Head]:
+    """Heads painted from every label map of ``folder``."""
+    for painted in painted_heads(folder):
+        yield _with_truth(painted.name, painted.volume, True, painted.structures, None)
+
+
+def _with_truth(
+    name: str, volume: Volume, exact: bool, structures: dict[str, np.ndarray], foci: np.ndarray | None
+) -> Head:
+    """A head whose region B (only if the labels are ``exact``) follows from its true ``structures``."""
+    nuclei = {side: structures[f"putamen_{side}"] | structures[f"pallidum_{side}"] for side in NUCLEI}
+    below = {}
+    if exact:
+        known = place(volume, true_placement(structures, volume.grid))
+        below = {side: region_below(volume, known, nucleus) for side, nucleus in nuclei.items()}
+    parts = {part: structures[part] for part in PART_CODES}
+    return Head(name, volume, exact, parts, nuclei, below, foci)
 
 
 def simulated_heads(count: int) -> Iterator[Head]:
@@ -98,7 +126,9 @@ def simulated_heads(count: int) -> Iterator[Head]:
         nuclei = {
             side: patient.structures[f"putamen_{side}"] | patient.structures[f"pallidum_{side}"] for side in NUCLEI
         }
-        yield Head(f"simulated {9000 + seed}", patient.volume, True, parts, nuclei, patient.truth.foci, commissure)
+        below = {side: patient.truth.masks[name] for side, name in SUBLENTIFORM.items()}
+        name = f"simulated {9000 + seed}"
+        yield Head(name, patient.volume, True, parts, nuclei, below, patient.truth.foci, commissure)
 
 
 def dice(a: np.ndarray, b: np.ndarray) -> float:
@@ -138,17 +168,18 @@ def ventricle_rows(head: Head, regions: RegionSet) -> list[str]:
     return rows
 
 
-def sublentiform_rows(head: Head, anatomy: Anatomy, regions: RegionSet) -> list[str]:
+def sublentiform_rows(head: Head, regions: RegionSet, found: list[tuple[float, float]]) -> list[str]:
+    """A row per side; its Dice and centre distance (mm) are appended to ``found``."""
     rows = []
-    for side, nucleus in head.nuclei.items():
+    for side, truth in head.sublentiform.items():
         mask = regions.masks.get(SUBLENTIFORM[side])
         if mask is None:
             continue
-        truth = region_below(head.volume, anatomy, nucleus)
         grid = head.volume.grid
         centres = [grid.to_lps(np.argwhere(m)[:, ::-1].mean(0)) for m in (mask, truth)]
         distance = float(np.linalg.norm(centres[0] - centres[1]))
         score = dice(mask, truth)
+        found.append((score, distance))
         verdict = "ok" if score >= TARGETS["sub-lentiform"] and distance <= 3 else "below"
         rows.append(
             f"{head.name:24s} {side:5s} Dice {score:.3f}, centre {distance:.1f} mm ({verdict}), volume "
@@ -294,12 +325,14 @@ def sheet(head: Head, regions: RegionSet, folder: Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--simulated", type=int, default=4, help="patients of the project's simulation")
+    parser.add_argument("--labels", type=Path, help="folder of label maps to paint heads from (see labelheads.py)")
     parser.add_argument("--starts", type=int, default=20, help="perturbed starts of the capture range test")
     parser.add_argument("--sheets", type=Path, help="folder for pictures to look at")
     parser.add_argument("--only", nargs="*", help="names of heads")
     arguments = parser.parse_args()
-    heads = [*shared_heads(), *simulated_heads(arguments.simulated)]
-    heads = [head for head in heads if not arguments.only or head.name in arguments.only]
+    painted = label_heads(arguments.labels) if arguments.labels else iter(())
+    heads = chain(shared_heads(), simulated_heads(arguments.simulated), painted)
+    first: Head | None = None
     if not (SHARED / "synA_normal").exists():
         print("../shared/data is not here: simulated patients only.")
     times: list[tuple[str, float, float]] = []
@@ -307,13 +340,17 @@ def main() -> None:
     lateral: dict[str, float] = {}
     errors: dict[str, list[float]] = {}
     curve: list[str] = []
+    sides: list[tuple[float, float]] = []
     for head in heads:
+        if arguments.only and head.name not in arguments.only:
+            continue
+        first = first or head
         cpu, wall = time.process_time(), time.perf_counter()
         anatomy = locate(head.volume)
         regions = propose(head.volume, anatomy)
         times.append((head.name, time.process_time() - cpu, time.perf_counter() - wall))
         tables["Ventricles"] += ventricle_rows(head, regions)
-        tables["Sub-lentiform"] += sublentiform_rows(head, anatomy, regions)
+        tables["Sub-lentiform"] += sublentiform_rows(head, regions, sides)
         tables["PVS-like foci"] += foci_row(head, regions)
         for landmark, found in landmark_errors(head, anatomy).items():
             errors.setdefault(landmark, []).extend(found)
@@ -327,6 +364,13 @@ def main() -> None:
     for title, rows in tables.items():
         print(f"\n{title}")
         print("\n".join(rows) if rows else "-")
+    if sides:
+        good = sum(score >= TARGETS["sub-lentiform"] and distance <= 3 for score, distance in sides)
+        scores, distances = np.array(sides).T
+        print(
+            f"Sub-lentiform: {good} of {len(sides)} sides reach both; Dice median {np.median(scores):.2f}, "
+            f"least {scores.min():.2f}; centre median {np.median(distances):.1f}, farthest {distances.max():.1f} mm"
+        )
     print("\nLandmarks (target: 3 mm median, 5 mm p95)")
     for landmark, found in errors.items():
         middle, high = statistics.median(found), np.percentile(found, 95)
@@ -347,10 +391,9 @@ def main() -> None:
         walls = [t[2] for t in times[1:]]
         print(f"after the first call: cpu median {statistics.median(warm):.2f}, p95 {np.percentile(warm, 95):.2f} s")
         print(f"wall median {statistics.median(walls):.2f} (target 4), p95 {np.percentile(walls, 95):.2f} s (target 6)")
-    if arguments.starts:
+    if arguments.starts and first is not None:
         print("\nCapture range, +-20 degrees and +-20 mm per axis")
-        for head in heads[:1]:
-            print(capture_range(head, arguments.starts))
+        print(capture_range(first, arguments.starts))
 
 
 if __name__ == "__main__":

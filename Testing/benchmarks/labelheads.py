@@ -1,0 +1,144 @@
+"""Heads that are not copies of the template: axial T2 painted from whole-head label maps of real people.
+
+The maps are not part of this project. They are the training label maps of SynthSeg (github BBillot/SynthSeg,
+``data/training_label_maps``, Apache-2.0; FreeSurfer codes, 500 and above outside the brain), 1 mm, from 20 adults;
+give their folder to the benchmark. Signal is linear in the label fractions of a voxel, so the truth is exact.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+
+import numpy as np
+from scipy import ndimage
+from scipy.spatial.transform import Rotation
+
+from cnsifusion.imaging import Volume, read_labels
+from cnsifusion.imaging.grid import Grid, snap
+
+#: T2 signal by label (deep white matter about 150), rounded from what axial T2 of adults shows.
+_SIGNAL = {
+    2: 150, 3: 215, 4: 400, 5: 400, 7: 150, 8: 205, 10: 160, 11: 180, 12: 160, 13: 118, 14: 400, 15: 400, 16: 148,
+    17: 205, 18: 210, 24: 400, 25: 220, 26: 180, 28: 145, 30: 250, 62: 250, 72: 400, 77: 190, 85: 200,
+}  # fmt: skip
+#: The right side's codes and those of the left that have the same signal; skull, muscle, fat and skin from 500 on.
+_MIRRORED = {
+    41: 2, 42: 3, 43: 4, 44: 5, 46: 7, 47: 8, 49: 10, 50: 11, 51: 12, 52: 13, 53: 17, 54: 18, 57: 25, 58: 26, 60: 28,
+    136: 25, 137: 26, 163: 25, 164: 26,
+}  # fmt: skip
+_OUTSIDE_BRAIN, _AIR = 140.0, 6.0
+#: Codes of each true structure.
+STRUCTURES = {
+    "lateral": (4, 5, 43, 44), "third": (14,), "fourth": (15,), "putamen_left": (12,), "pallidum_left": (13,),
+    "putamen_right": (51,), "pallidum_right": (52,), "thalamus_left": (10,), "thalamus_right": (49,),
+    "caudate_left": (11,), "caudate_right": (50,), "hippocampus_left": (17,), "hippocampus_right": (53,),
+    "amygdala_left": (18,), "amygdala_right": (54,), "diencephalon_left": (28,), "diencephalon_right": (60,),
+}  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)
+class PaintedHead:
+    """``volume`` and the true ``structures`` (bool [k, j, i], at least half a voxel; names of STRUCTURES)."""
+
+    name: str
+    volume: Volume
+    structures: dict[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """Slice thickness and pixel (mm), pitch, roll and yaw (degrees) of the slices, noise and shading (fractions)."""
+
+    thickness: float
+    pixel: float
+    turn: tuple[float, float, float]
+    noise: float
+    shading: float
+
+
+def protocols() -> Iterator[Protocol]:
+    """Endless fixed protocols: 1 to 6 mm slices, 0.45 to 0.8 mm pixels, oblique by up to 20 degrees."""
+    rng = np.random.default_rng(11)
+    for n in count():
+        axis = rng.normal(size=3) * (1.0, 0.4, 0.4)
+        turn = axis / np.linalg.norm(axis) * (0, 8, 14, 20)[n % 4]
+        thickness = (4.0, 5.0, 3.0, 6.0, 2.0, 5.0, 1.0)[n % 7]
+        yield Protocol(thickness, float(rng.uniform(0.45, 0.8)), tuple(turn.tolist()), 0.02, 0.15)
+
+
+def painted_heads(folder: Path) -> Iterator[PaintedHead]:
+    """A head of every label map of ``folder``, each under its own protocol."""
+    for path, protocol in zip(sorted(folder.glob("*.nii.gz")), protocols()):
+        yield paint(path, protocol)
+
+
+def paint(path: Path, protocol: Protocol, seed: int = 0) -> PaintedHead:
+    """The head of the label map at ``path`` as an axial T2 of ``protocol``."""
+    labels, grid = read_labels(path)
+    target = _slices_of(labels, grid, protocol)
+    table = np.array([_signal(code) for code in range(int(labels.max()) + 1)], np.float32)
+    signal = _sampled(table[labels.astype(int)] - _AIR, grid, target) + _AIR
+    structures = {
+        name: _sampled(np.isin(labels, codes).astype(np.float32), grid, target) >= 0.5
+        for name, codes in STRUCTURES.items()
+    }
+    rng = np.random.default_rng(seed)
+    signal = ndimage.gaussian_filter(signal, (0, 0.3 / protocol.pixel, 0.3 / protocol.pixel))
+    signal *= 1 + 0.03 * ndimage.gaussian_filter(rng.standard_normal(signal.shape), (0, 1.5, 1.5)) * 5
+    for axis, size in enumerate(signal.shape):
+        x = np.linspace(-1, 1, size).reshape([-1 if a == axis else 1 for a in range(3)])
+        signal *= np.exp(protocol.shading * (0.4 * (x**2 - 1 / 3) + rng.uniform(-0.4, 0.4) * x))
+    real, imaginary = rng.standard_normal((2, *signal.shape)) * protocol.noise * 150
+    stored = np.rint(np.hypot(signal + real, imaginary)).astype(np.float32)
+    return PaintedHead(path.name.split(".")[0], Volume(stored, target), structures)
+
+
+def _signal(code: int) -> float:
+    if code == 0:
+        return _AIR
+    return _SIGNAL.get(_MIRRORED.get(int(code), int(code)), _OUTSIDE_BRAIN)
+
+
+def _slices_of(labels: np.ndarray, grid: Grid, protocol: Protocol) -> Grid:
+    """The image's grid: turned about the brain's middle, wide enough for the brain and its scalp."""
+    brain = (labels > 0) & (labels < 500)
+    points = grid.to_lps(np.argwhere(brain[::4, ::4, ::4])[:, ::-1] * 4)
+    middle = (points.min(0) + points.max(0)) / 2
+    turn = Rotation.from_euler("xyz", protocol.turn, degrees=True).as_matrix()
+    own = (points - middle) @ turn
+    low, high = own.min(0) - np.array([14, 14, 6]), own.max(0) + np.array([14, 14, 16])
+    spacing = (protocol.pixel, protocol.pixel, protocol.thickness)
+    size = np.ceil((high - low) / spacing).astype(int)
+    origin = middle + turn @ low
+    return snap(Grid(tuple(size.tolist()), spacing, tuple(origin.tolist()), tuple(turn.ravel().tolist())))
+
+
+def _sampled(array: np.ndarray, grid: Grid, target: Grid) -> np.ndarray:
+    """Means (float32) of ``array`` (on ``grid``, 0 outside) in the voxels of ``target``: linear, averaged along slices.
+
+    Of a mask that is the share of every voxel that lies in it.
+    """
+    result = np.zeros(target.shape, np.float32)
+    inside = np.argwhere(array)
+    if not len(inside):
+        return result
+    corners = np.stack(np.meshgrid(*zip(inside.min(0) - 1, inside.max(0) + 1), indexing="ij"), -1).reshape(-1, 3)
+    ijk = target.to_ijk(grid.to_lps(corners[:, ::-1]))
+    low = np.clip(np.floor(ijk.min(0)).astype(int) - 1, 0, target.size)
+    high = np.clip(np.ceil(ijk.max(0)).astype(int) + 2, 0, target.size)
+    if np.any(high <= low):
+        return result
+    box = tuple(slice(a, b) for a, b in zip(low[::-1], high[::-1]))
+    soft = ndimage.gaussian_filter(array, 0.5, truncate=3)
+    first = target.to_lps(low.astype(float))
+    thin = max(1, int(np.ceil(target.spacing[2])))
+    for part in range(thin):
+        depth = (part + 0.5) / thin - 0.5
+        offset = grid.to_ijk(first + target.matrix[:, 2] * depth * target.spacing[2])[::-1]
+        steps = (grid.matrix.T @ target.matrix * np.array(target.spacing) / np.array(grid.spacing)[:, None])[::-1, ::-1]
+        shape = tuple(int(b - a) for a, b in zip(low[::-1], high[::-1]))
+        result[box] += ndimage.affine_transform(soft, steps, offset, shape, order=1, mode="constant")
+    return result / thin
