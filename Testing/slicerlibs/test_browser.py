@@ -124,13 +124,22 @@ def test_03b_another_series_scrolls_beside_the_image(reader, other_series, tmp_p
     reader.settledPixels()
 
 
+def test_03b2_a_strangers_card_brings_no_markup_of_its_own():
+    from cnsifusion.web.page import cardPage
+
+    page = cardPage("<script>x</script> [a](javascript:alert) ![b](http://example.org/b.png) <img src=x onerror=y>")
+    assert "<script" not in page and "<img" not in page and "href" not in page
+
+
 def test_03c_the_models_card_says_what_it_is(reader):
     step = reader.text("#step-model")
     assert "AUC 0." in step and "limits" in step
     reader.page.click("#model-card")
     reader.page.wait_for_selector("#card")
     card = reader.text("#card")
-    assert "## Limits" in card and "## Performance" in card
+    assert "#" not in card and "|" not in card and "**" not in card, "Markdown is for files"
+    assert {"Limits", "Performance"} <= set(reader.page.locator("#card h2").all_inner_texts())
+    assert reader.page.locator("#card td", has_text="auc").count() > 0
     assert re.search(r"Hash ([0-9a-f]{12})", step).group(1) in card
     reader.page.keyboard.press("Escape")
     reader.page.wait_for_selector("#card", state="hidden")

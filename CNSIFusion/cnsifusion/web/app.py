@@ -23,7 +23,7 @@ from cnsifusion.mrml.panel import panelView
 from cnsifusion.mrml.segmentation import keepPartsHidden
 from cnsifusion.mrml.session import Session
 from cnsifusion.web.locks import HOST, Locks
-from cnsifusion.web.page import buildPage, fillView
+from cnsifusion.web.page import buildPage, cardPage, fillView
 from cnsifusion.web.tools import Tools
 from cnsifusion.web.uploads import boundMessages, writeUpload
 from cnsifusion.web.viewer import AXIAL, Viewer
@@ -256,6 +256,7 @@ class BrowserApp:
         self.state.dicom_ready = self.session.exports.dicomFolder() is not None
         self.state.dicom_demonstration = self.session.exports.needsConfirmation()
         self.state.panel = {**asdict(view), **({"message": self._message} if self._message else {})}
+        self.state.card = cardPage(view.card.text) if view.card else ""
         self.state.tools = self.tools.stateForPage()
         self.state.heat = {"shown": not case or case.heatMapShown, "opacity": case.heatMapOpacity if case else 0.5}
         self.state.pretest = "" if not case or case.pretest is None else f"{case.pretest * 100:g}"

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from functools import cache
 from importlib.resources import files
 
+from markdown_it import MarkdownIt
 from trame.ui.vuetify3 import VAppLayout
 from trame.widgets import client, html
 from trame.widgets.vuetify3 import (
@@ -76,6 +78,12 @@ def buildPage(server, app, viewer) -> None:
                 buildResult(app)
         with VMain(style="height: 100vh;"), html.Div(style="height: 100%; width: 100%; display: flex;"):
             viewer.layout.initialize_layout_grid(layout)
+
+
+@cache
+def cardPage(text: str) -> str:
+    """A model card (Markdown from a bundle that may be a stranger's) as HTML; tags and scripts in it stay text."""
+    return MarkdownIt("commonmark", {"html": False}).enable("table").disable("image").render(text)
 
 
 def _step(key: str) -> html.Div:
@@ -210,7 +218,7 @@ def _modelStep(app) -> None:
         )
         html.Span("Model card", v_if="panel.card", click="card_open = true", classes="link ml-4", id="model-card")
         with VDialog(v_model=("card_open",), max_width=760), VCard(), VCardText(id="card"):
-            html.Pre("{{ panel.card?.text }}", style="white-space: pre-wrap; font: inherit; font-size: 13px;")
+            html.Div(v_html=("card",), classes="card-text")
         with html.Div(v_if="choosing", classes="d-flex align-center mt-1", style="gap: 6px;"):
             _pathField("bundle_path", "Bundle folder (empty: the demonstration)", "bundle-path")
             _button(app, "bundle", app.openBundle, "bundle_path")
