@@ -124,10 +124,10 @@ def test_cancel_is_told_from_crash_and_takes_the_tree(face):
 
 def test_cancel_at_random_moments_has_one_end(face):
     rng = random.Random(1)
-    for _ in range(6):
+    for _ in range(20):
         face.ends.clear()
         face.submit("flood" if rng.random() < 0.5 else "sleep")
-        time.sleep(rng.random() * 0.4)
+        time.sleep(rng.random() * 0.3)
         face.engine.poll()
         face.engine.cancel()
         face.wait()

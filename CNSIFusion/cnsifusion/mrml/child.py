@@ -23,7 +23,7 @@ DONE, FAILED, CANCELLED = "done", "failed", "cancelled"
 CRASHED, OUT_OF_MEMORY, TIMED_OUT = "crashed", "out-of-memory", "timed-out"
 
 _EXIT_OUT_OF_MEMORY, _EXIT_CANCELLED = 4, 5
-_SECONDS_TO_TERMINATE = 0.4
+_SECONDS_TO_TERMINATE = 0.15  # what it writes is whole or absent at any moment, so little is gained by waiting
 _SECONDS_TO_DRAIN = 1.0
 _LOG_LINES = 200
 #: Windows' NTSTATUS for "not enough quota / no memory".
