@@ -11,6 +11,9 @@ from pathlib import Path
 import faults
 from soak import Row, Soak
 
+from cnsifusion.simulation import SimulationSettings, simulate_cohort
+from cnsifusion.simulation.settings import SiteProtocol
+
 #: Small enough to train in seconds, with every stage of the big run: cases, backbone, maps, folds, graphs.
 _SETTINGS = {"folds": 2, "inner_folds": 2, "checkpoints": [2], "selectors": ["mrmr"], "feature_counts": [4],
              "bootstrap": 20, "augmentations": 1}  # fmt: skip
@@ -48,7 +51,7 @@ def workers(soak: Soak) -> None:
 
 def cohorts(soak: Soak) -> None:
     """'cohort features', killed and resumed until done, again and again: the same table as undisturbed."""
-    manifest = _manifest(soak.folder / "in", 2)
+    manifest = _manifest(soak.folder / "in", 2, "deep")
     row = soak.row("kill -9 of 'cohort features --jobs 2 --resume'", 100, 2)
     words = ["cohort", "features", manifest, "--jobs", "2", "--progress", "jsonl", "--resume", "-o"]
     whole, killed = soak.folder / "whole", soak.folder / "killed"
@@ -67,7 +70,7 @@ def cohorts(soak: Soak) -> None:
 
 def trainings(soak: Soak) -> None:
     """'train' of a whole network, killed and resumed until done: the same caches and the same bundle as undisturbed."""
-    manifest = _manifest(soak.folder / "in", 4)  # two outer and two inner folds need them
+    manifest = _manifest(soak.folder / "in", 4, "head")  # two outer and two inner folds need them
     (soak.folder / "settings.json").write_text(json.dumps(_SETTINGS))
     words = ["train", manifest, "--region", "sublentiform", "--model", "mobile-aspp-radfusion", "--settings",
              soak.folder / "settings.json", "--allow-random-backbone", "--progress", "jsonl", "--resume",
@@ -86,10 +89,10 @@ def trainings(soak: Soak) -> None:
     row.note += f"; steps hit: {', '.join(steps)}"
 
 
-def _manifest(folder: Path, each: int) -> Path:
-    words = ["simulate", str(folder), "--patients", str(each), "--controls", str(each), "--seed", "3", "--view", "deep"]
-    subprocess.run([*faults.CLI, *words], check=True, stdout=subprocess.DEVNULL)
-    return folder / "manifest.csv"
+def _manifest(folder: Path, each: int, view: str) -> Path:
+    """A small cohort of thick slices and large pixels. Networks learn from whole heads alone."""
+    site = SiteProtocol("S", pixel=1.0, acquired_pixel=1.0, slice_thickness=6.0, slice_gap=0.0)
+    return simulate_cohort(folder, each, each, 3, SimulationSettings(sites=(site,)), view=view)
 
 
 def _undisturbed(row: Row, *words: str | Path) -> None:
