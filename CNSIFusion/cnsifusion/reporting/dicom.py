@@ -38,6 +38,13 @@ _MAY_BE_EMPTY = (
     "PatientName", "PatientID", "PatientBirthDate", "PatientSex", "StudyDate", "StudyTime", "StudyID",
     "AccessionNumber", "ReferringPhysicianName",
 )  # fmt: skip
+#: What of the patient's group an archive needs to file an object; names by marriage, addresses and the like stay behind.
+_FILED_BY = {"PatientName", "PatientID", "IssuerOfPatientID", "PatientBirthDate", "PatientSex"}
+#: The source's hospital, scanner and staff: they did not make these objects.
+_OF_THE_SOURCE = {
+    "InstitutionName", "InstitutionAddress", "InstitutionalDepartmentName", "StationName", "OperatorsName",
+    "PerformingPhysicianName", "PhysiciansOfRecord", "NameOfPhysiciansReadingStudy", "RequestingPhysician",
+}  # fmt: skip
 _BANNER = 50  # pixels above the key images
 _MAKER = "CNSIFusion (research use only)"
 _ALGORITHM_TYPES = {"automatic": "AUTOMATIC", "manual": "MANUAL"}
@@ -56,9 +63,7 @@ def export_dicom(
     folder = Path(result_path).parent
     headers, stored, frames = read_dicom_headers(Path(image_folder))
     for header in headers:
-        for keyword in _MAY_BE_EMPTY:
-            if keyword not in header:
-                setattr(header, keyword, "")
+        _reduce(header)
     volume = read_image(image_folder)
     if volume.sha256 != result.provenance["image_sha256"]:
         raise BadInput("The DICOM folder holds another image than the one this result was made from.")
@@ -73,6 +78,16 @@ def export_dicom(
             dataset.save_as(temporary, enforce_file_format=True)
         written.append(Path(out) / name)
     return written
+
+
+def _reduce(header: pydicom.Dataset) -> None:
+    """Leave of patient and study what the new objects are filed by, empty where the source says nothing."""
+    for element in list(header.group_dataset(0x0010)) + [header[k] for k in _OF_THE_SOURCE if k in header]:
+        if element.keyword not in _FILED_BY:
+            del header[element.tag]
+    for keyword in _MAY_BE_EMPTY:
+        if keyword not in header:
+            setattr(header, keyword, "")
 
 
 def _highdicom() -> Any:
@@ -96,8 +111,7 @@ def _segmentation(
         name="CNSIFusion region proposal", family=_FAMILY, version=__version__
     )
     descriptions = [
-        _description(highdicom, number, SEGMENTS[name], algorithm, result)
-        for number, name in enumerate(masks, start=1)
+        _description(highdicom, number, SEGMENTS[name], algorithm, result) for number, name in enumerate(masks, start=1)
     ]
     pixels = np.stack(list(masks.values()), axis=-1).astype(np.uint8)
     return highdicom.seg.Segmentation(

@@ -27,6 +27,11 @@ WORDS = (
     "Quarzsandstein", "Feldspat", "MRZWO7",
 )  # fmt: skip
 
+#: What an archive files an object by: the patient's name, number and birth date; the study's number, physician, title.
+FILED_BY = {
+    "Glimmerschiefer", "Henriette", "PID-88123", "19610423", "ACC-55871", "Grauwacke", "Quarzsandstein",
+}  # fmt: skip
+
 
 def found(content: bytes) -> list[str]:
     """Identifiers in bytes, in UTF-8 or UTF-16."""
@@ -57,6 +62,7 @@ def test_nothing_names_the_patient_and_no_network_is_needed(series, tmp_path) ->
     assert [(p.name, found(p.read_bytes() + p.name.encode())) for p in files if found(p.read_bytes())] == []
     main(["report", str(out / "result.json"), "-o", str(tmp_path / "report.pdf")])
     assert found((tmp_path / "report.pdf").read_bytes()) == []
+    _dicom_objects(out, series, tmp_path / "Dicom")
     if isolated:
         again = subprocess.run([*CLI, "analyze", str(series), "-o", str(tmp_path / "b"), "--progress", "jsonl"],
                                capture_output=True, check=True, timeout=300)  # fmt: skip
@@ -64,6 +70,18 @@ def test_nothing_names_the_patient_and_no_network_is_needed(series, tmp_path) ->
         assert probabilities[0] == probabilities[1]
     else:
         pytest.skip("identifiers checked; a network namespace of its own is not permitted here")
+
+
+def _dicom_objects(out: Path, series: Path, folder: Path) -> None:
+    """DICOM objects belong to the patient and the study, as an archive needs it, and tell nothing else of the series."""
+    pytest.importorskip("highdicom")
+    from cnsifusion.reporting.dicom import export_dicom
+
+    written = export_dicom(out / "result.json", series, folder, True)
+    assert {p.name for p in folder.iterdir()} == {p.name for p in written} == {"seg.dcm", "sr.dcm", "key_images.dcm"}
+    for path in written:
+        words = set(found(path.read_bytes()))
+        assert {"Glimmerschiefer", "PID-88123", "ACC-55871"} <= words <= FILED_BY, path.name
 
 
 def test_refusals_do_not_name_the_patient(series, tmp_path) -> None:
@@ -77,7 +95,6 @@ def test_refusals_do_not_name_the_patient(series, tmp_path) -> None:
         done = subprocess.run(run, capture_output=True, check=False, timeout=300)
         assert done.returncode == 2 and len(done.stderr.splitlines()) == 1
         assert found(done.stdout) == [] and found(done.stderr) == []
-
 
 
 def _may_unshare() -> bool:

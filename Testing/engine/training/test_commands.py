@@ -2,7 +2,10 @@
 
 import csv
 import json
+import shutil
+from pathlib import Path
 
+import numpy as np
 import pytest
 
 pytest.importorskip("torch")
@@ -48,6 +51,29 @@ def rewritten(manifest, tmp_path, change):
     return path
 
 
+def named_after_patients(rows, folder):
+    """The rows with numbers of a hospital, their files in a folder and under names that tell who it is."""
+    folder.mkdir()
+    for number, row in enumerate(rows):
+        row["patient_id"] = f"PID-881{number}"
+        for column in ("image", "rois", "placement"):
+            own = folder / f"Feldspat_Anna_{number}_{column}{''.join(Path(row[column]).suffixes)}"
+            row[column] = shutil.copy(row[column], own)
+    return rows
+
+
+def files_with(folder, word):
+    """Files below the folder with the word in their name, bytes or (of arrays) texts."""
+
+    def texts(path):
+        if path.suffix != ".npz":
+            return path.read_bytes().decode("latin-1")
+        with np.load(path, allow_pickle=False) as arrays:
+            return " ".join(str(v) for n in arrays.files if arrays[n].dtype.kind in "US" for v in arrays[n].ravel())
+
+    return [p for p in sorted(folder.rglob("*")) if p.is_file() and (word in p.name or word in texts(p))]
+
+
 def test_cohort_features_is_one_table_that_resumes(cohort, tmp_path, capsys):
     table = tmp_path / "table.csv"
     words = ["cohort", "features", str(cohort), "-o", str(table)]
@@ -61,11 +87,17 @@ def test_cohort_features_is_one_table_that_resumes(cohort, tmp_path, capsys):
     assert main([*words, "--resume"]) == 0 and table.read_bytes() == first
 
 
-def test_evaluate_writes_figures_from_images(cohort, tmp_path):
+def test_evaluate_writes_figures_from_images_and_names_patients_where_it_must(cohort, tmp_path, capsys):
     settings = tmp_path / "settings.json"
     settings.write_text(json.dumps(QUICK))
+    named = rewritten(cohort, tmp_path, lambda rows: named_after_patients(rows, tmp_path / "Glimmerschiefer"))
     words = ["--region", "sublentiform", "--models", "radiomics-logistic", "--settings", str(settings)]
-    assert main(["evaluate", str(cohort), *words, "-o", str(tmp_path / "out")]) == 0
+    assert main(["evaluate", str(named), *words, "--progress", "jsonl", "-o", str(tmp_path / "out")]) == 0
+    said = capsys.readouterr()
+    assert not any(word in said.out + said.err for word in ("Glimmerschiefer", "Feldspat", "PID-881"))
+    names = {p.relative_to(tmp_path / "out") for p in files_with(tmp_path / "out", "PID-881")}
+    assert {p.name.split("-")[0] for p in names} == {"predictions.csv", "instance_predictions.csv", "cohort"}, names
+    assert files_with(tmp_path / "out", "Glimmerschiefer") == files_with(tmp_path / "out", "Feldspat") == []
     metrics = rows_of(tmp_path / "out" / "patient_metrics.csv")
     assert {"radiomics-logistic", "age-sex", "acquisition"} <= {row["model"] for row in metrics}
     assert "SIMULATED" in (tmp_path / "out" / "report.html").read_text("utf-8")

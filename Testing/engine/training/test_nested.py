@@ -155,12 +155,15 @@ def test_evaluation_writes_everything(tmp_path, strong, monkeypatch):
 
 @pytest.mark.parametrize("model", ["radiomics-logistic", "mobile-aspp-radfusion"])
 def test_the_bundle_is_its_fold_models(tmp_path, strong, monkeypatch, model):
-    """Each head of the bundle gives a left-out patient the score its fold model gave in cross-validation."""
+    """Each head of the bundle gives a left-out patient the score its fold model gave; it names no patient."""
+    strong = replace(strong, patient_ids=np.array([f"PID-{p}" for p in strong.patient_ids]))
     monkeypatch.setattr(Experiment, "cohort", lambda self: strong)
     experiment = open_experiment(tmp_path, strong)
     bundle = load_bundle(train_bundle(experiment, model, tmp_path / "bundle"))
     assert bundle.settings.demonstration and "simulated" in bundle.settings.demonstration_text
     assert bundle.settings.cohort.prevalence == 0.5
+    written = [path.read_bytes() for path in (tmp_path / "bundle").iterdir()]
+    assert not any(word in content for content in written for word in (b"PID-", str(tmp_path).encode()))
     for head, fold in enumerate(experiment.run(strong, [model])[model]):
         rows = fold.instances[:6]
         patches = None
