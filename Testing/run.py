@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
 """The commands behind the Makefile; needs nothing but Python 3.10-3.13 with venv.
 
-python Testing/run.py demo [--headless]     set up, simulate a patient, analyze it, open the browser face
-python Testing/run.py test [pytest words]   set up, lint, type-check, run every ring of tests that can run here
-python Testing/run.py bundle                remake the demonstration bundle
-python Testing/run.py benchmarks            every table of the documentation
-python Testing/run.py validate | soak       long checks of honesty and of robustness
-python Testing/run.py screenshots           the documentation's pictures, from the running program
+    python Testing/run.py demo [--headless]     set up, simulate a patient, analyze it, open the browser face
+    python Testing/run.py test [pytest words]   set up, lint, type-check, run every ring of tests that can run here
+    python Testing/run.py bundle                remake the demonstration bundle
+    python Testing/run.py benchmarks            every table of the documentation
+    python Testing/run.py validate | soak       long checks of honesty and of robustness
+    python Testing/run.py screenshots           the documentation's pictures, from the running program
 """
 
 from __future__ import annotations

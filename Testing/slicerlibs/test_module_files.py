@@ -24,11 +24,8 @@ BOUND = [(PANEL_FORM, ROOT / "CNSIFusion/CNSIFusionLib"), (EFFECT_FORM, EFFECT_F
 FORMS = sorted(ROOT.glob("CNSI*/**/*.ui"))
 MODULE_FILES = [ROOT / "CNSIFusion/CNSIFusion.py", ROOT / "CNSISegmentEditor/CNSISegmentEditor.py"]
 #: Read by Slicer at start-up, before the engine's packages may be there.
-STARTUP_FILES = [
-    *MODULE_FILES,
-    *sorted((ROOT / "CNSISegmentEditor/CNSISegmentEditorLib").glob("*.py")),
-    *(ROOT / "CNSIFusion/CNSIFusionLib" / name for name in ("__init__.py", "compat.py", "sampleData.py")),
-]
+STARTUP_FILES = [*MODULE_FILES, *sorted((ROOT / "CNSISegmentEditor/CNSISegmentEditorLib").glob("*.py")),
+                 *(ROOT / "CNSIFusion/CNSIFusionLib" / name for name in ("__init__.py", "compat.py", "sampleData.py"))]
 QT_FILES = [*MODULE_FILES, *sorted(ROOT.glob("CNSI*/CNSI*Lib/*.py"))]
 #: Methods that put words before the reader.
 _SAYING = {"explain", "setText", "setToolTip", "setTitle", "addAction", "setHorizontalHeaderLabels", "showAlignment"}

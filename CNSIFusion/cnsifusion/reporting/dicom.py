@@ -38,7 +38,7 @@ _MAY_BE_EMPTY = (
     "PatientName", "PatientID", "PatientBirthDate", "PatientSex", "StudyDate", "StudyTime", "StudyID",
     "AccessionNumber", "ReferringPhysicianName",
 )  # fmt: skip
-#: What of the patient's group an archive needs to file an object; names by marriage, addresses and the like stay behind.
+#: What of the patient's group an archive files an object by; other names, addresses and the like stay behind.
 _FILED_BY = {"PatientName", "PatientID", "IssuerOfPatientID", "PatientBirthDate", "PatientSex"}
 #: The source's hospital, scanner and staff: they did not make these objects.
 _OF_THE_SOURCE = {

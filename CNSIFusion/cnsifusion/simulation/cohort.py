@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import multiprocessing
+import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -19,6 +20,7 @@ import numpy as np
 from cnsifusion import __version__
 from cnsifusion.errors import BadInput
 from cnsifusion.imaging.write import write_text, write_volume
+from cnsifusion.processes import end_with
 from cnsifusion.roi.placement import write_placement
 from cnsifusion.roi.region_io import write_regions
 from cnsifusion.simulation.head import load_head
@@ -138,7 +140,7 @@ def _run(out: Path, todo: Sequence[Member], settings: SimulationSettings, view: 
             yield _simulate(out, member, settings, view)
         return
     context = multiprocessing.get_context("spawn")  # forking a process that holds threads may deadlock
-    with ProcessPoolExecutor(min(jobs, len(todo)), mp_context=context, initializer=_warm) as pool:
+    with ProcessPoolExecutor(min(jobs, len(todo)), context, _begin, (os.getpid(),)) as pool:
         futures = [pool.submit(_simulate, out, member, settings, view) for member in todo]
         try:
             for future in as_completed(futures):
@@ -147,7 +149,8 @@ def _run(out: Path, todo: Sequence[Member], settings: SimulationSettings, view: 
             pool.shutdown(cancel_futures=True)
 
 
-def _warm() -> None:
+def _begin(parent: int) -> None:
+    end_with(parent)
     load_head()
 
 

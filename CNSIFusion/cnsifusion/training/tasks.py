@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 from cnsifusion.errors import BadInput
+from cnsifusion.processes import end_with
 
 T = TypeVar("T")
 
@@ -59,14 +60,19 @@ def _single_threaded(function: Callable[[Any], T], argument: Any) -> T:
         return function(argument)
 
 
+def _in_pool(function: Callable[[Any], T], argument: Any, parent: int) -> T:
+    end_with(parent)
+    return _single_threaded(function, argument)
+
+
 def _on_processes(
     function: Callable[[Any], T], arguments: Sequence[Any], jobs: int, progress: Progress, name: str
 ) -> list[T]:
     from joblib import Parallel, delayed
 
     parallel = Parallel(n_jobs=min(jobs, len(arguments)), return_as="generator", batch_size=1, pre_dispatch="all")
-    results = []
-    for done, result in enumerate(parallel(delayed(_single_threaded)(function, a) for a in arguments), start=1):
+    results, own = [], os.getpid()
+    for done, result in enumerate(parallel(delayed(_in_pool)(function, a, own) for a in arguments), start=1):
         results.append(result)
         progress(done, len(arguments), name)
     return results

@@ -100,3 +100,23 @@ def test_worker_ends_with_its_parent(simulated_image, tmp_path) -> None:
     run.kill()
     assert run.orphans(240) == []
     assert faults.problems_of(tmp_path / "out") == []
+
+
+@pytest.mark.parametrize("how", ["tasks", "simulate"])
+def test_helpers_end_with_a_killed_run(how, tmp_path) -> None:
+    """The processes of --jobs 2, waiting for their next task or in the middle of one."""
+    people = ["--patients", "40", "--controls", "40", "--seed", "1", "--view", "deep"]
+    words = ["simulate", tmp_path, *people, "--jobs", "2"]
+    command = faults.CLI
+    if how == "tasks":
+        pytest.importorskip("torch")
+        code = "import time; from cnsifusion.training.tasks import run_tasks; run_tasks(time.sleep, [99, 99], jobs=2)"
+        words, command = [], [sys.executable, "-c", code]
+    run = faults.Run(*words, command=command)
+    end = time.monotonic() + 120
+    while len(run.family()) < 3 and time.monotonic() < end:
+        time.sleep(0.2)
+    assert len(run.family()) >= 3
+    time.sleep(5)  # helpers import and take their first task
+    run.kill()
+    assert not run.orphans(20)

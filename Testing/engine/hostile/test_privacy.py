@@ -73,7 +73,7 @@ def test_nothing_names_the_patient_and_no_network_is_needed(series, tmp_path) ->
 
 
 def _dicom_objects(out: Path, series: Path, folder: Path) -> None:
-    """DICOM objects belong to the patient and the study, as an archive needs it, and tell nothing else of the series."""
+    """DICOM objects say whose they are and of which study, as an archive needs it, and nothing else of the series."""
     pytest.importorskip("highdicom")
     from cnsifusion.reporting.dicom import export_dicom
 

@@ -42,7 +42,7 @@ def assert_same(a: FeatureTable, b: FeatureTable) -> None:
 def test_a_table_survives_its_file_to_the_last_bit(tmp_path, ending):
     if ending == "parquet":
         pytest.importorskip("pyarrow")
-    written = table(patient='p, "1"', slice=3, left=True, weight=0.1)
+    written = table(patient="p, \"1\"", slice=3, left=True, weight=0.1)
     written.write(tmp_path / f"t.{ending}")
     read = FeatureTable.read(tmp_path / f"t.{ending}")
     assert_same(read, written)

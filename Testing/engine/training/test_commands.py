@@ -91,6 +91,7 @@ def test_evaluate_writes_figures_from_images_and_names_patients_where_it_must(co
     settings = tmp_path / "settings.json"
     settings.write_text(json.dumps(QUICK))
     named = rewritten(cohort, tmp_path, lambda rows: named_after_patients(rows, tmp_path / "Glimmerschiefer"))
+    shutil.copy(cohort.parent / "simulation.json", tmp_path)  # says that these are simulated
     words = ["--region", "sublentiform", "--models", "radiomics-logistic", "--settings", str(settings)]
     assert main(["evaluate", str(named), *words, "--progress", "jsonl", "-o", str(tmp_path / "out")]) == 0
     said = capsys.readouterr()
