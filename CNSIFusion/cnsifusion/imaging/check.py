@@ -8,6 +8,8 @@ import numpy as np
 
 from cnsifusion.imaging.volume import Volume
 
+#: Fewer grey values of tissue: a simulated head's probability moved by 0.11 with 15 of them, by 0.03 with 39.
+_FEW_SHADES = 30
 _ORDER = {"ok": 0, "warn": 1, "refuse": 2}
 
 
@@ -65,12 +67,27 @@ def _values(array: np.ndarray) -> list[Finding]:
     if levels < 16:
         text = f"The middle slice has only {levels} grey values: a labelmap or a mask, not a T2 image."
         findings.append(Finding("few-grey-levels", "refuse", text))
+    elif (shades := _shades(array[array.shape[0] // 2])) < _FEW_SHADES:
+        text = (
+            f"The tissue has only {shades} grey values: the image was stored with loss (rescaled to few levels), "
+            "which moves the probability. Use the original series."
+        )
+        findings.append(Finding("stored-with-loss", "warn", text))
     if low < 0:
         text = "The image has negative intensities: not a plain magnitude T2, or filtered since."
         findings.append(Finding("negative", "warn", text))
     if np.abs(high) > 1e30:
         findings.append(Finding("huge", "refuse", "The intensities are beyond any scanner's range; export it again."))
     return findings
+
+
+def _shades(plane: np.ndarray) -> int:
+    """Different values of a slice in the middle 90 % of its brighter part: one bright spot must not hide few levels."""
+    bright = plane[plane > np.percentile(plane, 60)]
+    if not len(bright):
+        return 0
+    low, high = np.percentile(bright, (5, 95))
+    return len(np.unique(bright[(bright >= low) & (bright <= high)]))
 
 
 def _geometry(volume: Volume) -> list[Finding]:

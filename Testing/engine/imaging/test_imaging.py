@@ -180,6 +180,18 @@ def test_grid_maps_there_and_back(volume: Volume) -> None:
     assert np.allclose(volume.grid.to_lps(np.array([3, 5, 7])), point)
 
 
+@pytest.mark.parametrize(("levels", "warned"), [(24, True), (255, False), (4096, False)])
+def test_check_warns_of_storage_with_loss(levels: int, warned: bool) -> None:
+    """Few levels over the tissue, even where fat and a bright spot use the rest of the type's range."""
+    random = np.random.default_rng(1)
+    array = random.gamma(9.0, 40.0, (9, 200, 200))
+    array = np.round(array / array.max() * levels)
+    array[4, 0, :] = np.arange(200) + levels  # the spot
+    grid = Grid((200, 200, 9), (0.8, 0.8, 6.0), (0.0, 0.0, 0.0), (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0))
+    codes = {f.code for f in check_image(Volume(array.astype(np.float32), grid)).findings}
+    assert ("stored-with-loss" in codes) == warned
+
+
 def test_check_names_what_is_wrong(volume: Volume) -> None:
     assert check_image(volume).verdict == "warn"  # pixels of 2 mm lie outside the intended range
     turned = reorder(volume.array, Grid(volume.grid.size, (6.0, 1.0, 1.0), (0, 0, 0), (1, 0, 0, 0, 1, 0, 0, 0, 1)))
