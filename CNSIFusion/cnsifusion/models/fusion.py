@@ -13,6 +13,9 @@ from torch.nn import functional as F  # noqa: N812  (torch's own convention)
 
 from cnsifusion.models.settings import ModelSettings
 
+#: Places run from minus to plus this over a patch, so that a region of half its size spans -1 to 1.
+_PLACE = 2.0
+
 
 class FusionHead(nn.Module):
     """Pooled maps (n, H, P) and standardised features (n, F) to log-odds (n, H).
@@ -64,6 +67,8 @@ class MapReader(nn.Module):
     """Maps (n, C, h, w) to activations (n, H * P, h, w): ASPP with image pooling, or a plain 1x1 adapter.
 
     ``map_mean`` and ``map_scale`` (H, C) standardise the map per head; they come from that head's training patients.
+    ``place`` (H * width, 2) weighs where a cell lies in the patch, in rows and columns (Liu et al., CoordConv, NeurIPS
+    2018): a patch is centred on its region and medial is always one way, so the same spot may mean another thing there.
     """
 
     def __init__(self, settings: ModelSettings, heads: int) -> None:
@@ -75,6 +80,7 @@ class MapReader(nn.Module):
         self.map_scale = nn.Parameter(torch.ones(heads, settings.map_channels), requires_grad=False)
         self.reduce_weight = _uniform(heads, width, settings.map_channels, fan_in=settings.map_channels)
         self.reduce_bias = nn.Parameter(torch.zeros(heads, width))
+        self.place = _uniform(heads * width, 2, fan_in=settings.map_channels)
         if settings.aspp:
             branches, out = len(self.rates) + 2, settings.pooled
             self.atrous = nn.ParameterList(_uniform(heads * width, 1, 3, 3, fan_in=9) for _ in self.rates)
@@ -86,7 +92,9 @@ class MapReader(nn.Module):
     def forward(self, maps: torch.Tensor) -> torch.Tensor:
         """See the class."""
         weight, bias = self._reduce()
-        reduced = F.relu(F.conv2d(maps, weight, bias))
+        rows, columns = (torch.linspace(-_PLACE, _PLACE, int(n), device=maps.device) for n in maps.shape[2:])
+        down, across = self.place[:, :1, None] * rows[:, None], self.place[:, 1:, None] * columns
+        reduced = F.relu(F.conv2d(maps, weight, bias) + down + across)
         if not self.rates:
             return reduced
         views = [reduced]

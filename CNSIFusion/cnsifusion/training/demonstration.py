@@ -7,11 +7,13 @@ the second. Interrupted, it goes on where it stopped. Run as ``python -m cnsifus
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from cnsifusion import __version__
-from cnsifusion.bundles import default_bundle_dir
+from cnsifusion.bundles import default_bundle_dir, load_bundle
 from cnsifusion.models.settings import get_model
 from cnsifusion.radiomics.settings import ENGINE, ENGINE_VERSION
 from cnsifusion.simulation import SimulationSettings, simulate_cohort
@@ -19,7 +21,7 @@ from cnsifusion.training.experiment import Experiment
 from cnsifusion.training.pretrain import pretrain
 from cnsifusion.training.settings import TrainingSettings, digest
 from cnsifusion.training.tasks import Progress, default_jobs
-from cnsifusion.training.train import train_bundle
+from cnsifusion.training.train import source_hashes, train_bundle
 
 MODEL, REGION = "mobile-aspp-radfusion", "sublentiform"
 #: (patients, controls, seed) of the cohort that trains and of the one that pre-trains.
@@ -45,6 +47,12 @@ def recipe() -> dict:
 def recipe_hash() -> str:
     """Hash of ``recipe``: the bundle that ships must carry this one."""
     return digest(recipe())
+
+
+def changed_rooms(provenance: Mapping[str, Any]) -> list[str]:
+    """Rooms of the program whose source is not what it was when the bundle of this ``provenance`` was made."""
+    then, now = provenance.get("source", {}), source_hashes()
+    return [room for room in now if then.get(room) != now[room]]
 
 
 def make_demonstration(work: Path, out: Path, jobs: int, progress: Progress) -> Path:
@@ -79,7 +87,12 @@ def main() -> None:
     parser.add_argument("work", type=Path, nargs="?", default=Path("build/demonstration"), help="cohorts and caches")
     parser.add_argument("--out", type=Path, default=default_bundle_dir())
     parser.add_argument("--jobs", type=int, default=default_jobs())
+    parser.add_argument("--check", action="store_true", help="only say what changed since the bundle was made")
     options = parser.parse_args()
+    if options.check:
+        changed = changed_rooms(load_bundle(options.out).settings.provenance)
+        print("Source changed since the bundle was made: " + (", ".join(changed) or "none"))
+        return
 
     def say(done: int, total: int, name: str) -> None:
         if done == total or done % max(1, total // 10) == 0:

@@ -76,13 +76,10 @@ def evaluate_models(
     permutation = 1 if permute_labels else None
     result = Evaluation(cohort, experiment.labels(cohort, permutation), origins=origins)
     result.seconds["prepare patients"] = time.monotonic() - started
-    for row in [*models, *CONFOUNDERS]:
-        started = time.monotonic()
-        found = experiment.run(cohort, [row], permutation=permutation)
-        if row in found:
-            result.folds[row] = found[row]
-            result.predictions[row] = join(cohort, found[row], result.labels)
-            result.seconds[row] = time.monotonic() - started
+    started = time.monotonic()
+    result.folds = experiment.run(cohort, [*models, *CONFOUNDERS], permutation=permutation)
+    result.predictions = {row: join(cohort, found, result.labels) for row, found in result.folds.items()}
+    result.seconds["cross-validate"] = time.monotonic() - started
     _second_reports(experiment, result, models, permutation)
     result.warnings += [*experiment.manifest.warnings, *_confounding(result)]
     directory = Path(out)

@@ -138,12 +138,13 @@ class Experiment:
                 )
                 for fold in np.unique(folds)
             ]  # fmt: skip
+        results: dict[str, list[FoldResult]] = {task.row: [] for task in tasks}
+        tasks.sort(key=_effort, reverse=True)  # the long ones first, so that no worker is left with one at the end
         paths = run_tasks(
             run_fold, tasks, jobs=self.jobs, scheduler=self.scheduler, progress=self.progress, name="Cross-validate"
         )
-        results: dict[str, list[FoldResult]] = {}
         for task, path in zip(tasks, paths):
-            results.setdefault(task.row, []).append(load_fold(path))
+            results[task.row].append(load_fold(path))
         return results
 
     def _start(self, cohort: Cohort, model: ModelSettings) -> tuple[tuple[str, ...], Weights | None]:
@@ -165,6 +166,13 @@ class Experiment:
                 jobs=self.jobs, scheduler=self.scheduler, progress=self.progress,
             )
         )  # fmt: skip
+
+
+def _effort(task: FoldTask) -> int:
+    """How long a fold takes beside others: ASPP longest, then networks without it, then radiomics alone."""
+    if task.model is None or task.model.backbone is None:
+        return 0
+    return 2 if task.model.aspp else 1
 
 
 def _open_backbone(model: ModelSettings, path: Path, sha256: str):

@@ -88,6 +88,21 @@ def test_heads_side_by_side_are_heads_one_by_one():
     assert not torch.allclose(together[:, :1], together[:, 1:], atol=1e-3)
 
 
+def test_where_a_spot_lies_matters_to_a_reader_without_neighbours():
+    """The plain adapter sees cell by cell and pools their mean: only the place weights tell left from right."""
+    model = ModelSettings("test", "mobilenet_v3_large", radiomics=False)
+    fusion = RadFusion(model, 1, 1).eval()
+    maps = torch.zeros(2, 128, 6, 6)
+    maps[0, :, 2, 1], maps[1, :, 2, 4] = 2.0, 2.0
+    shares, none = torch.full((2, 1, 6, 6), 1 / 36), torch.zeros(2, 1, 1, 1)
+    with torch.no_grad():
+        one, other = fusion(maps, shares, none)
+        assert abs(one - other) > 1e-4
+        fusion.reader.place.zero_()
+        one, other = fusion(maps, shares, none)
+    assert abs(one - other) < 1e-6
+
+
 def test_region_weights():
     image = torch.zeros(1, 2, 16, 16)
     image[0, 1, :8, :8] = 1

@@ -5,7 +5,8 @@ import pytest
 pytest.importorskip("torch")
 
 from cnsifusion.bundles import default_bundle_dir, load_bundle
-from cnsifusion.training.demonstration import recipe_hash
+from cnsifusion.training.demonstration import changed_rooms, recipe_hash
+from cnsifusion.training.train import source_hashes
 
 
 @pytest.fixture(scope="module")
@@ -16,6 +17,19 @@ def bundle():
 def test_it_was_made_with_this_engine_and_these_settings(bundle):
     """After a change of recipe: make bundle, look at its card, commit it."""
     assert bundle.settings.provenance["recipe_hash"] == recipe_hash()
+
+
+def test_the_rooms_whose_source_changed_are_named(tmp_path):
+    """A bundle carries the hash of every room's source; ``make bundle ARGS=--check`` names those that changed."""
+    assert changed_rooms({"source": source_hashes()}) == []
+    room = tmp_path / "models"
+    room.mkdir()
+    seen = []
+    for text in ("a = 1\n", "a = 2\n"):
+        (room / "a.py").write_text(text)
+        seen.append(source_hashes(tmp_path))
+    assert [name for name in seen[0] if seen[0][name] != seen[1][name]] == ["models"]
+    assert changed_rooms({"source": {**source_hashes(), "models": seen[0]["models"]}}) == ["models"]
 
 
 def test_it_is_small_enough():

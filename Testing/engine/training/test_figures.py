@@ -17,6 +17,7 @@ from cnsifusion.training.calibration import (
     threshold_at_sensitivity,
     threshold_youden,
 )
+from cnsifusion.training.cases import shifted
 from cnsifusion.training.folds import patient_folds, permuted, site_folds
 from cnsifusion.training.metrics import (
     Predictions,
@@ -47,6 +48,13 @@ def test_icc_of_shrout_and_fleiss():
     """The worked example of Shrout and Fleiss (1979), table 2: ICC(2,1) = 0.29."""
     table = np.array([[9, 2, 5, 8], [6, 1, 3, 2], [8, 4, 6, 8], [7, 1, 2, 6], [10, 5, 6, 9], [6, 2, 4, 7]], float)
     assert icc21(table.T[:, :, None])[0] == pytest.approx(0.2898, abs=1e-3)
+
+
+def test_a_shift_by_part_of_a_slice_moves_a_ramp_by_that_part():
+    """And never by a whole slice, which would be other anatomy."""
+    ramp = np.arange(4, dtype=np.float32)[:, None, None] * np.ones((4, 2, 3), np.float32)
+    assert np.allclose(shifted(ramp)[:, 0, 0], [0.25, 1.25, 2.25, 2.75])
+    assert np.array_equal(shifted(ramp[:1]), ramp[:1])
 
 
 def test_logistic_fit_equals_scikit_learn(random):

@@ -52,6 +52,7 @@ def test_every_kind_of_model_learns_what_is_there(tmp_path, strong):
     experiment = open_experiment(tmp_path, strong)
     rows = ["radiomics-logistic", "radiomics-boosting", "mobile-aspp-radfusion", "mobilenetv3-large", "age-sex"]
     found = experiment.run(strong, rows)
+    assert list(found) == rows and all([f.fold for f in folds] == [0, 1, 2] for folds in found.values())
     areas = {row: mean_auc(strong, folds) for row, folds in found.items()}
     assert min(areas[r] for r in rows[:4]) > 0.7, areas
     assert areas["age-sex"] < 0.75
