@@ -25,7 +25,7 @@ class Panel:
         self.session = None
         self._sections = {}
         self._states = {}
-        self._dirty, self._entered = True, False
+        self._dirty, self._entered, self._drewLast = True, False, False
         self._notice = ""
         self._watched = None
         self._timer = qt.QTimer()
@@ -147,10 +147,13 @@ class Panel:
                 part.toolTip = problem
 
     def _poll(self) -> None:
-        self.session.poll()
-        if self._dirty and self._entered:
-            self._dirty = False
+        """Take what arrived, or draw it with the tick after: each for itself holds the mouse up half as long."""
+        if self._dirty and self._entered and not self._drewLast:
+            self._dirty, self._drewLast = False, True
             self._draw()
+        else:
+            self._drewLast = False
+            self.session.poll()
 
     def _draw(self) -> None:
         from cnsifusion.mrml.panel import Line, panelView

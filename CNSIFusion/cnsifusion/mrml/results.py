@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from vtk import vtkDoubleArray, vtkIntArray, vtkStringArray
 
 from cnsifusion.analysis.result import PatientResult, parse_result
@@ -20,7 +22,7 @@ def showResult(case: CaseState, resultText: str, heat: Volume | None) -> None:
 
     Raises BadInput when the text is not a result.
     """
-    result = parse_result(resultText)
+    result = _parsed(resultText)
     case.removeResult()
     scene, name = case.scene, case.volume.GetName()
     textNode = scene.AddNewNodeByClass("vtkMRMLTextNode", f"{name} result")
@@ -36,7 +38,13 @@ def showResult(case: CaseState, resultText: str, heat: Volume | None) -> None:
 def resultOf(case: CaseState) -> PatientResult | None:
     """The case's result, None while there is none."""
     node = case.resultText
-    return None if node is None else parse_result(node.GetText())
+    return None if node is None else _parsed(node.GetText())
+
+
+@lru_cache(maxsize=4)
+def _parsed(text: str) -> PatientResult:
+    """Asked for at every redraw."""
+    return parse_result(text)
 
 
 def _heatNode(scene, name: str, heat: Volume):

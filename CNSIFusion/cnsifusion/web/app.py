@@ -220,6 +220,7 @@ class BrowserApp:
         while True:
             await asyncio.sleep(_POLL_SECONDS)
             self.session.poll()
+            await asyncio.sleep(0)  # others may be answered between taking a result in and drawing it
             if self._dirty:
                 with self.state:
                     self._refresh()
