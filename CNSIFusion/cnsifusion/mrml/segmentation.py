@@ -158,11 +158,17 @@ def ensureSegment(segmentationNode, name: str) -> str:
 
 
 def markEdited(segmentationNode, segmentId: str, rejected: str = "") -> None:
-    """Record that a reader changed this segment with one of our tools.
+    """Record that a reader changed this segment with one of our tools; call it right after the change.
 
     ``rejected`` is the reader's reason for taking the whole region away; any other change takes it back.
+
+    Slicer's undo history decides by a labelmap's time stamp whether a segment changed since the last state. An edit in
+    place moves it in Slicer 5.11 and 5.13 (tested); where it did not, undo brought back wrong voxels: hence the touch.
     """
     segment = segmentationNode.GetSegmentation().GetSegment(segmentId)
+    labelmap = segment.GetRepresentation(_LABELMAP)
+    if labelmap is not None:
+        labelmap.Modified()
     segment.SetTag(EDITED_TAG, "1")
     segment.RemoveTag(REJECTED_TAG)
     if rejected:
