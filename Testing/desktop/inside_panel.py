@@ -174,7 +174,7 @@ def test_another_series_stands_beside_the_image_and_scrolls_with_it():
     views[0].mrmlSliceNode().SetSliceOffset(views[0].mrmlSliceNode().GetSliceOffset() + 8)
     assert abs(views[0].mrmlSliceNode().GetSliceOffset() - views[1].mrmlSliceNode().GetSliceOffset()) < 1e-6
     panel()._sections["image"]._onBeside(None)
-    desk.settle(0.5)
+    waitIdle()
     assert slicer.app.layoutManager().layout == before
     assert views[1].sliceLogic().GetSliceCompositeNode().GetBackgroundVolumeID() == case().volume.GetID()
     slicer.mrmlScene.RemoveNode(other)

@@ -322,6 +322,11 @@ def test_13_the_report_opens(reader):
     report = popup.value
     report.wait_for_load_state()
     assert "DEMONSTRATION" in report.inner_text("body")
+    report.emulate_media(media="print")
+    for paper, millimeters in (("A4", 210), ("Letter", 215.9)):
+        report.set_viewport_size({"width": int((millimeters - 24) / 25.4 * 96), "height": 900})  # 12 mm margins
+        rights = "[...document.querySelectorAll('*')].map(e => e.getBoundingClientRect().right - innerWidth)"
+        assert max(report.evaluate(rights)) <= 1, f"something is cut off on {paper}"
     report.close()
 
 
