@@ -125,6 +125,49 @@ def test_05_turn_and_scale_from_outside(reader):
     undo(reader, LEFT, before, after)
 
 
+def choose(page, select, option):
+    """Pick an option of one of the page's drop-down lists."""
+    page.locator(f"#{select}").locator("xpath=ancestor::div[contains(@class, 'v-field')][1]").click()
+    page.get_by_role("option", name=option, exact=True).click()
+
+
+def test_05b_limits_of_drawing_are_offered_and_hold(reader):
+    """Draw the right region where the left one lies: outside the other regions nothing is left of it."""
+    page = reader.page
+    page.click(f"#region-{LEFT.replace(' ', '-')}")
+    page.wait_for_timeout(500)  # the picture after the last undo
+    x, y = middle(reader)
+    page.click(f"#region-{RIGHT.replace(' ', '-')}")
+    page.click("#tool-outline")
+    reader.waitFor("document.querySelector('#tool-outline').className.includes('active')")
+    assert reader.text("#limits").strip() == "Limits of drawing: anywhere, keep others"
+
+    def circle() -> None:
+        page.mouse.move(x - 4, y - 4)
+        page.mouse.down()
+        for corner in ((4, -4), (4, 4), (-4, 4)):
+            page.mouse.move(x + corner[0], y + corner[1], steps=3)
+            page.wait_for_timeout(200)
+        page.mouse.up()
+
+    before = reader.milliliters(RIGHT)
+    page.click("#limits")
+    choose(page, "limits-where", "outside the other regions")
+    reader.waitFor("document.querySelector('#limits').innerText.includes('outside')")
+    circle()
+    reader.waitFor("document.querySelector('#tool-hint').innerText.includes('limits of drawing')", 20)
+    assert reader.milliliters(RIGHT) == before
+    choose(page, "limits-where", "anywhere")
+    reader.waitFor("document.querySelector('#limits').innerText.includes('anywhere')")
+    circle()
+    after = changed(reader, RIGHT, before)
+    assert after > before
+    page.click("#undo")
+    assert changed(reader, RIGHT, after) == before
+    page.click("#limits")
+    page.click(f"#region-{LEFT.replace(' ', '-')}")
+
+
 def test_06_the_proposal_as_a_spline(reader):
     page = reader.page
     page.click("#tool-spline")

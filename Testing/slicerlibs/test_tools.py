@@ -278,6 +278,21 @@ def test_agreement_with_another_reader(desk):
     assert 0.4 < float(line.split("Dice ")[1][:4]) < 0.8 and "(+0 %)" in line
 
 
+def test_why_a_stroke_did_nothing_stays_readable_while_the_mouse_rests(desk):
+    desk.choose(OUTLINE, VENTRICLES)
+    tools, here = desk.tools, tuple(float(x) for x in GRID.to_lps((10.0, 10.0, 1)))
+    tools.press(here)
+    tools.release()
+    said = tools.message
+    assert said
+    tools.hover((here[0] + 1.0, *here[1:]))
+    assert tools.message == said
+    tools.hover((here[0] + 9.0, *here[1:]))
+    assert tools.message == ""
+    tools.hover(here)
+    assert tools.message == "", "once gone it does not come back"
+
+
 def test_a_tool_makes_segments_with_codes_and_provenance(desk):
     desk.choose(OUTLINE, SUBLENTIFORM_RIGHT)
     desk.stroke((8, 24, 3), (18, 24, 3), (18, 32, 3), (8, 32, 3))

@@ -32,6 +32,8 @@ NONE, CSF, PVS, OUTLINE, SPLINE, MOVE = "none", "csf", "pvs", "outline", "spline
 MIRROR, FILL = "mirror", "fill"
 _ERASE_COLOR = (1.0, 0.45, 0.45)
 _TURN = 0.05
+#: What a stroke led to stays readable while the mouse rests within this (mm) of where it ended.
+_REST_MM = 4.0
 #: A view may stand half-way between two slices, where rounding would make a stroke jump from one to the other.
 _SAME_SLICE = 0.7
 
@@ -114,6 +116,8 @@ class ToolController:
         self._drawn: dict[str, ToolResult] = {}
         self._hands: dict[str, Hand] = {}
         self._pressedOn: int | None = None
+        self._ended: tuple[np.ndarray, str] | None = None
+        self._at = np.zeros(3)
 
     def useSettings(self, case: CaseState) -> None:
         """Take the tool and its settings from the case."""
@@ -220,7 +224,12 @@ class ToolController:
         if place is None or hand is None:
             self.message = ""
             return NO_EDGES
-        return hand.hover(place)
+        edges = hand.hover(place)
+        if self._ended is not None and np.linalg.norm(self._ended[0] - lps) < _REST_MM:
+            self.message = self._ended[1]
+        else:
+            self._ended = None
+        return edges
 
     def press(self, lps: tuple[float, float, float]) -> np.ndarray:
         """The button went down: begin a stroke."""
@@ -228,7 +237,7 @@ class ToolController:
         if place is None or hand is None:
             return NO_EDGES
         self._drawn.clear()
-        self._pressedOn = place[2]
+        self._pressedOn, self._at, self._ended = place[2], np.array(lps), None
         hand.press(place)
         return hand.outline()
 
@@ -239,6 +248,7 @@ class ToolController:
             return NO_EDGES
         place = self._place(lps, self._pressedOn)
         if place is not None:
+            self._at = np.array(lps)
             hand.drag(place)
         return hand.outline()
 
@@ -249,6 +259,7 @@ class ToolController:
         if hand is not None and pressed:
             hand.release()
             hand.forget()
+            self._ended = (self._at, self.message) if self.message else None
 
     def leave(self) -> None:
         """The mouse left the view."""
@@ -266,7 +277,7 @@ class ToolController:
         """Settings or voxels changed: what was previewed, remembered or begun no longer holds."""
         self._drawn.clear()
         self._details = None
-        self._pressedOn, self.message = None, ""
+        self._pressedOn, self._ended, self.message = None, None, ""
         for hand in self._hands.values():
             hand.forget()
 

@@ -53,6 +53,7 @@ def buildPage(server, app, viewer) -> None:
     server.state.setdefault("opening", False)
     server.state.setdefault("choosing", False)
     server.state.setdefault("comparing", False)
+    server.state.setdefault("limiting", False)
     server.state.setdefault("bundle_path", "")
     for name in ("beside_path", "batch_path", "batch_out"):
         server.state.setdefault(name, "")
@@ -139,9 +140,7 @@ def _beside(app) -> None:
     """Another series of the patient in a view of its own."""
     with html.Span(v_if="panel.beside", classes="line ml-2"):
         html.Span("Beside it: {{ panel.beside }} ", id="beside-name")
-        html.Span(
-            "Hide", click=lambda: app.guarded(app.session.beside.choose, None), classes="link", id="beside-hide"
-        )
+        html.Span("Hide", click=lambda: app.guarded(app.session.beside.choose, None), classes="link", id="beside-hide")
     html.Span(
         "{{ panel.actions.beside.label }}",
         v_if="panel.actions.beside.enabled && !panel.beside && !beside_open",
@@ -213,9 +212,7 @@ def _regionsStep(app) -> None:
 def _modelStep(app) -> None:
     with _step("model"):
         _lines("model")
-        html.Span(
-            "Another model…", v_if="!choosing", click="choosing = true", classes="link", id="another-model"
-        )
+        html.Span("Another model…", v_if="!choosing", click="choosing = true", classes="link", id="another-model")
         html.Span("Model card", v_if="panel.card", click="card_open = true", classes="link ml-4", id="model-card")
         with VDialog(v_model=("card_open",), max_width=760), VCard(), VCardText(id="card"):
             html.Div(v_html=("card",), classes="card-text")

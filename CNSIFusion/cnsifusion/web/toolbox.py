@@ -3,8 +3,21 @@
 from __future__ import annotations
 
 from trame.widgets import html
-from trame.widgets.vuetify3 import VBtn, VBtnToggle, VCheckbox, VFileInput, VIcon, VList, VListItem, VMenu, VSlider
+from trame.widgets.vuetify3 import (
+    VBtn,
+    VBtnToggle,
+    VCheckbox,
+    VFileInput,
+    VIcon,
+    VList,
+    VListItem,
+    VMenu,
+    VRangeSlider,
+    VSelect,
+    VSlider,
+)
 
+from cnsifusion.mrml.limits import OVERWRITE
 from cnsifusion.mrml.tools import ACTIONS, REJECT_REASONS
 from cnsifusion.web.uploads import uploadArguments
 
@@ -16,6 +29,7 @@ def buildToolbox(app) -> None:
         _slider(app)
         _choices(app)
     _actions(app)
+    _limits(app)
     _foci(app)
     html.Div("{{ text }}", v_for="(text, index) in tools.statistics", key="index", classes="line", id="statistics")
     _agreement(app)
@@ -135,6 +149,45 @@ def _actions(app) -> None:
 def _actionButton(label: str, tooltip: str, identifier: str, **words) -> None:
     VBtn(label, size="x-small", variant="outlined", classes="text-none", title=tooltip, id=identifier,
          disabled=("!panel.actions.edit.enabled",), **words)  # fmt: skip
+
+
+def _limits(app) -> None:
+    """Slicer's masking, overwrite mode and intensity range, behind a link that says which of them are in force."""
+    html.Span(
+        "Limits of drawing: {{ tools.limits.text }}",
+        v_show="panel.actions.edit.enabled",
+        click="limiting = !limiting",
+        classes="link",
+        title="Where drawing and erasing may change voxels, and what happens to other regions there",
+        id="limits",
+    )
+    with html.Div(v_if="limiting && panel.actions.edit.enabled", id="limits-controls"):
+        for key, label, items in (
+            ("where", "Change voxels", "tools.limits.places"),
+            ("overwrite", "Where others are drawn", str(list(OVERWRITE))),
+        ):
+            VSelect(
+                label=label,
+                model_value=(f"tools.limits.{key}",),
+                update_modelValue=(lambda value, key=key: app.tools.setLimits(**{key: value}), "[$event]"),
+                items=(items,),
+                density="compact",
+                variant="outlined",
+                hide_details=True,
+                classes="mt-1",
+                id=f"limits-{key}",
+            )
+        with html.Div(classes="d-flex align-center mt-1", style="gap: 8px;"):
+            html.Span("Brightness", classes="text-caption")
+            VRangeSlider(
+                model_value=("tools.limits.brightness",),
+                update_modelValue=(lambda value: app.tools.setLimits(brightness=value), "[$event]"),
+                min=("tools.range[0]",),
+                max=("tools.range[1]",),
+                hide_details=True,
+                density="compact",
+                id="limits-brightness",
+            )
 
 
 def _foci(app) -> None:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
+from trame_slicer.segmentation.segmentation_state_stack import SegmentationStateStack
 from trame_slicer.segmentation.segmentation_undo_command import SegmentationLabelMapUndoCommand
 from undo_stack import UndoStack
 
 from cnsifusion.mrml.case import CaseState
 from cnsifusion.mrml.editing import Change, carryOut
-from cnsifusion.mrml.segmentation import regionCentre
+from cnsifusion.mrml.limits import KEEP, NOTHING_LEFT, Limits, places
+from cnsifusion.mrml.segmentation import fingerprint, regionCentre
 from cnsifusion.mrml.session import Session
 from cnsifusion.mrml.tools import CSF, NONE, PVS, TOOLS, FocusRow, ToolController, toolsFor
 from cnsifusion.mrml.volumes import volumeFromNode
@@ -38,6 +41,7 @@ class Tools:
         self._said = ""
         self._agreement: list[str] = []
         session.asUndoStep = self._replace
+        self._limits, self._range = Limits(), (0.0, 1.0)
 
     def setCase(self, case: CaseState | None) -> None:
         """Work on another case (or on none), or on the same one's new segmentation."""
@@ -46,6 +50,8 @@ class Tools:
             return
         self._release()
         self._editor.clear()
+        if case is None or self._case is None or case.node is not self._case.node:
+            self._limits = Limits()
         self._case, self._controller, self._agreement = case, None, []
         self._effect.controller = None
         if case is None:
@@ -75,6 +81,13 @@ class Tools:
             "leakGuard": bool(not case or case.leakGuard),
             "statistics": controller.statistics() if controller else [],
             "agreement": self._agreement,
+            "limits": {
+                **vars(self._limits),
+                "brightness": self._limits.brightness or self._range,
+                "text": self._limits.text,
+                "places": places(case.segmentation if case else None),
+            },
+            "range": self._range,
         }
 
     # What the page's controls call
@@ -121,6 +134,14 @@ class Tools:
         if self._case is not None:
             self._case.leakGuard = bool(value)
             self._settingsChanged()
+
+    def setLimits(self, **change) -> None:
+        """Where drawing may change voxels (see Limits); the whole range of brightness is no limit."""
+        if "brightness" in change:
+            low, high = (float(value) for value in change["brightness"])
+            change["brightness"] = None if low <= self._range[0] and high >= self._range[1] else (low, high)
+        self._limits = replace(self._limits, **change)
+        self._onChange()
 
     def act(self, key: str) -> None:
         """Mirror the chosen region, or fill in its missing slices."""
@@ -177,7 +198,8 @@ class Tools:
         """Let trame-slicer's editor work on the case's segmentation, with tools of its own."""
         self._release()
         self._editor.set_active_segmentation(case.segmentation, case.volume)
-        self._editor.editor_node.SetOverwriteMode(self._editor.editor_node.OverwriteNone)  # PVS lie in region B
+        low, high = case.volume.GetImageData().GetScalarRange()
+        self._range = (float(low), float(high))
         return ToolController(case.segmentation, case.volume, self._apply)
 
     def _release(self) -> None:
@@ -217,15 +239,24 @@ class Tools:
 
     def _apply(self, changes: Sequence[Change]) -> None:
         """One undoable action of the reader: new segments, their voxels and their provenance come and go together."""
-        case, edited = self._case, self._editor.active_segmentation
-        logic = edited.editor_logic
+        case, edited, controller = self._case, self._editor.active_segmentation, self._controller
+        logic, limited = edited.editor_logic, replace(self._limits, overwrite=KEEP) != Limits()
+        controller.message = self._limits.applyTo(self._editor.editor_node, case.segmentation)
+        if controller.message:
+            return
 
         def modify(segmentId: str, labelmap, erase: bool, extent: tuple[int, ...]) -> None:
             mode = logic.ModificationModeRemove if erase else logic.ModificationModeAdd
+            self._editor.editor_node.SetSelectedSegmentID(segmentId)
             logic.ModifySegmentByLabelmap(case.segmentation, segmentId, labelmap, mode, extent, True, False)
 
-        with self._undoStep():
-            last = carryOut(changes, case.segmentation, case.volume, self._controller.geometry, modify)
+        voxels = fingerprint(case.segmentation) if limited else None
+        with self._undoStep(unless=lambda: limited and fingerprint(case.segmentation) == voxels) as states:
+            last = carryOut(changes, case.segmentation, case.volume, controller.geometry, modify)
+        if not states.has_previous():
+            controller.message = NOTHING_LEFT
+            self._onChange()
+            return
         self._editor.set_active_segment_id(last)
 
     def _replace(self, change: Callable[[], None]) -> None:
@@ -241,10 +272,17 @@ class Tools:
             self._viewer.jumpTo(centre)
 
     @contextmanager
-    def _undoStep(self) -> Iterator[None]:
+    def _undoStep(self, unless: Callable[[], bool] = lambda: False) -> Iterator[SegmentationStateStack]:
+        """What is done inside is one undo step, or taken back at once where ``unless`` says so afterwards."""
         edited = self._editor.active_segmentation
-        with SegmentationLabelMapUndoCommand.push_state_change(edited):
-            yield
+        states = SegmentationStateStack(edited.segmentation, max_size=2)
+        states.save_state()
+        yield states
+        states.save_state()
+        if unless():
+            states.restore_previous()
+        else:
+            self._undoStack.push(SegmentationLabelMapUndoCommand(states, edited))
         edited.trigger_modified()
         self._agreement = []
         self._onChange()

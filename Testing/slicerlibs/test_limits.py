@@ -1,0 +1,137 @@
+"""Masking, intensity range and overwrite mode in the browser's tools: the same voxels as Slicer's own rules give."""
+
+import itertools
+
+import numpy as np
+import pytest
+import toolwalk
+
+pytest.importorskip("trame_slicer.core", reason="needs the extra 'web'")
+
+from cnsifusion.mrml.case import CaseState
+from cnsifusion.mrml.drawn import segmentMask
+from cnsifusion.mrml.editing import Change, RegionEditor
+from cnsifusion.mrml.limits import ANYWHERE, NOTHING_LEFT, OUTSIDE, OVERWRITE, Limits, places
+from cnsifusion.mrml.segmentation import addSegmentationNode, keepPartsHidden, segmentIdOf, showRegions
+from cnsifusion.mrml.volumes import addVolumeNode
+from cnsifusion.roi.names import PVS_LEFT, SUBLENTIFORM_LEFT, SUBLENTIFORM_RIGHT, VENTRICLES
+
+INSIDE_LEFT = f"inside {SUBLENTIFORM_LEFT}"
+
+
+@pytest.fixture(scope="module")
+def machine():
+    return toolwalk.Browsers()
+
+
+@pytest.fixture
+def desk(machine):
+    """(the browser's machinery with a head opened, its case, the head)"""
+    volume, regions = toolwalk.head()
+    case = newCase(machine.scene)
+    machine.open(case)
+    yield machine, case, volume, regions
+    machine.close()
+    for node in (case.segmentation, case.volume, case.node):
+        machine.scene.RemoveNode(node)
+
+
+def newCase(scene) -> CaseState:
+    volume, regions = toolwalk.head()
+    node = addVolumeNode(scene, volume, "T2")
+    case = CaseState.forVolume(scene, node)
+    case.segmentation = addSegmentationNode(scene, node)
+    showRegions(regions, case.segmentation, node)
+    keepPartsHidden(case.segmentation)  # as both faces do
+    return case
+
+
+def voxels(case) -> dict:
+    """The voxels of each segment, by name."""
+    node = case.segmentation
+    segmentation = node.GetSegmentation()
+    return {
+        segmentation.GetSegment(segmentId).GetName(): segmentMask(node, segmentId, case.volume).tobytes()
+        for segmentId in segmentation.GetSegmentIDs()
+    }
+
+
+def aChange(drawn: np.ndarray, erase: bool) -> Change:
+    """Half of the voxels of a box over ventricle, left region and neither, as far as they are not so already."""
+    mask = np.random.default_rng(4).random((3, 20, 30)) < 0.5
+    box = drawn[2:5, 14:34, 12:42]
+    return Change(VENTRICLES, mask & (box if erase else ~box), (2, 14, 12), erase)
+
+
+@pytest.mark.parametrize(
+    ("where", "overwrite", "brightness", "erase"),
+    list(itertools.product((ANYWHERE, OUTSIDE, INSIDE_LEFT), OVERWRITE, (None, (140.0, 260.0)), (False, True))),
+)
+def test_the_browser_changes_what_slicer_would(desk, where, overwrite, brightness, erase):
+    machine, case, _, regions = desk
+    limits, change = Limits(where, overwrite, brightness), aChange(regions.masks[VENTRICLES], erase)
+    machine._tools.setLimits(where=where, overwrite=overwrite)
+    if brightness is not None:
+        machine._tools.setLimits(brightness=brightness)
+    before = toolwalk.snapshot(case)
+    machine.controller.commit([change])
+    after = voxels(case)
+    other = newCase(machine.scene)
+    editor = RegionEditor(machine.scene, other.segmentation, other.volume)
+    assert limits.applyTo(editor.node, other.segmentation) == ""
+    editor.applyAll([change])
+    expected = voxels(other)
+    editor.close()
+    for node in (other.segmentation, other.volume, other.node):
+        machine.scene.RemoveNode(node)
+    assert after == expected
+    if machine.controller.message == NOTHING_LEFT:
+        assert toolwalk.snapshot(case) == before
+    else:
+        assert toolwalk.snapshot(case) != before
+    machine.undo()
+    assert toolwalk.snapshot(case) == before
+
+
+def test_only_the_allowed_brightness_and_place_change(desk):
+    machine, case, volume, regions = desk
+    machine._tools.setLimits(where=INSIDE_LEFT, brightness=(140.0, 160.0))
+    machine.controller.commit([Change(VENTRICLES, np.ones(toolwalk.GRID.shape, bool), (0, 0, 0))])
+    drawn = segmentMask(case.segmentation, segmentIdOf(case.segmentation, VENTRICLES), case.volume)
+    new = drawn & ~regions.masks[VENTRICLES]
+    allowed = regions.masks[SUBLENTIFORM_LEFT] & (volume.array >= 140) & (volume.array <= 160)
+    assert new.sum() > 20
+    assert np.array_equal(new, allowed & ~regions.masks[VENTRICLES])
+
+
+def test_what_the_limits_forbid_is_a_sentence_and_no_step(desk):
+    machine, case, _, _ = desk
+    tools, before = machine._tools, toolwalk.snapshot(case)
+    tools.setLimits(where=INSIDE_LEFT)
+    machine.controller.commit([Change(SUBLENTIFORM_RIGHT, np.ones((1, 4, 4), bool), (1, 4, 4))])
+    assert machine.controller.message == NOTHING_LEFT
+    assert toolwalk.snapshot(case) == before, "not even an empty segment stays"
+    assert not tools.stateForPage()["canUndo"]
+    tools.setLimits(where=f"inside {SUBLENTIFORM_RIGHT}")
+    machine.controller.commit([Change(PVS_LEFT, np.ones((1, 4, 4), bool), (2, 4, 4))])
+    assert "is not drawn" in machine.controller.message
+    assert toolwalk.snapshot(case) == before and not tools.stateForPage()["canUndo"]
+
+
+def test_the_page_is_told_and_another_patient_begins_without_limits(desk):
+    machine, case, _, _ = desk
+    tools = machine._tools
+    shown = tools.stateForPage()["limits"]
+    assert shown["places"] == places(case.segmentation) and INSIDE_LEFT in shown["places"]
+    low, high = tools.stateForPage()["range"]
+    assert shown["brightness"] == (low, high) and shown["text"] == "anywhere, keep others"
+    tools.setLimits(where=OUTSIDE, overwrite="cut others", brightness=(100, 200))
+    assert tools.stateForPage()["limits"]["text"] == "outside the other regions, cut others, brightness 100 to 200"
+    tools.setLimits(brightness=(low, high))
+    assert tools.stateForPage()["limits"]["text"] == "outside the other regions, cut others"
+    other = newCase(machine.scene)
+    tools.setCase(other)
+    assert tools.stateForPage()["limits"]["text"] == "anywhere, keep others"
+    tools.setCase(case)
+    for node in (other.segmentation, other.volume, other.node):
+        machine.scene.RemoveNode(node)
