@@ -79,7 +79,8 @@ class Run:
 
 def problems_of(out: Path) -> list[str]:
     """What is wrong with a result folder after a kill: files under their own names must be whole, or absent."""
-    readers = {"result.json": read_result, "heatmap.nii.gz": read_image, "rois.seg.nrrd": _read_regions}
+    readers = {"result.json": read_result, "rois.seg.nrrd": _read_regions}
+    readers |= dict.fromkeys(("heatmap.nii.gz", "logmap.nii.gz"), read_image)
     problems = [text for name, read in readers.items() if (text := _unreadable(out / name, read))]
     if (out / "result.json").exists():
         names = read_result(out / "result.json").files.values()

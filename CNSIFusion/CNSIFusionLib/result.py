@@ -35,6 +35,7 @@ class ResultSection(Section):
         self.ui.instanceTable.connect("cellClicked(int,int)", self.choose)
         self.ui.pretestBox.connect("valueChanged(double)", self._onPretest)
         self.ui.heatCheck.connect("toggled(bool)", self._onHeat)
+        self.ui.mapCombo.connect("activated(int)", self._onMap)
         self.ui.heatSlider.connect("valueChanged(double)", self._onHeat)
         self.bind(self.ui.reportButton, self._report)
         self.bind(self.ui.pdfButton, self._pdf)
@@ -73,8 +74,7 @@ class ResultSection(Section):
         self.ui.scoreLabel.text = "<br>".join(escape(t) for t in (f"{result.range}. {threshold}", result.calibration))
         self.ui.pretestLabel.text = escape(result.atPretest)
         self.ui.slicesLabel.text = f"<b>{escape(result.slices)}</b>"
-        self.ui.heatLabel.text = escape(result.heatCaption)
-        self.ui.heatLabel.visible = bool(result.heatCaption)
+        self._drawMaps(result)
         self.ui.warningLabel.text = linesText([Line(text, "warn") for text in result.warnings])
         self.ui.warningLabel.visible = bool(result.warnings)
         self.ui.leftOutGroup.visible = bool(result.notClassified)
@@ -83,6 +83,16 @@ class ResultSection(Section):
         self.ui.sidesLabel.visible = bool(result.sides)
         self._fillInstances(result)
         self._fillContributions(result)
+
+    def _drawMaps(self, result) -> None:
+        combo, shown = self.ui.mapCombo, result.shownMap
+        combo.clear()
+        for row in result.maps:
+            combo.addItem(row.name, row.key)
+        combo.visible = len(result.maps) > 1
+        combo.setCurrentIndex(result.maps.index(shown) if shown else -1)
+        self.ui.heatLabel.text = escape(shown.caption) if shown else ""
+        self.ui.heatLabel.visible = shown is not None
 
     def _fillInstances(self, result) -> None:
         """A line per slice, the patient's right on the left as in the axial view."""
@@ -130,7 +140,7 @@ class ResultSection(Section):
         )
         _silently(self.ui.heatCheck, lambda check: check.setChecked(case.heatMapShown))
         _silently(self.ui.heatSlider, lambda slider: slider.setValue(case.heatMapOpacity))
-        views.showHeat(case.heatMap, case.heatMapShown, case.heatMapOpacity)
+        views.showHeat(case.shownMap, case.heatMapShown, case.heatMapOpacity)
 
     def _select(self, key: str) -> None:
         for (number, column), row in self._rows.items():
@@ -146,6 +156,10 @@ class ResultSection(Section):
 
     def _onPretest(self, percent: float) -> None:
         self.session.case.pretest = percent / 100 if percent > 0 else None
+        self.panel.markDirty()
+
+    def _onMap(self, index: int) -> None:
+        self.session.case.chosenMap = self.ui.mapCombo.itemData(index)
         self.panel.markDirty()
 
     def _onHeat(self, _value) -> None:

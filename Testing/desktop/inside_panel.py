@@ -140,7 +140,14 @@ def test_click_on_a_slice_jumps_there_with_the_heat_map():
         index = NodeGeometry(case().volume).grid.to_ijk((-x, -y, z))[2]
         assert abs(index - instances[row.key].slice_index) < 0.6
     composite = desk.sliceWidget().sliceLogic().GetSliceCompositeNode()
+    combo = panel().ui.mapCombo
+    assert composite.GetForegroundVolumeID() == case().logMap.GetID() and combo.currentText == "LoG features"
+    desk.reveal(combo)
+    combo.setFocus()
+    desk.xdotool("key", "Down")
+    desk.settle(0.3)
     assert composite.GetForegroundVolumeID() == case().heatMap.GetID()
+    assert "where the network part looked" in panel().ui.heatLabel.text
     panel().ui.heatSlider.value = 0.25
     desk.settle(0.3)
     assert abs(composite.GetForegroundOpacity() - 0.25) < 1e-6

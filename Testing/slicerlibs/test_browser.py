@@ -303,6 +303,10 @@ def test_10_a_slice_of_the_result_is_shown(reader):
 
 def test_11_the_heat_map_can_be_taken_away(reader):
     reader.page.mouse.move(5, 5)
+    withLog = reader.settledPixels()
+    reader.page.locator("#map-heatMap").click()
+    reader.waitForChange(lambda: int((np.abs(reader.axialPixels() - withLog).sum(2) > 30).sum() > 50), 0)
+    assert "where the network part looked, not where infection is" in reader.text("#map-caption")
     withHeat = reader.settledPixels()
     reader.page.locator("#heat-shown").uncheck()
     reader.waitForChange(lambda: int((np.abs(reader.axialPixels() - withHeat).sum(2) > 30).sum() > 50), 0)

@@ -118,8 +118,9 @@ def test_the_result_is_in_the_scene(session):
     assert 0 < result.patient.probability < 1
     assert case.instanceTable.GetNumberOfRows() == len(result.instances) + len(result.not_classified)
     assert case.contributionTable.GetNumberOfRows() == len(result.contributions)
-    assert NodeGeometry(case.heatMap).grid.is_close(NodeGeometry(case.volume).grid)
-    assert 0 < voxels(case.heatMap).max() <= 1
+    for node in (case.heatMap, case.logMap):
+        assert NodeGeometry(node).grid.is_close(NodeGeometry(case.volume).grid)
+        assert 0 < voxels(node).max() <= 1
     assert session.reportFile().read_text("utf-8").lstrip().lower().startswith("<!doctype html")
 
 
@@ -128,7 +129,13 @@ def test_the_panel_says_it_in_the_protocols_words(session):
     assert view.verdict == "DEMONSTRATION, not meaningful for patients"
     assert "slices above threshold" in view.slices
     assert "does not exclude infection" in view.caveat
-    assert "where the network part looked" in view.heatCaption
+    assert [m.key for m in view.maps] == ["logMap", "heatMap"] and session.case.shownMap is session.case.logMap
+    assert "LoG features come from, not where infection is (cell 2.0 mm)" in view.shownMap.caption
+    session.case.chosenMap = "heatMap"
+    view = panelView(session).result
+    assert session.case.shownMap is session.case.heatMap
+    assert "where the network part looked, not where infection is (cell 4.0 mm)" in view.shownMap.caption
+    session.case.chosenMap = "logMap"
     session.case.pretest = 0.1
     assert panelView(session).result.atPretest.startswith("With a pre-test probability of 10%")
     session.case.pretest = 1.0

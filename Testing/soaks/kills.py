@@ -140,7 +140,7 @@ def _analyzed(row: Row, image: Path, out: Path) -> dict:
 
 
 def _compare(row: Row, whole: dict, again: dict, out: Path) -> None:
-    for name in ("rois.seg.nrrd", "heatmap.nii.gz"):
+    for name in ("rois.seg.nrrd", "heatmap.nii.gz", "logmap.nii.gz"):
         if (out / name).read_bytes() != (out.parent / "whole" / name).read_bytes():
             row.failures.append(f"{name} differs from the uninterrupted run's")
     if whole != again:

@@ -116,7 +116,7 @@ def _analyzed(path: Path, out: Path) -> dict:
     stored = json.loads((out / "result.json").read_text("utf-8"))
     return {
         "regions": (out / "rois.seg.nrrd").read_bytes(),
-        "heat": (out / "heatmap.nii.gz").read_bytes(),
+        "maps": [(out / name).read_bytes() for name in ("heatmap.nii.gz", "logmap.nii.gz")],
         "keys": [(i.key, i.side) for i in result.instances],
         "contributions": stored["contributions"],
         "probability": result.patient.probability,

@@ -17,7 +17,8 @@ import SimpleITK as sitk  # noqa: N813
 
 from cnsifusion import __version__
 from cnsifusion.analysis.features import extract_features
-from cnsifusion.analysis.heatmap import CAPTION, heat_volume
+from cnsifusion.analysis.heatmap import CAPTION, CellMap, heat_volume, network_maps
+from cnsifusion.analysis.logmap import LOG_CAPTION, log_maps
 from cnsifusion.analysis.progress import (
     ANALYSIS_STEPS,
     EXPLAIN,
@@ -66,7 +67,8 @@ class Analyzer:
         bundle: str | Path | None = None,
         emit: Callable[[dict], None] = lambda event: None,
     ) -> PatientResult:
-        """Analyze ``image`` into the folder ``out``: result.json, report.html, heatmap.nii.gz, rois.seg.nrrd.
+        """Analyze ``image`` into the folder ``out``: result.json, report.html, rois.seg.nrrd and the maps there are
+        (heatmap.nii.gz of the network, logmap.nii.gz of the LoG features).
 
         ``rois`` is a region file (else regions are proposed), ``bundle`` a model bundle (else the demonstration
         bundle). Raises BadInput or BundleError with one sentence; then nothing is written.
@@ -88,11 +90,12 @@ class Analyzer:
         prediction = model.predict(patches, table.values, table.names)
         progress(EXPLAIN[0])
         result = _result(case, model, instances, left_out, prediction, table)
-        heat = None
+        maps: dict[str, list[CellMap]] = {"logmap": log_maps(case, instances, model, prediction, table)}
         if prediction.cam is not None:
-            heat = heat_volume(case, instances, places, prediction.cam, patches.shape[-1])
+            maps["heatmap"] = network_maps(instances, places, prediction.cam, patches.shape[-1])
+        result, volumes = _with_maps(result, case, maps)
         progress(REPORT[0])
-        return self._write(result, case, heat, Path(out), rois, progress)
+        return self._write(result, case, volumes, Path(out), rois, progress)
 
     def propose(self, image: str | Path, out: str | Path, emit: Callable[[dict], None] = lambda event: None) -> Case:
         """Propose regions for ``image`` and write them to the region file ``out`` (.seg.nrrd)."""
@@ -133,7 +136,7 @@ class Analyzer:
         return self._examined[key]
 
     def _write(
-        self, result: PatientResult, case: Case, heat: Volume | None, out: Path, rois, progress: StepProgress
+        self, result: PatientResult, case: Case, maps: dict[str, Volume], out: Path, rois, progress: StepProgress
     ) -> PatientResult:
         """All files into a temporary folder, then moved to ``out``.
 
@@ -144,12 +147,12 @@ class Analyzer:
             names = {"regions": "rois.seg.nrrd"}
             write_regions(case.regions, temporary / names["regions"])
             regions_sha256 = file_sha256(Path(rois) if rois else temporary / names["regions"])
-            if heat is not None:
-                names["heatmap"] = "heatmap.nii.gz"
-                write_volume(heat, temporary / names["heatmap"])
+            for name, volume in maps.items():
+                names[name] = f"{name}.nii.gz"
+                write_volume(volume, temporary / names[name])
             result = replace(result, files=names, provenance={**result.provenance, "regions_sha256": regions_sha256})
             if self._reporter is not None:
-                names |= self._reporter(result, case, heat, temporary)
+                names |= self._reporter(result, case, maps.get("heatmap"), temporary)
             progress.done()
             result = replace(result, files=names, seconds=dict(progress.seconds))
             result.write(temporary / "result.json")
@@ -218,15 +221,24 @@ def _result(
         contributions=_averaged(explained),
         statistics=statistics,
         pvs=_pvs(case),
-        heatmap=HeatMap("heatmap.nii.gz", settings.architecture.cell_mm, CAPTION)
-        if prediction.cam is not None
-        else None,
+        heatmap=None,
         check=case.check.to_dict(),
         warnings=[*case.check.reasons, *case.regions.notes, *case.regions.withheld.values()],
         out_of_distribution=_outside(case, model, prediction),
         provenance=_provenance(case, model, table),
         seconds={},
     )
+
+
+def _with_maps(
+    result: PatientResult, case: Case, maps: dict[str, list[CellMap]]
+) -> tuple[PatientResult, dict[str, Volume]]:
+    """``result`` naming the maps there are ("heatmap", "logmap"), and these as volumes."""
+    captions, pixel = {"heatmap": CAPTION, "logmap": LOG_CAPTION}, case.prepared.settings.pixel_mm
+    kept = {name: cells for name, cells in maps.items() if cells}
+    named = {name: HeatMap(f"{name}.nii.gz", cells[0].pixels * pixel, captions[name]) for name, cells in kept.items()}
+    volumes = {name: heat_volume(case, cells) for name, cells in kept.items()}
+    return replace(result, **named), volumes
 
 
 def _centre(case: Case, instance: Instance) -> tuple[float, float, float]:

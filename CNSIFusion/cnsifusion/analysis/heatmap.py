@@ -1,8 +1,9 @@
-"""The networks' class activation maps, put back where their patches were cut."""
+"""Maps of evidence on cells of the resampled slices, and the same as a volume on the image's own grid."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from scipy.ndimage import map_coordinates
@@ -15,30 +16,52 @@ from cnsifusion.roi.patches import PatchPlace
 CAPTION = "where the network part looked, not where infection is"
 
 
-def heat_volume(
-    case: Case, instances: Sequence[Instance], places: Sequence[PatchPlace], maps: np.ndarray, size: int
-) -> Volume:
-    """Maps (n, rows, columns) of evidence for infection as a volume 0-1 on the image's own grid.
+@dataclass(frozen=True, eq=False)
+class CellMap:
+    """One instance's evidence: ``values`` (rows, columns), signed (above 0 speaks for infection).
 
-    ``size`` is the patches' side in resampled pixels.
+    The first of the square cells begins at ``row`` and ``column`` of resampled slice ``slice_index``; ``pixels`` is a
+    cell's side in resampled pixels.
+    """
+
+    slice_index: int
+    row: int
+    column: int
+    pixels: float
+    values: np.ndarray
+
+
+def network_maps(
+    instances: Sequence[Instance], places: Sequence[PatchPlace], maps: np.ndarray, size: int
+) -> list[CellMap]:
+    """The network's maps (n, rows, columns) put back where their patches of ``size`` pixels were cut."""
+    return [
+        CellMap(i.slice_index, p.row, p.column, size / m.shape[0], m[:, ::-1] if p.mirrored else m)
+        for i, p, m in zip(instances, places, maps)
+    ]
+
+
+def heat_volume(case: Case, maps: Sequence[CellMap]) -> Volume:
+    """The maps' evidence for infection as a volume 0-1 on the image's own grid.
+
     Negative evidence counts as none; all slices share one scale. Between cell centres the map is bilinear; where two
-    patches overlap the larger value stands.
+    maps overlap the larger value stands.
     """
     heat = np.zeros(case.volume.grid.shape, np.float32)
-    top = max(float(maps.max(initial=0.0)), 1e-12)
-    for instance, place, cells in zip(instances, places, np.clip(maps, 0, None) / top):
-        cells = cells[:, ::-1] if place.mirrored else cells
-        rows, j = _native(case, place.row, size, axis=1)
-        columns, i = _native(case, place.column, size, axis=2)
-        grid = np.meshgrid(*(v * n / size - 0.5 for v, n in zip((rows, columns), cells.shape)), indexing="ij")
+    top = max([float(m.values.max(initial=0.0)) for m in maps] + [1e-12])
+    for one in maps:
+        cells = np.clip(one.values, 0, None) / top
+        rows, j = _native(case, one.row, cells.shape[0] * one.pixels, axis=1)
+        columns, i = _native(case, one.column, cells.shape[1] * one.pixels, axis=2)
+        grid = np.meshgrid(*(v / one.pixels - 0.5 for v in (rows, columns)), indexing="ij")
         picture = map_coordinates(cells, grid, order=1, mode="nearest")
-        window = heat[instance.slice_index][np.ix_(j, i)]
-        heat[instance.slice_index][np.ix_(j, i)] = np.maximum(window, picture)
+        window = heat[one.slice_index][np.ix_(j, i)]
+        heat[one.slice_index][np.ix_(j, i)] = np.maximum(window, picture)
     return case.volume.with_array(heat)
 
 
-def _native(case: Case, first: int, size: int, axis: int) -> tuple[np.ndarray, np.ndarray]:
-    """Native voxel indices along array ``axis`` inside a patch, and their distance (pixels) from the patch's edge."""
+def _native(case: Case, first: int, size: float, axis: int) -> tuple[np.ndarray, np.ndarray]:
+    """Native voxel indices along array ``axis`` inside a map, and their distance (pixels) from the map's edge."""
     ratio = case.volume.spacing[2 - axis] / case.prepared.settings.pixel_mm
     centres = (np.arange(case.volume.grid.shape[axis]) + 0.5) * ratio - first
     inside = np.flatnonzero((centres >= 0) & (centres < size))

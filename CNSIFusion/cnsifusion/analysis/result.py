@@ -72,7 +72,7 @@ class PatientScore:
 
 @dataclass(frozen=True)
 class HeatMap:
-    """The file with the network's map (on the image's grid, 0-1), the map's own cell size and what it means."""
+    """The file with a map of evidence (on the image's grid, 0-1), the map's own cell size and what it means."""
 
     file: str
     cell_mm: float
@@ -81,7 +81,11 @@ class HeatMap:
 
 @dataclass(frozen=True)
 class PatientResult:
-    """Versioned, JSON-serialisable result of one analysis. File names are relative to the result's folder."""
+    """Versioned, JSON-serialisable result of one analysis. File names are relative to the result's folder.
+
+    ``heatmap`` is the network's map, ``logmap`` that of the chosen LoG features (None where there is none, and in
+    results of versions before it).
+    """
 
     demonstration: bool
     demonstration_text: str
@@ -100,6 +104,7 @@ class PatientResult:
     provenance: dict[str, Any]
     seconds: dict[str, float]
     files: dict[str, str] = field(default_factory=dict)
+    logmap: HeatMap | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """JSON form with schema name and version first."""
@@ -162,6 +167,6 @@ def _check(result: PatientResult) -> None:
     shares = [score.probability, score.low, score.high, score.threshold, *(i.probability for i in result.instances)]
     if not all(0 <= p <= 1 for p in shares) or not 0 < score.training_prevalence < 1:
         raise BadInput("The result file holds a probability outside 0 to 1; run the analysis again.")
-    names = [*result.files.values(), *([result.heatmap.file] if result.heatmap else [])]
+    names = [*result.files.values(), *(m.file for m in (result.heatmap, result.logmap) if m)]
     if any(not name or set(name) & set("/\\:\0") or name.startswith(".") for name in names):
         raise BadInput("The result file names files outside its own folder; it was not made by this program.")

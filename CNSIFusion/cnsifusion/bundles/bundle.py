@@ -89,6 +89,10 @@ class Bundle:
         logit, pooled, cam = (np.concatenate(p).astype(np.float64) for p in zip(*parts))
         return Prediction(logit, pooled, cam, standard, outside)
 
+    def log_odds(self, pooled: np.ndarray, features: np.ndarray, feature_names: Sequence[str]) -> np.ndarray:
+        """Log-odds (n,), mean over heads, of pooled maps (n, heads, P) with raw ``features`` as in ``predict``."""
+        return self._head.logits(pooled, self._standardise(features, feature_names)[0]).mean(axis=1)
+
     def patient_score(self, logit: np.ndarray) -> PatientScore:
         """The patient's score from the log-odds (n, heads) of the instances: their mean, through Platt's map."""
         if logit.ndim != 2 or len(logit) == 0:

@@ -66,7 +66,7 @@ class Beside:
         nodes = self._session.scene.GetNodesByClass("vtkMRMLScalarVolumeNode")
         nodes.UnRegister(None)
         every = [nodes.GetItemAsObject(i) for i in range(nodes.GetNumberOfItems())]
-        own = (case.volume, case.heatMap)
+        own = (case.volume, case.heatMap, case.logMap)
         return [n for n in every if n not in own and n.GetImageData() and not n.IsA("vtkMRMLLabelMapVolumeNode")]
 
     def _patient(self, volumeNode) -> tuple[str, str] | None:

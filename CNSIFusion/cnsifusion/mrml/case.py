@@ -73,7 +73,9 @@ class CaseState:
 
     volume = Reference("volume")
     segmentation = Reference("segmentation")
+    #: The network's map, and that of the chosen LoG features.
     heatMap = Reference("heatMap")
+    logMap = Reference("logMap")
     resultText = Reference("result")
     instanceTable = Reference("instanceTable")
     contributionTable = Reference("contributionTable")
@@ -94,6 +96,8 @@ class CaseState:
     selectedInstance = Parameter[str]("")
     heatMapOpacity = Parameter[float](0.5)
     heatMapShown = Parameter[bool](True)
+    #: Which of the two maps lies over the image: "logMap" | "heatMap".
+    chosenMap = Parameter[str]("logMap")
     besideHidden = Parameter[bool](False)
     #: The tools: which one, in which segment, its sliders, add or erase, slices beside the clicked one, leak guard.
     tool = Parameter[str]("none")
@@ -152,6 +156,12 @@ class CaseState:
         """The scene, None once the case was removed from it."""
         return self.node.GetScene()
 
+    @property
+    def shownMap(self):
+        """The node of the chosen map, of the other where the result has only that one; None without a result."""
+        first, second = (self.logMap, self.heatMap) if self.chosenMap == "logMap" else (self.heatMap, self.logMap)
+        return first if first is not None else second
+
     def remove(self) -> None:
         """Take the whole case out of the scene: image, the series beside it, regions, result and the case itself."""
         scene = self.scene
@@ -162,7 +172,7 @@ class CaseState:
 
     def removeResult(self) -> None:
         """Take the result's nodes out of the scene."""
-        for name in ("heatMap", "resultText", "instanceTable", "contributionTable"):
+        for name in ("heatMap", "logMap", "resultText", "instanceTable", "contributionTable"):
             _removeNode(self.scene, getattr(self, name))
         self.analyzedRegions = ""
         self.selectedInstance = ""

@@ -199,7 +199,7 @@ def _actions(session: Session, case, rows: list[RegionRow], bundle, result) -> d
     noBundle = str(bundle) if isinstance(bundle, CNSIFusionError) else "" if bundle else "The model is being read."
     noResult = "" if result else "There is no result yet: analyze first."
     noReport = "" if session.reportFile() else "Analyze again to make the report anew."
-    noHeat = "" if case and case.heatMap else "There is no heat map: analyze first."
+    noHeat = "" if case and case.shownMap else "There is no heat map: analyze first."
     incomplete = "" if noBundle or not rows or not any(r.segmentId for r in rows) else _missing(rows, bundle)
     table = {
         "open": ("Open image…", "Choose the axial T2: NIfTI, NRRD, MetaImage or a DICOM folder.", [busy]),
@@ -227,7 +227,7 @@ def _actions(session: Session, case, rows: list[RegionRow], bundle, result) -> d
             "Analyze every image of a folder with this model, one after the other, into one table.",
             [noBundle, "A batch is running: wait for it or cancel it." if session.batch.view.running else ""],
         ),
-        "heat": ("Heat map", "Show where the network part looked.", [noHeat]),
+        "heat": ("Heat map", "Show where the LoG features come from, or where the network looked.", [noHeat]),
     }
     actions = {}
     for key, (label, tooltip, obstacles) in table.items():

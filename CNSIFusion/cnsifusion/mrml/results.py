@@ -1,4 +1,4 @@
-"""A PatientResult in the scene: its JSON in a text node, tables people can copy, and the heat map as an overlay."""
+"""A PatientResult in the scene: its JSON in a text node, tables people can copy, and its maps as overlays."""
 
 from __future__ import annotations
 
@@ -17,8 +17,10 @@ HEAT_COLORS = "vtkMRMLColorTableNodeIron"
 _HEAT_FLOOR = 0.1
 
 
-def showResult(case: CaseState, resultText: str, heat: Volume | None) -> None:
-    """Put a result (the text of result.json) and its heat map into the scene, replacing the case's former result.
+def showResult(case: CaseState, resultText: str, heat: Volume | None, log: Volume | None = None) -> None:
+    """Put a result (the text of result.json) and its maps into the scene, replacing the case's former result.
+
+    ``heat`` is the network's map, ``log`` that of the chosen LoG features.
 
     Raises BadInput when the text is not a result.
     """
@@ -33,6 +35,8 @@ def showResult(case: CaseState, resultText: str, heat: Volume | None) -> None:
     case.contributionTable = _contributionTable(scene, f"{name} contributions", result)
     if heat is not None:
         case.heatMap = _heatNode(scene, f"{name} heat map", heat)
+    if log is not None:
+        case.logMap = _heatNode(scene, f"{name} LoG map", log)
 
 
 def resultOf(case: CaseState) -> PatientResult | None:

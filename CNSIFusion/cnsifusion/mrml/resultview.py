@@ -12,7 +12,7 @@ from cnsifusion.roi.region_io import PART_SEGMENTS
 
 RESEARCH_USE = "Research use only. Does not replace lumbar puncture; a low score does not exclude infection."
 CALIBRATION = "Model score, calibrated where {prevalence:.0%} of the patients were infected."
-HEAT_CAPTION = "Heat map: where the network part looked, not where infection is (cell {cell:.1f} mm)."
+MAP_CAPTION = "{name}: {caption} (cell {cell:.1f} mm)."
 STALE = "The regions changed since this result: analyze again."
 
 _PART_WORDS = {"sublentiform": "Sub-lentiform", **{part: PART_SEGMENTS[value] for value, part in PARTS.items()}}
@@ -46,6 +46,15 @@ class ChartRow:
 
 
 @dataclass(frozen=True)
+class MapRow:
+    """A map that can lie over the image. ``key`` is what ``CaseState.chosenMap`` takes."""
+
+    key: str
+    name: str
+    caption: str
+
+
+@dataclass(frozen=True)
 class DriverRow:
     """What one feature (or the network) added to the patient's log-odds, averaged over the slices.
 
@@ -75,7 +84,8 @@ class ResultView:
     calibration: str
     atPretest: str
     caveat: str
-    heatCaption: str
+    maps: list[MapRow]
+    shownMap: MapRow | None
     warnings: list[str]
     instances: list[InstanceRow]
     chart: list[ChartRow]
@@ -89,6 +99,7 @@ def resultView(case: CaseState, result: PatientResult, stale: bool) -> ResultVie
     """What the faces draw of the case's result."""
     score = result.patient
     rows = [_instanceRow(i) for i in result.instances]
+    maps = _maps(result)
     return ResultView(
         probability=f"{score.probability:.0%}",
         verdict=result.verdict,
@@ -103,7 +114,8 @@ def resultView(case: CaseState, result: PatientResult, stale: bool) -> ResultVie
         calibration=CALIBRATION.format(prevalence=score.training_prevalence),
         atPretest=atPretest(result, case.pretest),
         caveat=RESEARCH_USE,
-        heatCaption=HEAT_CAPTION.format(cell=result.heatmap.cell_mm) if result.heatmap else "",
+        maps=maps,
+        shownMap=next((m for m in maps if m.key == case.chosenMap), maps[0] if maps else None),
         warnings=[*result.warnings, *result.out_of_distribution],
         instances=rows,
         chart=_chart(result, rows),
@@ -124,6 +136,15 @@ def atPretest(result: PatientResult, pretest: float | None) -> str:
         return f"With a pre-test probability of {pretest:.0%} it would be {result.patient.at_prevalence(pretest):.0%}."
     except BadInput as error:
         return str(error)
+
+
+def _maps(result: PatientResult) -> list[MapRow]:
+    found = (("logMap", "LoG features", result.logmap), ("heatMap", "Network", result.heatmap))
+    return [
+        MapRow(key, name, MAP_CAPTION.format(name=name, caption=one.caption, cell=one.cell_mm))
+        for key, name, one in found
+        if one is not None
+    ]
 
 
 def _instanceRow(i: InstanceResult) -> InstanceRow:

@@ -310,11 +310,11 @@ class Session:
         proposed = not job.analyzedRegions and job.case.volume is not None
         volume = volumeFromNode(job.case.volume) if proposed else None
 
-        def read() -> tuple[str, Volume | None, RegionSet | None]:
-            heat = folder / "heatmap.nii.gz"
+        def read() -> tuple[str, list[Volume | None], RegionSet | None]:
+            files = [folder / name for name in ("heatmap.nii.gz", "logmap.nii.gz")]
             text = (folder / "result.json").read_text("utf-8")
             regions = read_regions(folder / "rois.seg.nrrd", volume) if volume is not None else None
-            return text, read_image(heat) if heat.exists() else None, regions
+            return text, [read_image(f) if f.exists() else None for f in files], regions
 
         return self._readThen(end, read, self._showAnalysis)
 
@@ -347,11 +347,11 @@ class Session:
         self.asUndoStep(lambda: showRegions(regions, node, case.volume))
         return "Undo, among the tools, brings the former regions back." if drawn else ""
 
-    def _showAnalysis(self, job: Job, files: tuple[str, Volume | None, RegionSet | None]) -> None:
-        text, heat, regions = files
+    def _showAnalysis(self, job: Job, files: tuple[str, list[Volume | None], RegionSet | None]) -> None:
+        text, maps, regions = files
         if regions is not None:
             self._replace(regions)
-        showResult(job.case, text, heat)
+        showResult(job.case, text, *maps)
         self._reports[job.case.node.GetID()] = job.folder / "analysis" / "report.html"
         job.case.analyzedRegions = job.analyzedRegions or fingerprint(job.case.segmentation)
 

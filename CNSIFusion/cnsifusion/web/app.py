@@ -169,6 +169,12 @@ class BrowserApp:
             self.session.case.heatMapShown = bool(shown)
             self._markDirty()
 
+    def chooseMap(self, key: str) -> None:
+        """Which of the result's maps lies over the image."""
+        if self.session.case is not None:
+            self.session.case.chosenMap = str(key)
+            self._markDirty()
+
     def setHeatOpacity(self, opacity: float) -> None:
         """How much the heat map covers the image (0-1)."""
         if self.session.case is not None:
@@ -239,7 +245,7 @@ class BrowserApp:
         case = self.session.case
         volume = case.volume if case and case.scene else None
         segmentation = case.segmentation if volume else None
-        heat = case.heatMap if volume else None
+        heat = case.shownMap if volume else None
         nodes = tuple(node.GetID() if node else "" for node in (volume, segmentation))
         if nodes != self._shown:
             if nodes[:1] != self._shown[:1]:

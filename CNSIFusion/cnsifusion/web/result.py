@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from trame.widgets import html
-from trame.widgets.vuetify3 import VBtn, VCheckbox, VSlider, VTextField
+from trame.widgets.vuetify3 import VBtn, VBtnToggle, VCheckbox, VSlider, VTextField
 
 from cnsifusion.mrml.exporting import CONFIRM_SCORE
 
@@ -194,4 +194,22 @@ def _heat(app) -> None:
             disabled=("!panel.actions.heat.enabled",),
             id="heat-opacity",
         )
-    html.Div("{{ panel.result.heatCaption }}", classes="line text-medium-emphasis")
+    with VBtnToggle(
+        v_if="panel.result.maps.length > 1",
+        model_value=("panel.result.shownMap.key",),
+        update_modelValue=(app.chooseMap, "[$event]"),
+        mandatory=True,
+        density="compact",
+        variant="outlined",
+        divided=True,
+    ):
+        VBtn(
+            "{{ map.name }}",
+            v_for="map in panel.result.maps",
+            key="map.key",
+            value=("map.key",),
+            size="small",
+            classes="text-none",
+            id=("'map-' + map.key",),
+        )
+    html.Div("{{ panel.result.shownMap?.caption }}", classes="line text-medium-emphasis", id="map-caption")

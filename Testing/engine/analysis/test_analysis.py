@@ -41,7 +41,7 @@ def analyzed(analyzer, simulated_image, tmp_path_factory):
 def test_result_is_whole_and_reads_back(analyzed) -> None:
     out, result, _ = analyzed
     assert read_result(out / "result.json") == result
-    assert {"regions", "heatmap", "key_images", "report"} <= set(result.files)
+    assert {"regions", "heatmap", "logmap", "key_images", "report"} <= set(result.files)
     assert all((out / name).stat().st_size > 0 for name in result.files.values())
     assert not list(out.glob(".cnsifusion-*"))
     assert 0 < result.patient.low <= result.patient.high < 1
@@ -67,9 +67,11 @@ def test_demonstration_is_said_everywhere(analyzed) -> None:
 
 def test_heat_map_lies_on_the_image_and_the_right_sides(analyzed, simulated_image) -> None:
     out, result, _ = analyzed
-    heat, image = read_image(out / "heatmap.nii.gz"), read_image(simulated_image)
-    assert heat.grid.is_close(image.grid)
-    assert heat.array.min() >= 0 and heat.array.max() <= 1 and heat.array.max() > 0
+    image = read_image(simulated_image)
+    for named, cell in ((result.heatmap, 4.0), (result.logmap, 2.0)):
+        heat = read_image(out / named.file)
+        assert heat.grid.is_close(image.grid) and named.cell_mm == cell and "not where infection is" in named.caption
+        assert heat.array.min() >= 0 and heat.array.max() == pytest.approx(1, abs=0.3)
     for instance in result.instances:  # left is positive x in LPS
         assert (instance.position_mm[0] > image.grid.to_lps((np.array(image.grid.size) - 1) / 2)[0]) == (
             instance.side == "left"
