@@ -130,7 +130,7 @@ def test_the_panel_says_it_in_the_protocols_words(session):
     assert "slices above threshold" in view.slices
     assert "does not exclude infection" in view.caveat
     assert [m.key for m in view.maps] == ["logMap", "heatMap"] and session.case.shownMap is session.case.logMap
-    assert "LoG features come from, not where infection is (cell 2.0 mm)" in view.shownMap.caption
+    assert "LoG features come from, not where infection is (cell " in view.shownMap.caption
     session.case.chosenMap = "heatMap"
     view = panelView(session).result
     assert session.case.shownMap is session.case.heatMap

@@ -23,9 +23,9 @@ from cnsifusion.roi.instances import Instance
 
 LOG_CAPTION = "where the chosen LoG features come from, not where infection is"
 
-#: Side of a cell (mm) for regions of usual size. Pixels counted over all cells of all instances stay below a limit, so
+#: Side of a cell (mm) for small regions. Pixels counted over all cells of all instances stay below a limit, so
 #: that large regions take larger cells rather than more time.
-_CELL_MM, _PIXEL_LIMIT = 2.0, 200_000
+_CELL_MM, _PIXEL_LIMIT = 2.0, 60_000
 
 
 def log_maps(
