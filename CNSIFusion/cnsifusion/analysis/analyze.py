@@ -238,7 +238,7 @@ def _with_maps(
     kept = {name: cells for name, cells in maps.items() if cells}
     named = {name: HeatMap(f"{name}.nii.gz", cells[0].pixels * pixel, captions[name]) for name, cells in kept.items()}
     volumes = {name: heat_volume(case, cells) for name, cells in kept.items()}
-    return replace(result, **named), volumes
+    return replace(result, heatmap=named.get("heatmap"), logmap=named.get("logmap")), volumes
 
 
 def _centre(case: Case, instance: Instance) -> tuple[float, float, float]:
