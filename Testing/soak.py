@@ -4,7 +4,8 @@
 
 Without SECTION all are run, one after the other. A section stops at its full count or after M minutes (default 30) and
 goes on from there when it is asked for again: what was tried so far stands in soak-output/figures.json (--fresh forgets
-it). --report runs nothing and prints the figures so far. --quick tries everything a few times and keeps nothing.
+it). --report runs nothing and prints the figures so far, those of the last record (Testing/soaks/record.json, a copy of
+figures.json) where none were made here. --quick tries everything a few times and keeps nothing.
 Exit code 1 when anything failed.
 """
 
@@ -25,6 +26,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 OUTPUT = ROOT / "soak-output"
+RECORD = ROOT / "Testing" / "soaks" / "record.json"
 #: Voxels of the small image, in mm.
 _SMALL = (1.0, 1.0, 6.0)
 #: Section -> module:function below Testing. A function takes a Soak and works on its rows until ``more`` says no.
@@ -108,7 +110,10 @@ def main(words: list[str]) -> int:
     unknown = set(options.sections) - set(SECTIONS)
     if unknown:
         parser.error(f"unknown section {', '.join(sorted(unknown))}; choose from {', '.join(SECTIONS)}")
-    rows = {} if options.quick else dict(_former(set(options.sections or SECTIONS) if options.fresh else set()))
+    source = OUTPUT / "figures.json"
+    if options.report and not source.exists():
+        source = RECORD
+    rows = {} if options.quick else dict(_former(source, set(options.sections or SECTIONS) if options.fresh else set()))
     if not options.report:
         _run(options, rows)
     for line in table(list(rows.values())):
@@ -128,9 +133,8 @@ def _run(options: argparse.Namespace, rows: dict[str, Row]) -> None:
             print(f"[soak] {section}: {time.monotonic() - begin:.0f} s", file=sys.stderr, flush=True)
 
 
-def _former(forgotten: set[str]) -> Iterator[tuple[str, Row]]:
+def _former(path: Path, forgotten: set[str]) -> Iterator[tuple[str, Row]]:
     """Rows of earlier runs, by name, but those of the sections to forget."""
-    path = OUTPUT / "figures.json"
     for values in json.loads(path.read_text("utf-8")) if path.exists() else []:
         if values["section"] in SECTIONS and values["section"] not in forgotten:
             yield f"{values['section']}: {values['what']}", Row(**values)
