@@ -163,7 +163,8 @@ def markEdited(segmentationNode, segmentId: str, rejected: str = "") -> None:
     ``rejected`` is the reader's reason for taking the whole region away; any other change takes it back.
 
     Slicer's undo history decides by a labelmap's time stamp whether a segment changed since the last state. An edit in
-    place moves it in Slicer 5.11 and 5.13 (tested); where it did not, undo brought back wrong voxels: hence the touch.
+    place moves it in Slicer 5.11 and 5.13 (tested); 5.10 and 5.12 were not at hand, and where it did not move, undo
+    would bring back wrong voxels: hence the touch.
     """
     segment = segmentationNode.GetSegmentation().GetSegment(segmentId)
     labelmap = segment.GetRepresentation(_LABELMAP)
