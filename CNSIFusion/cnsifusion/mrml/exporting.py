@@ -51,7 +51,7 @@ class Exports:
 
     def report(self, path: str | Path) -> Future:
         """Write the report (.pdf or .html) in a thread; the future raises what went wrong."""
-        return self._session.inThread(self._reportWriter(path))
+        return self._session.background.start(self._reportWriter(path))
 
     def saveReport(self, path: str | Path) -> None:
         """The same where nobody waits for it: the case's message says how it went."""
@@ -65,7 +65,7 @@ class Exports:
             else:
                 self._session.say("info", f"Saved: {Path(path).name}.")
 
-        self._session.later(self._reportWriter(path), saved)
+        self._session.background.later(self._reportWriter(path), saved)
 
     def _reportWriter(self, path: str | Path) -> Callable[[], None]:
         result = self.resultFile()

@@ -11,7 +11,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from cnsifusion.bundles import BundleSettings, default_bundle_dir, load_bundle
 from cnsifusion.errors import BadInput, CNSIFusionError
 from cnsifusion.imaging import Volume, check_image, read_image, temporary_folder
 from cnsifusion.mrml import child
+from cnsifusion.mrml.background import Background
 from cnsifusion.mrml.batch import Batch
 from cnsifusion.mrml.beside import Beside
 from cnsifusion.mrml.case import CaseState
@@ -70,13 +71,12 @@ class Session:
         self._next: Callable[[], None] | None = None
         self._reports: dict[str, Path] = {}
         self._root = temporary_folder()
-        self._pool = ThreadPoolExecutor(1, "cnsifusion-files")
-        self._pending: list[tuple[Future, Callable]] = []
+        self.background = Background()
         self.sources = Sources()
         self.batch = Batch(self.newFolder, lambda: self.onChange())
         self.exports = Exports(self)
         self.beside = Beside(self)
-        self.models = Models(self.later, lambda: self.onChange())
+        self.models = Models(self.background.later, lambda: self.onChange())
         self._observers = [
             scene.AddObserver(vtkMRMLScene.StartCloseEvent, self._onSceneClose),
             scene.AddObserver(vtkMRMLScene.EndImportEvent, self._onSceneImport),
@@ -214,13 +214,11 @@ class Session:
 
     def poll(self) -> None:
         """Deliver what arrived since the last call."""
-        if self.job is not None or self._pending:
+        if self.job is not None or self.background.busy:
             time.sleep(0.001)  # inside Slicer the other threads run only while this one lets go of the interpreter
         self.engine.poll()
         self.batch.poll()
-        for entry in [e for e in self._pending if e[0].done()]:
-            self._pending.remove(entry)
-            entry[1](entry[0])
+        self.background.poll()
 
     def close(self) -> None:
         """Kill what runs and remove the temporary files; the session is unusable afterwards."""
@@ -228,7 +226,7 @@ class Session:
             self.scene.RemoveObserver(tag)
         self._abandon()
         self.batch.close()
-        self._pool.shutdown(wait=True, cancel_futures=True)
+        self.background.close()
         shutil.rmtree(self._root, ignore_errors=True)
 
     def newFolder(self) -> Path:
@@ -272,16 +270,8 @@ class Session:
             else:
                 self.engine.submit(ready.result(), self._onProgress, onDone, _TIME_LIMIT_SECONDS)
 
-        self.later(lambda: prepare(folder), submit)
+        self.background.later(lambda: prepare(folder), submit)
         self.onChange()
-
-    def inThread(self, work: Callable) -> Future:
-        """Run ``work`` beside the face, after what was asked before."""
-        return self._pool.submit(work)
-
-    def later(self, work: Callable, then: Callable[[Future], None]) -> None:
-        """Run ``work`` in a thread and ``then`` with its future in the face's thread, from a later poll."""
-        self._pending.append((self.inThread(work), then))
 
     def _onProgress(self, event: dict) -> None:
         self.job.progress = event
@@ -334,7 +324,7 @@ class Session:
                 show(job, ready.result())
                 self.end(end)
 
-        self.later(read, then)
+        self.background.later(read, then)
 
     def _showProposal(self, _job: Job, regions: RegionSet) -> None:
         if former := self._replace(regions):
@@ -390,7 +380,7 @@ class Session:
     def _abandon(self) -> None:
         self.engine.close()
         self.job = self._afterCheck = self._next = None
-        self._pending.clear()
+        self.background.drop()
         self.models.dropPending()
 
     def _onSceneClose(self, *_) -> None:
