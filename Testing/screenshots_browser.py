@@ -46,6 +46,7 @@ def _click(reader: Reader, image: Path) -> None:
     _take(page, "2_image")
     page.click("#region-CSF-ventricles")
     page.click("#tool-csf")
+    page.wait_for_timeout(600)  # the first regions are shown in the views, and an outline that was there before goes
     box = reader.axialBox()
     x, y = box["x"] + HOVER[0] * box["width"], box["y"] + HOVER[1] * box["height"]
     page.mouse.move(x, y)

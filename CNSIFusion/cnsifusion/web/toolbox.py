@@ -153,7 +153,7 @@ def _actionButton(label: str, tooltip: str, identifier: str, **words) -> None:
 
 def _limits(app) -> None:
     """Slicer's masking, overwrite mode and intensity range, behind a link that says which of them are in force."""
-    html.Span(
+    html.Div(
         "Limits of drawing: {{ tools.limits.text }}",
         v_show="panel.actions.edit.enabled",
         click="limiting = !limiting",
