@@ -11,7 +11,6 @@ pixels, e = sum of (L(M) - L(M without c)) / sum of |c|, is taken off: a cell is
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 
@@ -46,13 +45,12 @@ def log_maps(
         for instance, numbers in zip(instances, cells)
         for n in range(1, int(numbers.max()) + 1)
     ]
-    settings = _only(RadiomicsSettings.from_dict(model.settings.radiomics), chosen)
-    found = extract(case.prepared.resampled, left, settings, case.volume.acquisition.acquired_pixel_mm)
+    settings = RadiomicsSettings.from_dict(model.settings.radiomics)
+    found = extract(case.prepared.resampled, left, settings, case.volume.acquisition.acquired_pixel_mm, chosen)
     whole = np.stack([table.column(name) for name in chosen], axis=1)[owner]
-    reduced = np.stack([found.column(name) for name in chosen], axis=1)
     values = table.values[owner].copy()
     at = [table.names.index(name) for name in chosen]
-    values[:, at] = np.where(np.isnan(reduced), whole, reduced)
+    values[:, at] = np.where(np.isnan(found.values), whole, found.values)
     lost = prediction.logit.mean(axis=1)[owner] - model.log_odds(prediction.pooled[owner], values, table.names)
     return [
         _map(instance, numbers, side, lost[owner == n]) for n, (instance, numbers) in enumerate(zip(instances, cells))
@@ -71,18 +69,9 @@ def _cells(mask: np.ndarray, side: int) -> np.ndarray:
     """Number (1 ...) of every pixel's cell inside ``mask``, 0 outside; the lattice begins at the mask's first pixel."""
     rows, columns = np.nonzero(mask)
     place = (rows - rows.min()) // side * mask.shape[1] + (columns - columns.min()) // side
-    numbers = np.zeros(mask.shape, int)
+    numbers = np.zeros(mask.shape, np.uint16)  # small, since it is compared once per cell
     numbers[rows, columns] = np.unique(place, return_inverse=True)[1] + 1
     return numbers
-
-
-def _only(settings: RadiomicsSettings, names: Sequence[str]) -> RadiomicsSettings:
-    """``settings`` without the images and classes that none of the features ``names`` comes from."""
-    images = {name.split("_")[0] for name in names}
-    classes = {name.split("_")[1] for name in names}
-    sigmas = tuple(s for s in settings.log_sigmas_mm if settings.log_name(s) in images)
-    kept = tuple(c for c in settings.feature_classes if c in classes)
-    return replace(settings, original=False, log_sigmas_mm=sigmas, feature_classes=kept)
 
 
 def _map(instance: Instance, numbers: np.ndarray, side: int, lost: np.ndarray) -> CellMap:

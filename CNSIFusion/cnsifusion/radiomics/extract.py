@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -13,7 +13,7 @@ from cnsifusion.imaging.volume import Volume
 from cnsifusion.radiomics import emphasis, firstorder, glcm, log, matrices, mesh, ngtdm, shape
 from cnsifusion.radiomics.counts import Sparse, mean_over
 from cnsifusion.radiomics.discretise import grey_levels
-from cnsifusion.radiomics.settings import ENGINE, ENGINE_VERSION, TEXTURE_CLASSES, RadiomicsSettings
+from cnsifusion.radiomics.settings import ENGINE, ENGINE_VERSION, RadiomicsSettings
 from cnsifusion.radiomics.table import FeatureTable
 from cnsifusion.radiomics.threads import one_blas_thread
 from cnsifusion.radiomics.voxels import RegionMask, Voxels, offsets
@@ -26,6 +26,10 @@ _TEXTURE_NAMES = {
     **{kind: tuple(names.values()) for kind, names in emphasis.NAMES.items()},
     "ngtdm": ngtdm.NAMES,
 }
+
+_SHAPES = frozenset(("shape", "shape2D"))
+#: Classes that are computed from one count of the voxels.
+_TOGETHER = (("firstorder",), ("glcm", "gldm", "ngtdm"), ("glrlm",), ("glszm",))
 
 #: Why a value of a class can still be missing in a region that passed the checks.
 _CLASS_REASONS = {
@@ -68,14 +72,17 @@ def extract(
     regions: Sequence[RegionMask],
     settings: RadiomicsSettings | None = None,
     acquired_pixel_mm: float | None = None,
+    only: Sequence[str] | None = None,
 ) -> FeatureTable:
     """Radiomics of ``regions`` of ``volume``: one row each, in their order.
 
     ``volume``: prepared voxels [k, j, i]. ``acquired_pixel_mm``: in-plane pixel of the acquired matrix (by default the
     volume's own record); a LoG whose sigma is smaller is missing, since the scanner did not measure such detail, and
-    an unknown pixel is a warning in the metadata.
+    an unknown pixel is a warning in the metadata. ``only``: the columns wanted, of ``feature_names(settings)``; what
+    none of them needs is not computed, and their values are the same bits as in the whole table.
 
-    Raises BadInput for masks that do not fit, voxels that are not numbers and widths that do not fit the intensities.
+    Raises BadInput for masks that do not fit, voxels that are not numbers and widths that do not fit the intensities,
+    and ValueError for a name in ``only`` that the settings do not give.
     """
     settings = settings or RadiomicsSettings()
     axes = slice_axis_first(settings)
@@ -86,7 +93,8 @@ def extract(
     job = _Job(voxels, settings, spacing)
     acquired = acquired_pixel_mm or volume.acquisition.acquired_pixel_mm
 
-    names = feature_names(settings)
+    names = feature_names(settings) if only is None else tuple(only)
+    wanted = _wanted(names, settings)
     column = {name: n for n, name in enumerate(names)}
     values = np.full((job.regions, len(names)), np.nan)
     whole_row = _unusable(voxels, settings.minimum_dimensions)
@@ -96,10 +104,12 @@ def extract(
     with one_blas_thread():
         for at in range(0, len(images), batch):
             some = images[at : at + batch]
-            for name, found in _features(job, some, _intensities(array, job, some)).items():
-                values[:, column[name]] = found
-    for name, found in _shapes(job).items():
-        values[:, column[name]] = found
+            for name, found in _features(job, some, _intensities(array, job, some), wanted).items():
+                if name in column:
+                    values[:, column[name]] = found
+    for name, found in _shapes(job, wanted).items():
+        if name in column:
+            values[:, column[name]] = found
     values[list(whole_row)] = np.nan
 
     reasons = {}
@@ -109,6 +119,20 @@ def extract(
         reasons[row, names[col]] = why or _CLASS_REASONS[kind]
     described = metadata(settings, acquired, ENGINE, ENGINE_VERSION)
     return FeatureTable(identification(regions), names, values, reasons, described)
+
+
+#: Names of the features wanted, by image and class.
+Wanted = Mapping[str, Mapping[str, Collection[str]]]
+
+
+def _wanted(names: Sequence[str], settings: RadiomicsSettings) -> Wanted:
+    wanted: dict[str, dict[str, set[str]]] = {}
+    for name in names:
+        image, kind, feature = name.split("_", 2)
+        wanted.setdefault(image, {}).setdefault(kind, set()).add(feature)
+    if unknown := set(names) - set(feature_names(settings)):
+        raise ValueError(f"the settings do not give {', '.join(sorted(unknown))}")
+    return wanted
 
 
 def metadata(settings: RadiomicsSettings, acquired: float | None, engine: str, version: str) -> dict:
@@ -205,8 +229,8 @@ def _intensities(array: np.ndarray, job: _Job, images: Sequence[str]) -> list[np
     return values
 
 
-def _features(job: _Job, images: Sequence[str], values: list[np.ndarray]) -> dict[str, np.ndarray]:
-    """All intensity features of some images by full name, (regions,) each."""
+def _features(job: _Job, images: Sequence[str], values: list[np.ndarray], wanted: Wanted) -> dict[str, np.ndarray]:
+    """Intensity features of some images by full name, (regions,) each: those wanted, and what comes with them."""
     settings, voxels = job.settings, job.voxels
     levels = np.ones((len(images), len(voxels.coords)), np.int32)
     for m, image in enumerate(images):
@@ -215,16 +239,20 @@ def _features(job: _Job, images: Sequence[str], values: list[np.ndarray]) -> dic
             if stop > start:
                 levels[m, start:stop] = grey_levels(values[m][start:stop], width, settings.bin_count)
 
-    found: dict[str, dict[str, np.ndarray]] = {}
-    if "firstorder" in settings.feature_classes:
-        found["firstorder"] = _first_order(job, np.array(values, float), levels)
-    if set(TEXTURE_CLASSES) & set(settings.feature_classes):
-        found |= _textures(job, levels)
     by_image = {}
-    for kind, features in found.items():
-        for name, flat in features.items():
-            for m, row in enumerate(flat.reshape(len(images), job.regions)):
-                by_image[f"{images[m]}_{kind}_{name}"] = row
+    for group in _TOGETHER:
+        some = [m for m, image in enumerate(images) if set(group) & set(wanted.get(image, ()))]
+        if not some:
+            continue
+        names = {kind: set().union(*(wanted[images[m]].get(kind, ()) for m in some)) for kind in group}
+        if "firstorder" in group:
+            found = {"firstorder": _first_order(job, np.array([values[m] for m in some], float), levels[some])}
+        else:
+            found = _textures(job, levels[some], {kind: features for kind, features in names.items() if features})
+        for kind, features in found.items():
+            for name, flat in features.items():
+                for m, row in zip(some, flat.reshape(len(some), job.regions)):
+                    by_image[f"{images[m]}_{kind}_{name}"] = row
     return by_image
 
 
@@ -242,26 +270,28 @@ def _first_order(job: _Job, values: np.ndarray, levels: np.ndarray) -> dict[str,
     return {name: array.ravel() for name, array in out.items()}
 
 
-def _textures(job: _Job, values: np.ndarray) -> dict[str, dict[str, np.ndarray]]:
+def _textures(
+    job: _Job, values: np.ndarray, kinds: Mapping[str, Collection[str]]
+) -> dict[str, dict[str, np.ndarray]]:
     """Texture features by class and name, (images * regions,) each, from the grey levels (images, N)."""
-    settings, classes = job.settings, job.settings.feature_classes
+    settings = job.settings
     steps = offsets(settings.distances, settings.force_2d)
     near = offsets((1,), settings.force_2d)
     levels = matrices.Levels(values, job.voxels)
     out: dict[str, dict[str, np.ndarray]] = {}
-    if {"glcm", "gldm", "ngtdm"} & set(classes):
+    if {"glcm", "gldm", "ngtdm"} & set(kinds):
         around = matrices.neighbourhood(levels, steps, settings.gldm_a)
-        if "glcm" in classes:
+        if "glcm" in kinds:
             top, flat = (np.tile(per_instance, len(steps)) for per_instance in (levels.top, levels.flat))
-            out["glcm"] = glcm.features(around.pairs, top, flat, levels.count)
-        if "gldm" in classes:
+            out["glcm"] = glcm.features(around.pairs, top, flat, levels.count, kinds["glcm"])
+        if "gldm" in kinds:
             out["gldm"] = emphasis.features(matrices.dependence(levels, around), "gldm")
-        if "ngtdm" in classes:
+        if "ngtdm" in kinds:
             out["ngtdm"] = _tones(*matrices.tone_differences(levels, around), levels.count)
-    if "glrlm" in classes:
+    if "glrlm" in kinds:
         by_unit = emphasis.features(matrices.runs(levels, near), "glrlm")
         out["glrlm"] = {name: mean_over(v, levels.count) for name, v in by_unit.items()}
-    if "glszm" in classes:
+    if "glszm" in kinds:
         out["glszm"] = emphasis.features(matrices.zones(levels, near), "glszm")
     return out
 
@@ -277,9 +307,11 @@ def _tones(table: Sparse, difference: np.ndarray, count: int) -> dict[str, np.nd
     return out
 
 
-def _shapes(job: _Job) -> dict[str, np.ndarray]:
+def _shapes(job: _Job, wanted: Wanted) -> dict[str, np.ndarray]:
     """Shape features by full name, (regions,) each; NaN for an empty region and, in 2-D, for one of several slices."""
-    classes, axes = job.settings.feature_classes, slice_axis_first(job.settings)
+    classes, axes = _SHAPES & set(wanted.get("original", ())), slice_axis_first(job.settings)
+    if not classes:
+        return {}
     out: dict[str, np.ndarray] = {}
     for r, extent in enumerate(job.voxels.extents):
         coords = job.voxels.of(r)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import numpy as np
 
 from cnsifusion.radiomics.counts import Sparse, entropy, marginal, mean_over, ratio
@@ -14,8 +16,11 @@ NAMES = (
 )  # fmt: skip
 
 
-def features(pairs: Sparse, levels: np.ndarray, flat: np.ndarray, instances: int) -> dict[str, np.ndarray]:
+def features(
+    pairs: Sparse, levels: np.ndarray, flat: np.ndarray, instances: int, wanted: Collection[str] = NAMES
+) -> dict[str, np.ndarray]:
     """The 24 features, (instances,) each: computed for every direction, then averaged over those that have pairs.
+    MCC, whose eigenvalues take longer than all others together, only where it is ``wanted``.
 
     ``pairs``: unordered neighbour pairs (i <= j), one unit per direction and instance, directions outermost;
     ``levels`` (units,): highest level of the unit's instance; ``flat`` (units,): whether it has a single level. The
@@ -66,12 +71,13 @@ def features(pairs: Sparse, levels: np.ndarray, flat: np.ndarray, instances: int
         "JointAverage": mean_sum / 2,
         "JointEnergy": pairs.per_unit(weight * p**2),
         "JointEntropy": joint_entropy,
-        "MCC": _maximal_correlation(pairs, p, levels_p, flat),
         "MaximumProbability": _maximum(unit, p, units),
         "SumAverage": mean_sum,
         "SumEntropy": sums.per_unit(entropy(sums.count)),
         "SumSquares": variance,
     }
+    if "MCC" in wanted:
+        by_unit["MCC"] = _maximal_correlation(pairs, p, levels_p, flat)
     empty = total == 0
     return {n: mean_over(np.where(empty, np.nan, v), instances) for n, v in by_unit.items()}
 

@@ -148,3 +148,20 @@ def test_batches_of_images_give_what_one_batch_gives(monkeypatch):
     whole = extract(volume, regions, chosen)
     monkeypatch.setattr(sys.modules["cnsifusion.radiomics.extract"], "_BATCH", 1)
     np.testing.assert_allclose(extract(volume, regions, chosen).values, whole.values, rtol=1e-12)
+
+
+@pytest.mark.parametrize("mode", ["2D", "3D"])
+def test_a_table_of_some_columns_holds_the_same_bits_and_nothing_costly_besides(mode, monkeypatch):
+    volume = image()
+    regions, chosen = discs(volume), RadiomicsSettings(log_mode=mode)
+    whole = extract(volume, regions, chosen)
+    rng = np.random.default_rng(4)
+    for count in (1, 7, 60):
+        some = [str(name) for name in rng.choice(whole.names, count, replace=False)]
+        table = extract(volume, regions, chosen, only=some)
+        assert list(table.names) == some
+        np.testing.assert_array_equal(table.values, whole.columns(some))
+    monkeypatch.setattr("cnsifusion.radiomics.glcm._maximal_correlation", lambda *_: pytest.fail("MCC was computed"))
+    extract(volume, regions, chosen, only=[n for n in whole.names if not n.endswith("_MCC")])
+    with pytest.raises(ValueError, match="nonsense"):
+        extract(volume, regions, chosen, only=["original_glcm_nonsense"])
