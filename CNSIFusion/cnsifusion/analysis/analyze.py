@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import platform
 import shutil
-from collections import OrderedDict
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 from dataclasses import fields, replace
 from pathlib import Path
 
@@ -17,13 +15,13 @@ import SimpleITK as sitk  # noqa: N813
 
 from cnsifusion import __version__
 from cnsifusion.analysis.features import extract_features
+from cnsifusion.analysis.heads import Heads
 from cnsifusion.analysis.heatmap import CAPTION, CellMap, heat_volume, network_maps
 from cnsifusion.analysis.logmap import LOG_CAPTION, log_maps
 from cnsifusion.analysis.progress import (
     ANALYSIS_STEPS,
     EXPLAIN,
     FEATURES,
-    LOCATE,
     NETWORK,
     PROPOSAL_STEPS,
     READ,
@@ -33,11 +31,10 @@ from cnsifusion.analysis.progress import (
 from cnsifusion.analysis.result import Contribution, HeatMap, InstanceResult, PatientResult, PatientScore
 from cnsifusion.bundles import Bundle, Prediction, default_bundle_dir, load_bundle
 from cnsifusion.errors import BadInput
-from cnsifusion.imaging import CheckReport, PreparationSettings, Volume, read_image, temporary_folder, write_volume
+from cnsifusion.imaging import CheckReport, PreparationSettings, Volume, temporary_folder, write_volume
 from cnsifusion.imaging.read import file_sha256
 from cnsifusion.radiomics import FeatureTable, RadiomicsSettings
-from cnsifusion.roi.anatomy import Anatomy
-from cnsifusion.roi.case import Case, Progress, examine, prepare_head, with_regions
+from cnsifusion.roi.case import Case, with_regions
 from cnsifusion.roi.instances import Instance, NotClassified, make_instances
 from cnsifusion.roi.patches import PatchPlace, PatchSettings, cut_patches
 from cnsifusion.roi.region_io import read_regions, write_regions
@@ -47,8 +44,6 @@ from cnsifusion.roi.statistics import region_statistics
 #: reporting draws results and must not be known here.
 Reporter = Callable[[PatientResult, Case, Volume | None, Path], dict[str, str]]
 
-_CACHED_HEADS = 2  # a head with its prepared arrays takes about 150 MB
-
 
 class Analyzer:
     """Runs analyses one after the other and keeps opened bundles and prepared heads, so that the next one is quick."""
@@ -56,8 +51,7 @@ class Analyzer:
     def __init__(self, reporter: Reporter | None = None) -> None:
         self._reporter = reporter
         self._bundles: dict[tuple[Path, int], Bundle] = {}
-        self._examined: OrderedDict[str, tuple[CheckReport, Anatomy | None]] = OrderedDict()
-        self._heads: OrderedDict[tuple[str, PreparationSettings], Case] = OrderedDict()
+        self._heads = Heads()
 
     def analyze(
         self,
@@ -76,9 +70,10 @@ class Analyzer:
         progress = StepProgress(ANALYSIS_STEPS, emit)
         model = self._bundle(Path(bundle) if bundle else default_bundle_dir())
         progress(READ[0])
-        volume = read_image(image)
-        regions = read_regions(rois, volume) if rois else None
-        case = with_regions(self._head(volume, model, progress), regions, progress)
+        head = self._heads.read(image)
+        regions = read_regions(rois, head.volume) if rois else None
+        prepared = self._heads.prepared(head, PreparationSettings(**model.settings.preparation), progress)
+        case = with_regions(prepared, regions, progress)
         progress(FEATURES[0])
         instances, left_out = make_instances(case, model.settings.region, model.settings.submask)
         if not instances:
@@ -101,15 +96,15 @@ class Analyzer:
         """Propose regions for ``image`` and write them to the region file ``out`` (.seg.nrrd)."""
         progress = StepProgress(PROPOSAL_STEPS, emit)
         progress(READ[0])
-        volume = read_image(image)
-        case = with_regions(self._prepared(volume, PreparationSettings(), progress), None, progress)
+        prepared = self._heads.prepared(self._heads.read(image), PreparationSettings(), progress)
+        case = with_regions(prepared, None, progress)
         write_regions(case.regions, out)
         progress.done()
         return case
 
     def check(self, image: str | Path) -> CheckReport:
         """The whole input check of ``image``."""
-        return self._examine(read_image(image), lambda name: None)[0]
+        return self._heads.examined(self._heads.read(image), lambda name: None)[0]
 
     def _bundle(self, folder: Path) -> Bundle:
         manifest = folder / "bundle.json"
@@ -117,23 +112,6 @@ class Analyzer:
         if key not in self._bundles:
             self._bundles = {key: load_bundle(folder)}
         return self._bundles[key]
-
-    def _head(self, volume: Volume, model: Bundle, progress: StepProgress) -> Case:
-        return self._prepared(volume, PreparationSettings(**model.settings.preparation), progress)
-
-    def _prepared(self, volume: Volume, preparation: PreparationSettings, progress: StepProgress) -> Case:
-        examined = self._examine(volume, progress)
-        key = (_content(volume), preparation)
-        if key not in self._heads:
-            _keep(self._heads, key, prepare_head(volume, preparation, progress, examined))
-        return self._heads[key]
-
-    def _examine(self, volume: Volume, progress: Progress) -> tuple[CheckReport, Anatomy | None]:
-        key = _content(volume)
-        if key not in self._examined:
-            progress(LOCATE[0])
-            _keep(self._examined, key, examine(volume))
-        return self._examined[key]
 
     def _write(
         self, result: PatientResult, case: Case, maps: dict[str, Volume], out: Path, rois, progress: StepProgress
@@ -164,18 +142,6 @@ class Analyzer:
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
         return result
-
-
-def _content(volume: Volume) -> str:
-    """Hash of voxels and grid: the same image is known again whatever file it came in."""
-    return hashlib.sha256(repr(volume.grid).encode() + volume.array.tobytes()).hexdigest()
-
-
-def _keep(cache: OrderedDict, key: Hashable, value: object) -> None:
-    """Add to a cache of at most _CACHED_HEADS entries; the oldest goes."""
-    cache[key] = value
-    while len(cache) > _CACHED_HEADS:
-        cache.popitem(last=False)
 
 
 def _patches(case: Case, instances: list[Instance], model: Bundle) -> tuple[np.ndarray, list[PatchPlace]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -47,6 +47,22 @@ def read_image(path: str | Path) -> Volume:
         single = np.asarray(array, np.float32)
     ordered, grid = reorder(single, grid)
     return Volume(ordered, grid, sha256, acquisition)
+
+
+def self_contained(path: str | Path) -> tuple[Hashable, ...] | None:
+    """What all of read_image's answer for ``path`` comes from, to know the same image again without decoding it.
+
+    None where it is not one file (a DICOM folder, formats whose voxels may lie in another file) or cannot be read.
+    Raises BadInput as :func:`existing`.
+    """
+    path = existing(path)
+    name = path.name.lower()
+    if path.is_dir() or not name.endswith((".nii", ".nii.gz")):
+        return None
+    try:
+        return name.endswith(".gz"), file_sha256(path), _sidecar(path)
+    except OSError:
+        return None  # read_image says what is wrong
 
 
 def read_labels(path: str | Path) -> tuple[np.ndarray, Grid]:

@@ -36,14 +36,15 @@ def write_regions(regions: RegionSet, path: str | Path) -> None:
     if not str(path).lower().endswith(".seg.nrrd"):
         raise BadInput("Regions are written as .seg.nrrd files; give the output a name that ends in .seg.nrrd.")
     entries = _entries(regions)
-    placed = _place([mask for _, mask in entries])
+    boxes = [_box(mask) for _, mask in entries]
+    placed = _place([mask for _, mask in entries], boxes)
     layers = 1 + max((layer for layer, _ in placed), default=0)
     voxels = np.zeros((*regions.grid.shape, layers), np.uint8)  # the list axis runs fastest, as Slicer writes it
-    for (_, mask), (layer, value) in zip(entries, placed):
-        voxels[..., layer][mask] = value
+    for (_, mask), box, (layer, value) in zip(entries, boxes, placed):
+        voxels[..., layer][box][mask[box]] = value
     lines = _header(regions.grid, layers)
-    for index, ((fields, mask), (layer, value)) in enumerate(zip(entries, placed)):
-        values = {**fields, "Layer": str(layer), "LabelValue": str(value), "Extent": _extent(mask)}
+    for index, ((fields, _), box, (layer, value)) in enumerate(zip(entries, boxes, placed)):
+        values = {**fields, "Layer": str(layer), "LabelValue": str(value), "Extent": _extent(box)}
         lines += [f"Segment{index}_{key}:={text}" for key, text in sorted(values.items())]
     lines.append(f"{region_details.FIELD}:={region_details.to_text(regions)}")
     with atomic_path(path) as temporary, temporary.open("wb") as stream:
@@ -203,31 +204,37 @@ def _fields(name: str, category: Code, kind: Code, side: Code | None, color: tup
     }
 
 
-def _place(masks: list[np.ndarray]) -> list[tuple[int, int]]:
+Box = tuple[slice, slice, slice]
+
+
+def _box(mask: np.ndarray) -> Box:
+    """The smallest box [k, j, i] that holds the voxels in ``mask``; empty slices where there are none."""
+    slices = np.flatnonzero(mask.any(axis=(1, 2)))
+    plane: np.ndarray = mask[slices].any(axis=0)
+    spans = (slices, np.flatnonzero(plane.any(axis=1)), np.flatnonzero(plane.any(axis=0)))
+    k, j, i = (slice(int(s[0]), int(s[-1]) + 1) if s.size else slice(0, 0) for s in spans)
+    return k, j, i
+
+
+def _place(masks: list[np.ndarray], boxes: list[Box]) -> list[tuple[int, int]]:
     """Layer and label value of each mask: the first layer on which it overlaps nothing."""
     layers: list[np.ndarray] = []
     values: list[int] = []
     placed = []
-    for mask in masks:
-        layer = next((n for n, taken in enumerate(layers) if not (taken & mask).any()), len(layers))
+    for mask, box in zip(masks, boxes):
+        layer = next((n for n, taken in enumerate(layers) if not (taken[box] & mask[box]).any()), len(layers))
         if layer == len(layers):
             layers.append(np.zeros(mask.shape, bool))
             values.append(0)
-        layers[layer] |= mask
+        layers[layer][box] |= mask[box]
         values[layer] += 1
         placed.append((layer, values[layer]))
     return placed
 
 
-def _extent(mask: np.ndarray) -> str:
-    """Slicer's extent "i0 i1 j0 j1 k0 k1" of the voxels in ``mask``; an empty one is "0 -1 0 -1 0 -1"."""
-    if not mask.any():
-        return "0 -1 0 -1 0 -1"
-    spans = []
-    for axis in (2, 1, 0):
-        along = np.flatnonzero(mask.any(axis=tuple(a for a in range(3) if a != axis)))
-        spans += [along[0], along[-1]]
-    return " ".join(str(int(s)) for s in spans)
+def _extent(box: Box) -> str:
+    """Slicer's extent "i0 i1 j0 j1 k0 k1" of a box; an empty one is "0 -1 0 -1 0 -1"."""
+    return " ".join(f"{span.start} {span.stop - 1}" for span in reversed(box))
 
 
 def _header(grid: Grid, layers: int) -> list[str]:
