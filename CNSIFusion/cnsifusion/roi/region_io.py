@@ -210,8 +210,8 @@ Box = tuple[slice, slice, slice]
 def _box(mask: np.ndarray) -> Box:
     """The smallest box [k, j, i] that holds the voxels in ``mask``; empty slices where there are none."""
     slices = np.flatnonzero(mask.any(axis=(1, 2)))
-    plane: np.ndarray = mask[slices].any(axis=0)
-    spans = (slices, np.flatnonzero(plane.any(axis=1)), np.flatnonzero(plane.any(axis=0)))
+    inner = mask[slices]
+    spans = (slices, np.flatnonzero(inner.any(axis=(0, 2))), np.flatnonzero(inner.any(axis=(0, 1))))
     k, j, i = (slice(int(s[0]), int(s[-1]) + 1) if s.size else slice(0, 0) for s in spans)
     return k, j, i
 
