@@ -66,6 +66,14 @@ class RunningApp:
                 os.killpg(self.process.pid, signal.SIGKILL)
                 self.process.wait()
 
+    def faults(self) -> list[str]:
+        """Exceptions in what the program printed, by the last line of each traceback.
+
+        A page that is closed or reloaded while it is being answered makes wslink log that its transport is closing.
+        """
+        raised = [line.strip() for line in self.lines if re.match(r"(\w+\.)*\w*(Error|Exception)\b", line)]
+        return [line for line in raised if "Cannot write to closing transport" not in line]
+
     def _read(self) -> None:
         for line in self.process.stdout:
             self.lines.append(line)

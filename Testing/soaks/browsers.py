@@ -10,7 +10,7 @@ import urllib.request
 from pathlib import Path
 
 import faults
-from soak import ROOT, Soak
+from soak import OUTPUT, ROOT, Soak
 
 sys.path.insert(0, str(ROOT / "Testing" / "slicerlibs"))
 
@@ -62,9 +62,11 @@ def sessions(soak: Soak) -> None:
                 row.failures.append(f"session {row.tried}: {error}"[:300])
             row.tried += 1
             used.append(megabytes(app.process.pid))
-        row.failures += [line.strip() for line in app.lines if "Error" in line and "closing transport" not in line][:5]
+        row.failures += app.faults()[:5]
     finally:
         app.stop()
+        if row.failures and not soak.quick:
+            (OUTPUT / "server.log").write_text("".join(app.lines), "utf-8")
     if len(used) > 2 * _SETTLING:
         first, last = (statistics.median(part) for part in (used[_SETTLING : _SETTLING + 5], used[-5:]))
         row.note = f"server {first:.0f} MB after {_SETTLING}, {last:.0f} MB at the end ({last / first - 1:+.1%})"
