@@ -13,8 +13,8 @@ from torch.nn import functional as F  # noqa: N812  (torch's own convention)
 
 from cnsifusion.models.settings import ModelSettings
 
-#: Places run from minus to plus this over a patch, so that a region of half its size spans -1 to 1.
-_PLACE = 2.0
+#: What ``RadFusion.pool`` takes from each channel: its mean, and its first moments along rows and columns.
+MOMENTS = 3
 
 
 class FusionHead(nn.Module):
@@ -67,8 +67,6 @@ class MapReader(nn.Module):
     """Maps (n, C, h, w) to activations (n, H * P, h, w): ASPP with image pooling, or a plain 1x1 adapter.
 
     ``map_mean`` and ``map_scale`` (H, C) standardise the map per head; they come from that head's training patients.
-    ``place`` (H * width, 2) weighs where a cell lies in the patch, in rows and columns (Liu et al., CoordConv, NeurIPS
-    2018): a patch is centred on its region and medial is always one way, so the same spot may mean another thing there.
     """
 
     def __init__(self, settings: ModelSettings, heads: int) -> None:
@@ -80,7 +78,6 @@ class MapReader(nn.Module):
         self.map_scale = nn.Parameter(torch.ones(heads, settings.map_channels), requires_grad=False)
         self.reduce_weight = _uniform(heads, width, settings.map_channels, fan_in=settings.map_channels)
         self.reduce_bias = nn.Parameter(torch.zeros(heads, width))
-        self.place = _uniform(heads * width, 2, fan_in=settings.map_channels)
         if settings.aspp:
             branches, out = len(self.rates) + 2, settings.pooled
             self.atrous = nn.ParameterList(_uniform(heads * width, 1, 3, 3, fan_in=9) for _ in self.rates)
@@ -92,9 +89,7 @@ class MapReader(nn.Module):
     def forward(self, maps: torch.Tensor) -> torch.Tensor:
         """See the class."""
         weight, bias = self._reduce()
-        rows, columns = (torch.linspace(-_PLACE, _PLACE, int(n), device=maps.device) for n in maps.shape[2:])
-        down, across = self.place[:, :1, None] * rows[:, None], self.place[:, 1:, None] * columns
-        reduced = F.relu(F.conv2d(maps, weight, bias) + down + across)
+        reduced = F.relu(F.conv2d(maps, weight, bias))
         if not self.rates:
             return reduced
         views = [reduced]
@@ -125,9 +120,9 @@ class RadFusion(nn.Module):
 
     def __init__(self, settings: ModelSettings, heads: int, features: int) -> None:
         super().__init__()
-        self.heads, self.pooled = heads, settings.pooled
+        self.heads, self.pooled = heads, MOMENTS * settings.pooled
         self.reader = MapReader(settings, heads)
-        self.head = FusionHead(heads, features, settings.pooled, settings.embedding, settings.hidden, settings.clip)
+        self.head = FusionHead(heads, features, self.pooled, settings.embedding, settings.hidden, settings.clip)
 
     def forward(self, maps: torch.Tensor, weights: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
         """Log-odds (n, H) from each head's own standardised features ``x`` (n, H, 1, F), as used in training."""
@@ -135,8 +130,14 @@ class RadFusion(nn.Module):
         return self.head.logit(self.head.before_hidden(pooled, x))
 
     def pool(self, activations: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
-        """Pooled activations (n, H, P)."""
-        pooled = (activations * weights).sum(dim=(2, 3))
+        """Pooled activations (n, H, P): each channel's mean over the region and where in the region it lies.
+
+        The latter are its first moments about the region's centre, in standard deviations of the region along rows and
+        columns: 0 for a channel that is even over the region. Patches are centred on their region and medial is always
+        one way, so they tell a spot's anatomical place, which no mean can.
+        """
+        views = weights * _places(weights)
+        pooled = torch.stack([(activations * views[:, m : m + 1]).sum(dim=(2, 3)) for m in range(MOMENTS)], dim=2)
         return pooled.reshape(-1, self.heads, self.pooled)
 
     def explain(
@@ -144,18 +145,31 @@ class RadFusion(nn.Module):
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Log-odds (n, H), pooled (n, H, P) and map (n, h, w).
 
-        The map is sum_c A_c * d(logit)/d(A_c) times the number of cells, averaged over heads: Grad-CAM's weighting
-        (Selvaraju et al., ICCV 2017) without its final ReLU for global pooling, HiResCAM (Draelos and Carin, 2020) for
-        pooling over the region. It is signed: positive cells speak for infection.
+        The map is sum_c A_c * d(logit)/d(A_c) times the number of cells, averaged over heads: HiResCAM (Draelos and
+        Carin, 2020), since a cell's place counts too. It is signed: positive cells speak for infection.
         """
         activations = self.reader(maps)
         pooled = self.pool(activations, weights)
         before = self.head.before_hidden(pooled, self.head.standardise(features))
         gradient = self.head.pooled_gradient(before)
         cells = int(activations.shape[2]) * int(activations.shape[3])
-        weighted = activations * gradient.reshape(-1, self.heads * self.pooled, 1, 1)
-        cam = (weighted.sum(dim=1, keepdim=True) * weights).squeeze(1) * (cells / self.heads)
+        slopes = gradient.reshape(-1, activations.shape[1], MOMENTS)
+        views = weights * _places(weights)
+        seen = [(activations * slopes[:, :, m, None, None]).sum(dim=1) * views[:, m] for m in range(MOMENTS)]
+        cam = torch.stack(seen).sum(dim=0) * (cells / self.heads)
         return self.head.logit(before), pooled, cam
+
+
+def _places(weights: torch.Tensor) -> torch.Tensor:
+    """Ones, and each cell's row and column (n, MOMENTS, h, w) from the centre of ``weights`` in SDs of them."""
+    rows, columns = (torch.arange(n, dtype=weights.dtype, device=weights.device) for n in weights.shape[2:])
+    even = weights * 0 + 1
+    places = [even]
+    for axis in (even * rows[:, None], even * columns):
+        away = axis - (weights * axis).sum(dim=(2, 3), keepdim=True)
+        spread = (weights * away**2).sum(dim=(2, 3), keepdim=True).sqrt()
+        places.append(away / spread.clamp_min(0.5))
+    return torch.cat(places, dim=1)
 
 
 def region_weights(patches: torch.Tensor, stride: int, pooling: str) -> torch.Tensor:

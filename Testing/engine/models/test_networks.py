@@ -17,7 +17,7 @@ from cnsifusion.models.backbones import (  # noqa: E402
     weights_sha256,
 )
 from cnsifusion.models.export import ExportedModel, export_model  # noqa: E402
-from cnsifusion.models.fusion import RadFusion, region_weights  # noqa: E402
+from cnsifusion.models.fusion import MOMENTS, RadFusion, region_weights  # noqa: E402
 from cnsifusion.models.settings import MODELS, ModelSettings, get_model  # noqa: E402
 
 MOBILE = get_model("mobile-aspp-radfusion")
@@ -56,8 +56,8 @@ def test_dilation_keeps_the_weights_of_torchvision():
 
 
 @pytest.mark.parametrize("pooling", ["global", "region"])
-def test_the_map_is_grad_cam(pooling):
-    """cam = cells * sum_c A_c dlogit/dA_c by autograd; for global pooling that is Grad-CAM before its final ReLU."""
+def test_the_map_is_hires_cam(pooling):
+    """cam = cells * sum_c A_c dlogit/dA_c by autograd."""
     fusion = RadFusion(MOBILE, heads=2, features=5).double()
     maps, features = torch.randn(4, 128, 6, 6).double(), torch.randn(4, 5).double()
     weights = region_weights(patches(4).double(), 8, pooling)
@@ -67,9 +67,6 @@ def test_the_map_is_grad_cam(pooling):
     fusion.head.logit(before).mean(dim=1).sum().backward()
     expected = 36 * (activations * activations.grad).sum(dim=1)
     assert torch.allclose(cam, expected, atol=1e-12)
-    if pooling == "global":
-        grad_cam = (activations * activations.grad.mean(dim=(2, 3), keepdim=True)).sum(dim=1)
-        assert torch.allclose(cam, 36 * grad_cam, atol=1e-12)
     assert cam.abs().max() > 0 and logit.shape == (4, 2)
 
 
@@ -89,18 +86,35 @@ def test_heads_side_by_side_are_heads_one_by_one():
 
 
 def test_where_a_spot_lies_matters_to_a_reader_without_neighbours():
-    """The plain adapter sees cell by cell and pools their mean: only the place weights tell left from right."""
+    """The plain adapter sees cell by cell, and a mean forgets where: the first moments tell left from right."""
     model = ModelSettings("test", "mobilenet_v3_large", radiomics=False)
     fusion = RadFusion(model, 1, 1).eval()
     maps = torch.zeros(2, 128, 6, 6)
     maps[0, :, 2, 1], maps[1, :, 2, 4] = 2.0, 2.0
     shares, none = torch.full((2, 1, 6, 6), 1 / 36), torch.zeros(2, 1, 1, 1)
     with torch.no_grad():
+        pooled = fusion.pool(fusion.reader(maps), shares).reshape(2, model.pooled, MOMENTS)
         one, other = fusion(maps, shares, none)
-        assert abs(one - other) > 1e-4
-        fusion.reader.place.zero_()
-        one, other = fusion(maps, shares, none)
-    assert abs(one - other) < 1e-6
+    assert torch.allclose(pooled[0, :, :2], pooled[1, :, :2], atol=1e-6)  # as bright, in the same row
+    assert torch.allclose(pooled[0, :, 2], -pooled[1, :, 2], atol=1e-6)  # mirrored about the region's centre
+    assert pooled[0, :, 2].abs().max() > 1e-3
+    assert abs(one - other) > 1e-4
+
+
+def test_moments_are_counted_from_the_regions_centre():
+    """A region elsewhere in the patch gives the same moments, and an even channel gives none."""
+    fusion = RadFusion(ModelSettings("test", "mobilenet_v3_large", radiomics=False), 1, 1)
+    weights, activations = torch.zeros(2, 1, 6, 6), torch.zeros(2, 16, 6, 6)
+    for n, (row, column) in enumerate(((0, 0), (2, 3))):
+        weights[n, 0, row : row + 3, column : column + 3] = 1 / 9
+        activations[n, :8, row, column + 2] = 1.0
+    activations[:, 8:] = 7.0
+    with torch.no_grad():
+        pooled = fusion.pool(activations, weights).reshape(2, 16, MOMENTS)
+    assert torch.allclose(pooled[0], pooled[1], atol=1e-5)
+    spread = (2 / 3) ** 0.5
+    assert torch.allclose(pooled[0, 0], torch.tensor([1.0, -1 / spread, 1 / spread]) / 9, atol=1e-5)
+    assert torch.allclose(pooled[0, 8], torch.tensor([7.0, 0.0, 0.0]), atol=1e-5)
 
 
 def test_region_weights():
