@@ -15,6 +15,8 @@ from cnsifusion.models.settings import ModelSettings
 
 #: What ``RadFusion.pool`` takes from each channel: its mean, and its first moments along rows and columns.
 MOMENTS = 3
+#: A region of one cell has no spread to count places in (cells).
+_SMALLEST_SPREAD = 0.5
 
 
 class FusionHead(nn.Module):
@@ -153,22 +155,23 @@ class RadFusion(nn.Module):
         before = self.head.before_hidden(pooled, self.head.standardise(features))
         gradient = self.head.pooled_gradient(before)
         cells = int(activations.shape[2]) * int(activations.shape[3])
-        slopes = gradient.reshape(-1, activations.shape[1], MOMENTS)
+        slopes = gradient.reshape(-1, int(activations.shape[1]), MOMENTS, 1)
         views = weights * _places(weights)
-        seen = [(activations * slopes[:, :, m, None, None]).sum(dim=1) * views[:, m] for m in range(MOMENTS)]
-        cam = torch.stack(seen).sum(dim=0) * (cells / self.heads)
+        each = (slice(m, m + 1) for m in range(MOMENTS))
+        seen = [(activations * slopes[:, :, m]).sum(dim=1, keepdim=True) * views[:, m] for m in each]
+        cam = torch.cat(seen, dim=1).sum(dim=1) * (cells / self.heads)
         return self.head.logit(before), pooled, cam
 
 
 def _places(weights: torch.Tensor) -> torch.Tensor:
     """Ones, and each cell's row and column (n, MOMENTS, h, w) from the centre of ``weights`` in SDs of them."""
-    rows, columns = (torch.arange(n, dtype=weights.dtype, device=weights.device) for n in weights.shape[2:])
+    rows, columns = (torch.arange(int(n), dtype=weights.dtype, device=weights.device) for n in weights.shape[2:])
     even = weights * 0 + 1
     places = [even]
     for axis in (even * rows[:, None], even * columns):
         away = axis - (weights * axis).sum(dim=(2, 3), keepdim=True)
-        spread = (weights * away**2).sum(dim=(2, 3), keepdim=True).sqrt()
-        places.append(away / spread.clamp_min(0.5))
+        spread = (weights * away * away).sum(dim=(2, 3), keepdim=True).clamp_min(_SMALLEST_SPREAD**2).sqrt()
+        places.append(away / spread)
     return torch.cat(places, dim=1)
 
 
