@@ -1,5 +1,6 @@
 """The five steps on the headless Slicer with the real engine in its child process, and the accidents on the way."""
 
+import json
 import shutil
 import time
 
@@ -10,9 +11,9 @@ from harness import HeadlessSlicer, waitFor
 from cnsifusion.mrml.case import CaseState
 from cnsifusion.mrml.editing import RegionEditor
 from cnsifusion.mrml.panel import panelView
-from cnsifusion.mrml.results import resultOf
+from cnsifusion.mrml.results import resultOf, showResult
 from cnsifusion.mrml.session import ANALYZE, CHECK, Session
-from cnsifusion.mrml.volumes import NodeGeometry, addVolumeNode, voxels
+from cnsifusion.mrml.volumes import NodeGeometry, addVolumeNode, volumeFromNode, voxels
 from cnsifusion.roi.names import REGIONS
 
 pytestmark = pytest.mark.usefixtures("demonstrationBundle")
@@ -122,6 +123,30 @@ def test_the_result_is_in_the_scene(session):
         assert NodeGeometry(node).grid.is_close(NodeGeometry(case.volume).grid)
         assert 0 < voxels(node).max() <= 1
     assert session.reportFile().read_text("utf-8").lstrip().lower().startswith("<!doctype html")
+
+
+def test_a_second_result_takes_the_place_of_the_first(session, slicer):
+    """In the same nodes, which may be on screen; a map that the second one has not is taken away."""
+    case, text, mark = session.case, session.case.resultText.GetText(), session.case.analyzedRegions
+    former = [volumeFromNode(node) for node in (case.heatMap, case.logMap)]
+    roles = ("resultText", "instanceTable", "contributionTable", "heatMap", "logMap")
+    ids, count = [getattr(case, role).GetID() for role in roles], slicer.scene.GetNumberOfNodes()
+    second = json.loads(text)
+    second["instances"], second["patient"]["probability"] = second["instances"][:1], 0.125
+    try:
+        flipped = former[0].with_array(former[0].array[:, ::-1])
+        showResult(case, json.dumps(second), flipped, former[1])
+        assert [getattr(case, role).GetID() for role in roles] == ids
+        assert slicer.scene.GetNumberOfNodes() == count
+        assert resultOf(case).patient.probability == 0.125
+        assert case.instanceTable.GetNumberOfRows() == 1 + len(second["not_classified"])
+        np.testing.assert_array_equal(volumeFromNode(case.heatMap).array, flipped.array)
+        assert not np.array_equal(flipped.array, former[0].array)
+        showResult(case, text, None, former[1])
+        assert case.heatMap is None and slicer.scene.GetNumberOfNodes() < count
+    finally:
+        showResult(case, text, *former)
+        case.analyzedRegions = mark
 
 
 def test_the_panel_says_it_in_the_protocols_words(session):

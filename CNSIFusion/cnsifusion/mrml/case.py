@@ -168,17 +168,17 @@ class CaseState:
         self.removeResult()
         inUse = [case.volume for case in CaseState.all(scene)]
         for node in (self.segmentation, self.volume, None if self.beside in inUse else self.beside, self.node):
-            _removeNode(scene, node)
+            removeNode(scene, node)
 
     def removeResult(self) -> None:
         """Take the result's nodes out of the scene."""
         for name in ("heatMap", "logMap", "resultText", "instanceTable", "contributionTable"):
-            _removeNode(self.scene, getattr(self, name))
+            removeNode(self.scene, getattr(self, name))
         self.analyzedRegions = ""
         self.selectedInstance = ""
 
 
-def _removeNode(scene, node) -> None:
+def removeNode(scene, node) -> None:
     """Remove a node with the display and storage nodes that are its own."""
     if node is None:
         return

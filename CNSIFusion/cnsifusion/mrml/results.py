@@ -8,8 +8,8 @@ from vtk import vtkDoubleArray, vtkIntArray, vtkStringArray
 
 from cnsifusion.analysis.result import PatientResult, parse_result
 from cnsifusion.imaging import Volume
-from cnsifusion.mrml.case import CaseState
-from cnsifusion.mrml.volumes import addVolumeNode
+from cnsifusion.mrml.case import CaseState, removeNode
+from cnsifusion.mrml.volumes import addVolumeNode, setVolume
 
 #: Slicer's built-in black-red-yellow-white map: brightness alone carries the order, so colour-blind readers see it too.
 HEAT_COLORS = "vtkMRMLColorTableNodeIron"
@@ -18,25 +18,23 @@ _HEAT_FLOOR = 0.1
 
 
 def showResult(case: CaseState, resultText: str, heat: Volume | None, log: Volume | None = None) -> None:
-    """Put a result (the text of result.json) and its maps into the scene, replacing the case's former result.
+    """Put a result (the text of result.json) and its maps into the scene, in place of the case's former result.
 
-    ``heat`` is the network's map, ``log`` that of the chosen LoG features.
+    ``heat`` is the network's map, ``log`` that of the chosen LoG features. Nodes of the former result are used again:
+    taking a map out of the views and putting another one in takes ten times as long as changing its voxels.
 
     Raises BadInput when the text is not a result.
     """
     result = _parsed(resultText)
-    case.removeResult()
-    scene, name = case.scene, case.volume.GetName()
-    textNode = scene.AddNewNodeByClass("vtkMRMLTextNode", f"{name} result")
+    name = case.volume.GetName()
+    case.analyzedRegions = case.selectedInstance = ""
+    textNode = _node(case, "resultText", "vtkMRMLTextNode", f"{name} result")
     textNode.SetText(resultText)
     textNode.SetAttribute("CNSIFusion.Demonstration", str(result.demonstration))
-    case.resultText = textNode
-    case.instanceTable = _instanceTable(scene, f"{name} slices", result)
-    case.contributionTable = _contributionTable(scene, f"{name} contributions", result)
-    if heat is not None:
-        case.heatMap = _heatNode(scene, f"{name} heat map", heat)
-    if log is not None:
-        case.logMap = _heatNode(scene, f"{name} LoG map", log)
+    _fill(_node(case, "instanceTable", "vtkMRMLTableNode", f"{name} slices"), _instanceColumns(result))
+    _fill(_node(case, "contributionTable", "vtkMRMLTableNode", f"{name} contributions"), _contributionColumns(result))
+    _showMap(case, "heatMap", f"{name} heat map", heat)
+    _showMap(case, "logMap", f"{name} LoG map", log)
 
 
 def resultOf(case: CaseState) -> PatientResult | None:
@@ -51,53 +49,60 @@ def _parsed(text: str) -> PatientResult:
     return parse_result(text)
 
 
-def _heatNode(scene, name: str, heat: Volume):
-    node = addVolumeNode(scene, heat, name, (0.0, 1.0))
-    display = node.GetDisplayNode()
-    display.SetAndObserveColorNodeID(HEAT_COLORS)
-    display.SetThreshold(_HEAT_FLOOR, 1.0)
-    display.ApplyThresholdOn()
-    return node
+def _node(case: CaseState, role: str, className: str, name: str):
+    """The case's node of this role, made where there is none."""
+    if getattr(case, role) is None:
+        setattr(case, role, case.scene.AddNewNodeByClass(className, name))
+    return getattr(case, role)
 
 
-def _instanceTable(scene, name: str, result: PatientResult):
+def _showMap(case: CaseState, role: str, name: str, heat: Volume | None) -> None:
+    node = getattr(case, role)
+    if heat is None:
+        removeNode(case.scene, node)
+    elif node is not None:
+        setVolume(node, heat)
+    else:
+        node = addVolumeNode(case.scene, heat, name, (0.0, 1.0))
+        display = node.GetDisplayNode()
+        display.SetAndObserveColorNodeID(HEAT_COLORS)
+        display.SetThreshold(_HEAT_FLOOR, 1.0)
+        display.ApplyThresholdOn()
+        setattr(case, role, node)
+
+
+def _instanceColumns(result: PatientResult) -> dict:
     rows = result.instances
     missing = result.not_classified
-    return _table(
-        scene,
-        name,
-        {
-            "part": (vtkStringArray, [r.part for r in rows] + [str(m["part"]) for m in missing]),
-            "side": (vtkStringArray, [r.side for r in rows] + [str(m["side"]) for m in missing]),
-            "slice": (vtkStringArray, [str(r.slice_index) for r in rows] + [_text(m["slice_index"]) for m in missing]),
-            "probability": (vtkDoubleArray, [r.probability for r in rows] + [float("nan")] * len(missing)),
-            "above threshold": (vtkStringArray, [_yes(r.above_threshold) for r in rows] + [""] * len(missing)),
-            "pixels": (vtkIntArray, [r.pixels for r in rows] + [0] * len(missing)),
-            "not classified because": (vtkStringArray, [""] * len(rows) + [str(m["reason"]) for m in missing]),
-        },
-    )
+    return {
+        "part": (vtkStringArray, [r.part for r in rows] + [str(m["part"]) for m in missing]),
+        "side": (vtkStringArray, [r.side for r in rows] + [str(m["side"]) for m in missing]),
+        "slice": (vtkStringArray, [str(r.slice_index) for r in rows] + [_text(m["slice_index"]) for m in missing]),
+        "probability": (vtkDoubleArray, [r.probability for r in rows] + [float("nan")] * len(missing)),
+        "above threshold": (vtkStringArray, [_yes(r.above_threshold) for r in rows] + [""] * len(missing)),
+        "pixels": (vtkIntArray, [r.pixels for r in rows] + [0] * len(missing)),
+        "not classified because": (vtkStringArray, [""] * len(rows) + [str(m["reason"]) for m in missing]),
+    }
 
 
-def _contributionTable(scene, name: str, result: PatientResult):
+def _contributionColumns(result: PatientResult) -> dict:
     rows = result.contributions
     nothing = float("nan")
-    return _table(
-        scene,
-        name,
-        {
-            "feature": (vtkStringArray, [c.name for c in rows]),
-            "log-odds": (vtkDoubleArray, [c.log_odds for c in rows]),
-            "value": (vtkDoubleArray, [nothing if c.value is None else c.value for c in rows]),
-            "place in training (0-1)": (
-                vtkDoubleArray,
-                [nothing if c.training_quantile is None else c.training_quantile for c in rows],
-            ),
-        },
-    )
+    return {
+        "feature": (vtkStringArray, [c.name for c in rows]),
+        "log-odds": (vtkDoubleArray, [c.log_odds for c in rows]),
+        "value": (vtkDoubleArray, [nothing if c.value is None else c.value for c in rows]),
+        "place in training (0-1)": (
+            vtkDoubleArray,
+            [nothing if c.training_quantile is None else c.training_quantile for c in rows],
+        ),
+    }
 
 
-def _table(scene, name: str, columns: dict):
-    node = scene.AddNewNodeByClass("vtkMRMLTableNode", name)
+def _fill(node, columns: dict) -> None:
+    """Put the columns (title: array type and values) into a table node, in place of its former ones."""
+    wasModifying = node.StartModify()
+    node.RemoveAllColumns()
     for title, (arrayType, values) in columns.items():
         array = arrayType()
         array.SetName(title)
@@ -105,7 +110,7 @@ def _table(scene, name: str, columns: dict):
             array.InsertNextValue(value)
         node.AddColumn(array)
     node.SetUseColumnTitleAsColumnHeader(True)
-    return node
+    node.EndModify(wasModifying)
 
 
 def _text(value) -> str:

@@ -125,14 +125,8 @@ def addVolumeNode(scene, volume: Volume, name: str, window: tuple[float, float] 
 
     Without a window, one fit for reading a T2: from dark tissue to just below the brightest voxels.
     """
-    image = vtk.vtkImageData()
-    image.SetDimensions(volume.grid.size)
-    scalars = numpy_to_vtk(np.ascontiguousarray(volume.array).ravel(), deep=True)
-    scalars.SetName("ImageScalars")
-    image.GetPointData().SetScalars(scalars)
     node = scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", name)
-    node.SetIJKToRASMatrix(_toVtk(_gridToRas(volume.grid)))
-    node.SetAndObserveImageData(image)
+    setVolume(node, volume)
     low, high = window or _readingWindow(volume.array)
     display = scene.AddNewNodeByClass("vtkMRMLScalarVolumeDisplayNode")
     display.AutoWindowLevelOff()  # before the node gets it: finding the window by itself takes 60 ms
@@ -140,6 +134,19 @@ def addVolumeNode(scene, volume: Volume, name: str, window: tuple[float, float] 
     display.SetAndObserveColorNodeID("vtkMRMLColorTableNodeGrey")
     node.SetAndObserveDisplayNodeID(display.GetID())
     return node
+
+
+def setVolume(volumeNode, volume: Volume) -> None:
+    """Give the node other voxels and their geometry; how it is displayed stays."""
+    image = vtk.vtkImageData()
+    image.SetDimensions(volume.grid.size)
+    scalars = numpy_to_vtk(np.ascontiguousarray(volume.array).ravel(), deep=True)
+    scalars.SetName("ImageScalars")
+    image.GetPointData().SetScalars(scalars)
+    wasModifying = volumeNode.StartModify()
+    volumeNode.SetIJKToRASMatrix(_toVtk(_gridToRas(volume.grid)))
+    volumeNode.SetAndObserveImageData(image)
+    volumeNode.EndModify(wasModifying)
 
 
 def _readingWindow(array: np.ndarray) -> tuple[float, float]:
