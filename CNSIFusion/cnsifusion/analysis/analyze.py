@@ -22,10 +22,13 @@ from cnsifusion.analysis.progress import (
     ANALYSIS_STEPS,
     EXPLAIN,
     FEATURES,
+    LOCATE,
     NETWORK,
     PROPOSAL_STEPS,
+    PROPOSE,
     READ,
     REPORT,
+    Pace,
     StepProgress,
 )
 from cnsifusion.analysis.result import Contribution, HeatMap, InstanceResult, PatientResult, PatientScore
@@ -52,6 +55,7 @@ class Analyzer:
         self._reporter = reporter
         self._bundles: dict[tuple[Path, int], Bundle] = {}
         self._heads = Heads()
+        self._pace = Pace()
 
     def analyze(
         self,
@@ -67,8 +71,9 @@ class Analyzer:
         ``rois`` is a region file (else regions are proposed), ``bundle`` a model bundle (else the demonstration
         bundle). Raises BadInput or BundleError with one sentence; then nothing is written.
         """
-        progress = StepProgress(ANALYSIS_STEPS, emit)
         model = self._bundle(Path(bundle) if bundle else default_bundle_dir())
+        steps = [step for step in ANALYSIS_STEPS if step != PROPOSE or not rois]
+        progress = StepProgress(steps, emit, self._pace.expected(model.sha256, image))
         progress(READ[0])
         head = self._heads.read(image)
         regions = read_regions(rois, head.volume) if rois else None
@@ -90,21 +95,28 @@ class Analyzer:
             maps["heatmap"] = network_maps(instances, places, prediction.cam, patches.shape[-1])
         result, volumes = _with_maps(result, case, maps)
         progress(REPORT[0])
-        return self._write(result, case, volumes, Path(out), rois, progress)
+        result = self._write(result, case, volumes, Path(out), rois, progress)
+        self._pace.remember(model.sha256, image, progress.seconds)
+        return result
 
     def propose(self, image: str | Path, out: str | Path, emit: Callable[[dict], None] = lambda event: None) -> Case:
         """Propose regions for ``image`` and write them to the region file ``out`` (.seg.nrrd)."""
-        progress = StepProgress(PROPOSAL_STEPS, emit)
+        progress = StepProgress(PROPOSAL_STEPS, emit, self._pace.expected("propose", image))
         progress(READ[0])
         prepared = self._heads.prepared(self._heads.read(image), PreparationSettings(), progress)
         case = with_regions(prepared, None, progress)
         write_regions(case.regions, out)
         progress.done()
+        self._pace.remember("propose", image, progress.seconds)
         return case
 
     def check(self, image: str | Path) -> CheckReport:
         """The whole input check of ``image``."""
-        return self._heads.examined(self._heads.read(image), lambda name: None)[0]
+        progress = StepProgress((READ, LOCATE), lambda event: None)
+        report, _ = self._heads.examined(self._heads.read(image), progress)
+        progress.done()
+        self._pace.remember("check", image, progress.seconds)
+        return report
 
     def _bundle(self, folder: Path) -> Bundle:
         manifest = folder / "bundle.json"

@@ -49,6 +49,16 @@ def read_image(path: str | Path) -> Volume:
     return Volume(ordered, grid, sha256, acquisition)
 
 
+def read_written(path: Path) -> Volume:
+    """An image that this program wrote a moment ago: read_image's voxels and grid, without a stranger's checks.
+
+    These decode the file a second time. Raises BadInput where it cannot be read.
+    """
+    image = _read_checked(path)
+    array, grid = reorder(np.asarray(sitk.GetArrayFromImage(image), np.float32), grid_of(image))
+    return Volume(array, grid)
+
+
 def self_contained(path: str | Path) -> tuple[Hashable, ...] | None:
     """What all of read_image's answer for ``path`` comes from, to know the same image again without decoding it.
 

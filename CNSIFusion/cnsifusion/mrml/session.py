@@ -19,7 +19,8 @@ from slicer import vtkMRMLScene
 
 from cnsifusion.bundles import BundleSettings, default_bundle_dir, load_bundle
 from cnsifusion.errors import BadInput, CNSIFusionError
-from cnsifusion.imaging import Volume, check_image, read_image, temporary_folder
+from cnsifusion.imaging import Volume, check_image, temporary_folder
+from cnsifusion.imaging.read import read_written
 from cnsifusion.mrml import child
 from cnsifusion.mrml.background import Background
 from cnsifusion.mrml.batch import Batch
@@ -304,7 +305,7 @@ class Session:
             files = [folder / name for name in ("heatmap.nii.gz", "logmap.nii.gz")]
             text = (folder / "result.json").read_text("utf-8")
             regions = read_regions(folder / "rois.seg.nrrd", volume) if volume is not None else None
-            return text, [read_image(f) if f.exists() else None for f in files], regions
+            return text, [read_written(f) if f.exists() else None for f in files], regions
 
         return self._readThen(end, read, self._showAnalysis)
 
