@@ -16,8 +16,9 @@ import SimpleITK as sitk  # noqa: N813
 from cnsifusion import __version__
 from cnsifusion.analysis.features import extract_features
 from cnsifusion.analysis.heads import Heads
-from cnsifusion.analysis.heatmap import CAPTION, CellMap, heat_volume, network_maps
+from cnsifusion.analysis.heatmap import CellMap, heat_volume
 from cnsifusion.analysis.logmap import LOG_CAPTION, log_maps
+from cnsifusion.analysis.occlusion import CAPTION, network_maps
 from cnsifusion.analysis.progress import (
     ANALYSIS_STEPS,
     EXPLAIN,
@@ -90,9 +91,10 @@ class Analyzer:
         prediction = model.predict(patches, table.values, table.names)
         progress(EXPLAIN[0])
         result = _result(case, model, instances, left_out, prediction, table)
-        maps: dict[str, list[CellMap]] = {"logmap": log_maps(case, instances, model, prediction, table)}
-        if prediction.cam is not None:
-            maps["heatmap"] = network_maps(instances, places, prediction.cam, patches.shape[-1])
+        maps = {
+            "logmap": log_maps(case, instances, model, prediction, table),
+            "heatmap": network_maps(case, instances, patches, places, model, prediction, table),
+        }
         result, volumes = _with_maps(result, case, maps)
         progress(REPORT[0])
         result = self._write(result, case, volumes, Path(out), rois, progress)

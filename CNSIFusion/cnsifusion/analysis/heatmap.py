@@ -11,9 +11,6 @@ from scipy.ndimage import map_coordinates
 from cnsifusion.imaging import Volume
 from cnsifusion.roi.case import Case
 from cnsifusion.roi.instances import Instance
-from cnsifusion.roi.patches import PatchPlace
-
-CAPTION = "where the network part looked, not where infection is"
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,14 +28,26 @@ class CellMap:
     values: np.ndarray
 
 
-def network_maps(
-    instances: Sequence[Instance], places: Sequence[PatchPlace], maps: np.ndarray, size: int
-) -> list[CellMap]:
-    """The network's maps (n, rows, columns) put back where their patches of ``size`` pixels were cut."""
-    return [
-        CellMap(i.slice_index, p.row, p.column, size / m.shape[0], m[:, ::-1] if p.mirrored else m)
-        for i, p, m in zip(instances, places, maps)
-    ]
+def cut_cells(mask: np.ndarray, side: int) -> np.ndarray:
+    """Number (1 ...) of every pixel's square cell of ``side`` pixels inside ``mask`` (rows, columns), 0 outside.
+
+    The lattice begins at the mask's first row and column.
+    """
+    rows, columns = np.nonzero(mask)
+    place = (rows - rows.min()) // side * mask.shape[1] + (columns - columns.min()) // side
+    numbers = np.zeros(mask.shape, np.uint16)  # small, since it is compared once per cell
+    numbers[rows, columns] = np.unique(place, return_inverse=True)[1] + 1
+    return numbers
+
+
+def cell_map(instance: Instance, numbers: np.ndarray, side: int, evidence: np.ndarray) -> CellMap:
+    """``evidence`` (cells,) of the cells ``numbers`` of the instance's mask (see ``cut_cells``) as a map."""
+    rows, columns = np.nonzero(instance.mask)
+    first = (int(rows.min()), int(columns.min()))
+    shape = ((rows.max() - first[0]) // side + 1, (columns.max() - first[1]) // side + 1)
+    values = np.zeros(shape)
+    values[(rows - first[0]) // side, (columns - first[1]) // side] = evidence[numbers[rows, columns] - 1]
+    return CellMap(instance.slice_index, *first, side, values)
 
 
 def heat_volume(case: Case, maps: Sequence[CellMap]) -> Volume:

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from cnsifusion.analysis.heatmap import CellMap
+from cnsifusion.analysis.heatmap import CellMap, cell_map, cut_cells
 from cnsifusion.bundles import Bundle, Prediction
 from cnsifusion.radiomics import FeatureTable, RadiomicsSettings, RegionMask, extract
 from cnsifusion.roi.case import Case
@@ -38,7 +38,7 @@ def log_maps(
     if not chosen:
         return []
     side = _side(instances, case.prepared.settings.pixel_mm)
-    cells = [_cells(instance.mask, side) for instance in instances]
+    cells = [cut_cells(instance.mask, side) for instance in instances]
     owner = np.repeat(np.arange(len(instances)), [int(c.max()) for c in cells])
     left = [
         RegionMask(instance.key, instance.mask & (numbers != n), instance.slice_index)
@@ -65,22 +65,9 @@ def _side(instances: Sequence[Instance], pixel_mm: float) -> int:
     return side
 
 
-def _cells(mask: np.ndarray, side: int) -> np.ndarray:
-    """Number (1 ...) of every pixel's cell inside ``mask``, 0 outside; the lattice begins at the mask's first pixel."""
-    rows, columns = np.nonzero(mask)
-    place = (rows - rows.min()) // side * mask.shape[1] + (columns - columns.min()) // side
-    numbers = np.zeros(mask.shape, np.uint16)  # small, since it is compared once per cell
-    numbers[rows, columns] = np.unique(place, return_inverse=True)[1] + 1
-    return numbers
 
 
 def _map(instance: Instance, numbers: np.ndarray, side: int, lost: np.ndarray) -> CellMap:
     """``lost`` (cells,) in log-odds as a map, less what an average part of the region of the cell's size loses."""
     sizes = np.bincount(numbers.ravel())[1:]
-    evidence = np.concatenate([[0.0], lost - sizes * lost.sum() / sizes.sum()])
-    rows, columns = np.nonzero(instance.mask)
-    first = (int(rows.min()), int(columns.min()))
-    shape = ((rows.max() - first[0]) // side + 1, (columns.max() - first[1]) // side + 1)
-    values = np.zeros(shape)
-    values[(rows - first[0]) // side, (columns - first[1]) // side] = evidence[numbers[rows, columns]]
-    return CellMap(instance.slice_index, *first, side, values)
+    return cell_map(instance, numbers, side, lost - sizes * lost.sum() / sizes.sum())

@@ -66,14 +66,20 @@ def cut_patches(
     for n, instance in enumerate(instances):
         rows, columns = np.nonzero(instance.mask)
         row, column = round((rows.min() + rows.max() - size) / 2), round((columns.min() + columns.max() - size) / 2)
-        patches[n, 0] = np.clip(_cut(image[instance.slice_index], row, column, size) / _UNITS, _LOW, _HIGH)
-        if settings.mask_channel:
-            patches[n, 1] = _cut(np.pad(instance.mask, 1), row + 1, column + 1, size)
         mirrored = settings.mirror_right and instance.side == "right"
-        if mirrored:
-            patches[n] = patches[n, :, :, ::-1]
-        places.append(PatchPlace(int(row), int(column), mirrored))
+        place = PatchPlace(int(row), int(column), mirrored)
+        picture = np.clip(_cut(image[instance.slice_index], row, column, size) / _UNITS, _LOW, _HIGH)
+        patches[n, 0] = picture[:, ::-1] if mirrored else picture
+        if settings.mask_channel:
+            patches[n, 1] = cut_mask(instance.mask, place, size)
+        places.append(place)
     return patches, places
+
+
+def cut_mask(mask: np.ndarray, place: PatchPlace, size: int) -> np.ndarray:
+    """The bool picture ``mask`` of a resampled slice on the patch of ``size`` pixels at ``place``; False beyond it."""
+    cut = _cut(np.pad(mask, 1), place.row + 1, place.column + 1, size)
+    return cut[:, ::-1] if place.mirrored else cut
 
 
 def _cut(picture: np.ndarray, row: int, column: int, size: int) -> np.ndarray:
