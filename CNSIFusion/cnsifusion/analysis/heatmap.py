@@ -40,8 +40,11 @@ def cut_cells(mask: np.ndarray, side: int) -> np.ndarray:
     return numbers
 
 
-def cell_map(instance: Instance, numbers: np.ndarray, side: int, evidence: np.ndarray) -> CellMap:
-    """``evidence`` (cells,) of the cells ``numbers`` of the instance's mask (see ``cut_cells``) as a map."""
+def cell_map(instance: Instance, numbers: np.ndarray, side: int, lost: np.ndarray) -> CellMap:
+    """``lost`` (cells,), what goes with each of the cells ``numbers`` (see ``cut_cells``) of the instance's mask, as a
+    map, less what an average part of the mask of the cell's size loses."""
+    sizes = np.bincount(numbers.ravel())[1:]
+    evidence = lost - sizes * lost.sum() / sizes.sum()
     rows, columns = np.nonzero(instance.mask)
     first = (int(rows.min()), int(columns.min()))
     shape = ((rows.max() - first[0]) // side + 1, (columns.max() - first[1]) // side + 1)

@@ -53,7 +53,8 @@ def log_maps(
     values[:, at] = np.where(np.isnan(found.values), whole, found.values)
     lost = prediction.logit.mean(axis=1)[owner] - model.log_odds(prediction.pooled[owner], values, table.names)
     return [
-        _map(instance, numbers, side, lost[owner == n]) for n, (instance, numbers) in enumerate(zip(instances, cells))
+        cell_map(instance, numbers, side, lost[owner == n])
+        for n, (instance, numbers) in enumerate(zip(instances, cells))
     ]
 
 
@@ -63,11 +64,3 @@ def _side(instances: Sequence[Instance], pixel_mm: float) -> int:
     while sum(i.pixels**2 for i in instances) / side**2 > _PIXEL_LIMIT:
         side += 1
     return side
-
-
-
-
-def _map(instance: Instance, numbers: np.ndarray, side: int, lost: np.ndarray) -> CellMap:
-    """``lost`` (cells,) in log-odds as a map, less what an average part of the region of the cell's size loses."""
-    sizes = np.bincount(numbers.ravel())[1:]
-    return cell_map(instance, numbers, side, lost - sizes * lost.sum() / sizes.sum())

@@ -1,9 +1,10 @@
 """Where the network part looked: the log-odds that go when one cell of the region is painted over.
 
-For an instance and a cell c of its mask: E(c) = L - L(c painted over), with L the log-odds (mean over heads), the
-radiomics features held as they are, and the cell's pixels replaced by the median of the mask's pixels around it. That is
-occlusion (Zeiler and Fergus, Visualizing and Understanding Convolutional Networks, ECCV 2014) through the whole graph,
-so it needs no gradient and nothing of the graph but its log-odds. Pixels outside the mask are never painted over.
+For an instance and a cell c of its mask: E(c) = L - L(c painted over) - e |c|, with L the log-odds (mean over heads),
+the features held as they are, and the cell's pixels as bright as the median of the mask's pixels around it; e is the
+mean loss a pixel, so that a cell is compared with the region's average (see ``cell_map``). That is occlusion (Zeiler
+and Fergus, Visualizing and Understanding Convolutional Networks, ECCV 2014) through the whole graph, so it needs no
+gradient and nothing of the graph but its log-odds. Nothing outside the mask is painted over.
 """
 
 from __future__ import annotations
@@ -44,16 +45,18 @@ def network_maps(
     if not model.settings.architecture.has_network:
         return []
     side, cells = _lattice(instances, case.prepared.settings.pixel_mm)
+    owner = np.repeat(np.arange(len(instances)), [int(c.max()) for c in cells])
+    seen = [cut_mask(numbers, place, patches.shape[-1]) for numbers, place in zip(cells, places)]
     painted = [
-        _painted(patch, place, numbers > 0, numbers == n, side)
-        for patch, place, numbers in zip(patches, places, cells)
+        _painted(patch, on_patch > 0, on_patch == n, side)
+        for patch, on_patch, numbers in zip(patches, seen, cells)
         for n in range(1, int(numbers.max()) + 1)
     ]
-    owner = np.repeat(np.arange(len(instances)), [int(c.max()) for c in cells])
     without = model.predict(np.stack(painted), table.values[owner], table.names).logit.mean(axis=1)
     lost = prediction.logit.mean(axis=1)[owner] - without
     return [
-        cell_map(instance, numbers, side, lost[owner == n]) for n, (instance, numbers) in enumerate(zip(instances, cells))
+        cell_map(instance, numbers, side, lost[owner == n])
+        for n, (instance, numbers) in enumerate(zip(instances, cells))
     ]
 
 
@@ -82,14 +85,13 @@ def _joined(numbers: np.ndarray, least: float) -> np.ndarray:
     return joined
 
 
-def _painted(patch: np.ndarray, place: PatchPlace, mask: np.ndarray, cell: np.ndarray, side: int) -> np.ndarray:
+def _painted(patch: np.ndarray, mask: np.ndarray, cell: np.ndarray, side: int) -> np.ndarray:
     """``patch`` (c, size, size) with the pixels of ``cell`` as bright as the median of ``mask`` around them.
 
-    ``cell`` and ``mask`` are pictures of the resampled slice. A cell that is the whole mask stays as it is.
+    ``cell`` and ``mask`` are on the patch. A cell that is the whole mask stays as it is.
     """
-    gone = cut_mask(cell, place, patch.shape[-1])
-    around = cut_mask(binary_dilation(cell, iterations=max(1, side // 2)) & mask & ~cell, place, patch.shape[-1])
+    around = binary_dilation(cell, iterations=max(1, side // 2)) & mask & ~cell
     painted = patch.copy()
     if around.any():
-        painted[0, gone] = np.median(patch[0, around])
+        painted[0, cell] = np.median(patch[0, around])
     return painted

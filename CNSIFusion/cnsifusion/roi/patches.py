@@ -77,7 +77,7 @@ def cut_patches(
 
 
 def cut_mask(mask: np.ndarray, place: PatchPlace, size: int) -> np.ndarray:
-    """The bool picture ``mask`` of a resampled slice on the patch of ``size`` pixels at ``place``; False beyond it."""
+    """A picture of a resampled slice, bool or numbers, on the patch of ``size`` pixels at ``place``; 0 beyond it."""
     cut = _cut(np.pad(mask, 1), place.row + 1, place.column + 1, size)
     return cut[:, ::-1] if place.mirrored else cut
 
