@@ -19,8 +19,9 @@ from scipy.ndimage import binary_dilation, gaussian_filter
 from scipy.stats import wilcoxon
 
 from cnsifusion.analysis.features import extract_features
-from cnsifusion.analysis.heatmap import heat_volume, network_maps
+from cnsifusion.analysis.heatmap import heat_volume
 from cnsifusion.analysis.logmap import log_maps
+from cnsifusion.analysis.occlusion import network_maps
 from cnsifusion.bundles import Bundle, default_bundle_dir, load_bundle
 from cnsifusion.imaging import PreparationSettings
 from cnsifusion.radiomics import RadiomicsSettings
@@ -47,15 +48,18 @@ def measure(bundle: Bundle, seed: int, seconds: dict[str, list[float]]) -> dict[
     patches, places = cut_patches(
         case, instances, PatchSettings(**{k: v for k, v in chosen.patches.items() if k in known})
     )
-    start = time.process_time()
     prediction = bundle.predict(patches, table.values, table.names)
-    seconds["network"].append(time.process_time() - start)
-    start = time.process_time()
-    maps = {"LoG map": heat_volume(case, log_maps(case, instances, bundle, prediction, table)).array}
-    seconds["LoG map"].append(time.process_time() - start)
-    if prediction.cam is not None:
-        network = network_maps(instances, places, prediction.cam, patches.shape[-1])
-        maps["network"] = heat_volume(case, network).array
+    makers = {
+        "LoG map": lambda: log_maps(case, instances, bundle, prediction, table),
+        "network": lambda: network_maps(case, instances, patches, places, bundle, prediction, table),
+    }
+    maps = {}
+    for name, make in makers.items():
+        start = time.process_time()
+        cells = make()
+        seconds[name].append(time.process_time() - start)
+        if cells:
+            maps[name] = heat_volume(case, cells).array
     truth = patient.truth.masks[PVS_LEFT] | patient.truth.masks[PVS_RIGHT]
     around = round(_AROUND_MM / patient.volume.spacing[0])
     truth = np.stack([binary_dilation(k, iterations=around) if k.any() else k for k in truth])

@@ -1,13 +1,13 @@
-"""The LoG map against a truth: planted off-centre spots are found, and what it points to is what moves the log-odds."""
+"""The two maps against a truth: planted off-centre spots are found, and what they point to moves the log-odds."""
 
 from __future__ import annotations
 
 from copy import copy
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
-from scipy.ndimage import gaussian_filter
+from scipy.ndimage import binary_dilation, gaussian_filter
 from scipy.stats import wilcoxon
 
 pytest.importorskip("torch")
@@ -17,32 +17,44 @@ from planted_spots import RADIOMICS, SETTINGS, Head, make_head, train_on_spots
 from cnsifusion.analysis.features import extract_features
 from cnsifusion.analysis.heatmap import heat_volume
 from cnsifusion.analysis.logmap import _PIXEL_LIMIT, _side, log_maps
+from cnsifusion.analysis.occlusion import _RUN_LIMIT, _joined, _lattice, network_maps
+from cnsifusion.bundles import Bundle, default_bundle_dir, load_bundle
+from cnsifusion.radiomics import RadiomicsSettings
 from cnsifusion.roi.instances import Instance, make_instances
-from cnsifusion.roi.patches import cut_patches
+from cnsifusion.roi.patches import PatchSettings, cut_patches
 
 #: Shares of a region's pixels that are taken away one after the other.
 _SHARES = (0.03, 0.06, 0.12, 0.25, 0.5)
 
 
 class Explained:
-    """A head the bundle never saw: its instances, its LoG map, and pictures [k, j, i] of what else could be said."""
+    """A head the bundle never saw: its instances, one of the maps, and pictures [k, j, i] of what else could be said.
 
-    def __init__(self, bundle, head: Head) -> None:
-        self.bundle, self.head = bundle, head
+    The LoG map (``network`` False) is judged by what the whole model answers, the network's map by what the network
+    adds: there the features stay as they are.
+    """
+
+    def __init__(self, bundle: Bundle, head: Head, network: bool) -> None:
+        self.bundle, self.head, self.network = bundle, head, network
+        self.radiomics = RadiomicsSettings.from_dict(bundle.settings.radiomics)
+        known = {f.name for f in fields(PatchSettings)}
+        self.cut = PatchSettings(**{k: v for k, v in bundle.settings.patches.items() if k in known})
         self.instances, _ = make_instances(head.case, "sublentiform")
         self.mask = np.zeros(head.spots.shape, bool)
         self.centre = np.zeros(head.spots.shape)
         for i in self.instances:
             self.mask[i.slice_index] |= i.mask
             self.centre[i.slice_index] += _blurred_middle(i)
-        self.table, self.prediction = self._predict(head.case)
-        self.maps = log_maps(head.case, self.instances, bundle, self.prediction, self.table)
+        self.table = extract_features(head.case, self.instances, self.radiomics)
+        self.patches, places = cut_patches(head.case, self.instances, self.cut)
+        self.prediction = bundle.predict(self.patches, self.table.values, self.table.names)
+        if network:
+            self.maps = network_maps(
+                head.case, self.instances, self.patches, places, bundle, self.prediction, self.table
+            )  # fmt: skip
+        else:
+            self.maps = log_maps(head.case, self.instances, bundle, self.prediction, self.table)
         self.heat = heat_volume(head.case, self.maps).array
-
-    def _predict(self, case):
-        table = extract_features(case, self.instances, RADIOMICS)
-        patches, _ = cut_patches(case, self.instances, SETTINGS.patches)
-        return table, self.bundle.predict(patches, table.values, table.names)
 
     def share_on_spots(self, picture: np.ndarray) -> float:
         """How much of a picture's mass inside the regions lies on the planted spots."""
@@ -50,16 +62,18 @@ class Explained:
         return float(inside[self.head.spots].sum() / inside.sum())
 
     def log_odds_without(self, gone: np.ndarray) -> float:
-        """Mean log-odds of the whole model, image and radiomics, after the pixels ``gone`` took their region's median.
+        """Mean log-odds after the image's pixels ``gone`` took their region's median.
 
-        (The pixels are filled with what is ordinary there, in the image itself: not the map's own operation.)
+        (What is ordinary in the region: neither map's own operation.)
         """
         image = self.head.case.prepared.resampled
         array = image.array.copy()
         for i in self.instances:
             array[i.slice_index][gone[i.slice_index] & i.mask] = np.median(array[i.slice_index][i.mask])
-        changed = replace(self.head.case.prepared, resampled=image.with_array(array))
-        return float(self._predict(replace(self.head.case, prepared=changed))[1].logit.mean())
+        case = replace(self.head.case, prepared=replace(self.head.case.prepared, resampled=image.with_array(array)))
+        table = self.table if self.network else extract_features(case, self.instances, self.radiomics)
+        patches, _ = cut_patches(case, self.instances, self.cut)
+        return float(self.bundle.predict(patches, table.values, table.names).logit.mean())
 
     def curve(self, order: np.ndarray, insertion: bool = False) -> float:
         """Mean log-odds while pixels of every region go (or, from nothing, come back) in falling ``order``."""
@@ -88,7 +102,13 @@ def bundle(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def explained(bundle):
-    return [Explained(bundle, make_head(seed, True)) for seed in range(1000, 1012)]
+    return [Explained(bundle, make_head(seed, True), network=False) for seed in range(1000, 1012)]
+
+
+@pytest.fixture(scope="module")
+def seen():
+    """The same heads with the network's map of the bundle that ships: its network learned to see such spots."""
+    return [Explained(load_bundle(default_bundle_dir()), make_head(n, True), network=True) for n in range(1000, 1012)]
 
 
 def _better(a: list[float], b: list[float]) -> float:
@@ -96,19 +116,22 @@ def _better(a: list[float], b: list[float]) -> float:
     return float(wilcoxon(np.subtract(a, b), alternative="greater").pvalue)
 
 
-def test_the_map_lies_on_the_planted_spots(explained):
+@pytest.mark.parametrize("which", ["explained", "seen"])
+def test_the_map_lies_on_the_planted_spots(which, request):
     """Patient by patient above chance (the spots' share of the area) and above a blurred middle of the region."""
-    found = [e.share_on_spots(e.heat) for e in explained]
-    chance = [e.share_on_spots(e.mask.astype(float)) for e in explained]
-    centre = [e.share_on_spots(e.centre) for e in explained]
+    heads = request.getfixturevalue(which)
+    found = [e.share_on_spots(e.heat) for e in heads]
+    chance = [e.share_on_spots(e.mask.astype(float)) for e in heads]
+    centre = [e.share_on_spots(e.centre) for e in heads]
     assert _better(found, chance) < 0.001 and _better(found, centre) < 0.001, (found, chance, centre)
     assert np.mean(found) > 2 * max(np.mean(chance), np.mean(centre)), (found, chance, centre)
 
 
-def test_what_the_map_points_to_moves_the_log_odds(explained):
+@pytest.mark.parametrize("which", ["explained", "seen"])
+def test_what_the_map_points_to_moves_the_log_odds(which, request):
     """Deletion: the log-odds fall sooner than in random order or from the middle. Insertion: they rise sooner."""
     random = np.random.default_rng(5)
-    some = explained[:8]
+    some = request.getfixturevalue(which)[:8]
     for insertion, sign in ((False, -1.0), (True, 1.0)):
         by_map = [sign * e.curve(e.heat, insertion) for e in some]
         for name, orders in (
@@ -159,3 +182,50 @@ def test_large_regions_take_larger_cells(explained):
     side = _side(large, 0.5)
     counted = [sum(i.pixels**2 for i in large) / s**2 for s in (side - 1, side)]
     assert counted[1] <= _PIXEL_LIMIT < counted[0]
+
+
+def test_a_cells_evidence_is_what_the_network_loses_when_it_is_painted_over(seen):
+    """Against the plain way: the image painted over, its patch cut anew; on the right, where patches are mirrored."""
+    e = seen[0]
+    number = next(n for n, i in enumerate(e.instances) if i.side == "right")
+    instance, cells, image = e.instances[number], e.maps[number], e.head.case.prepared.resampled
+    lost, sizes = np.zeros(cells.values.shape), np.zeros(cells.values.shape)
+    for row, column in np.ndindex(*cells.values.shape):
+        cell = np.zeros_like(instance.mask)
+        first = (cells.row + row * cells.pixels, cells.column + column * cells.pixels)
+        cell[first[0] : first[0] + cells.pixels, first[1] : first[1] + cells.pixels] = True
+        cell &= instance.mask
+        sizes[row, column] = cell.sum()
+        around = binary_dilation(cell, iterations=cells.pixels // 2) & instance.mask & ~cell
+        array = image.array.copy()
+        array[instance.slice_index][cell] = np.median(array[instance.slice_index][around]) if cell.any() else 0
+        case = replace(e.head.case, prepared=replace(e.head.case.prepared, resampled=image.with_array(array)))
+        patches, _ = cut_patches(case, [instance], e.cut)
+        again = e.bundle.predict(patches, e.table.values[number : number + 1], e.table.names).logit.mean()
+        lost[row, column] = e.prediction.logit[number].mean() - again
+    own = sizes >= cells.pixels**2 / 4  # smaller ones go with their neighbours
+    found, expected = cells.values[own], lost[own]
+    assert own.sum() >= 8 and np.corrcoef(found, expected)[0, 1] > 0.95, (found, expected)
+    assert cells.pixels == 8 and np.abs(found).max() > 1e-3
+
+
+def test_cells_at_the_edge_go_with_their_neighbours():
+    numbers = np.array([[1, 1, 1, 2], [1, 1, 1, 2], [0, 1, 1, 3]])
+    assert _joined(numbers, 2).tolist() == [[1, 1, 1, 2], [1, 1, 1, 2], [0, 1, 1, 2]]
+    assert _joined(numbers, 100) is numbers
+
+
+def test_many_instances_take_larger_cells_rather_than_more_time():
+    instance = Instance("sublentiform", "sublentiform", "left", 0, np.ones((40, 40), bool))
+    assert _lattice([instance], 0.5)[0] == 8 and _lattice([instance], 0.8)[0] == 5
+    side, cells = _lattice([instance] * 10, 0.5)
+    assert side > 8 and sum(c.max() for c in cells) <= _RUN_LIMIT
+    assert len(_lattice([instance] * 200, 0.5)[1]) == 200  # ends although every instance takes one run at least
+
+
+def test_no_network_no_map(seen):
+    e = seen[0]
+    alone = copy(e.bundle)
+    settings = e.bundle.settings
+    alone.settings = replace(settings, architecture=replace(settings.architecture, backbone="none"))
+    assert network_maps(e.head.case, e.instances, e.patches, [], alone, e.prediction, e.table) == []
