@@ -18,13 +18,17 @@ from cnsifusion.roi.template import (
     load_template,
     sublentiform_window,
 )
-from cnsifusion.roi.ventricles import csf_levels
+from cnsifusion.roi.ventricles import boxed, csf_levels
 
 #: Corners (mm) of the box, in the turned head's frame about the template's origin, in which columns are followed.
 _LOW, _HIGH = np.array([-40.0, -32.0, -34.0]), np.array([40.0, 32.0, 24.0])
 
 #: CSF-like signal in an island larger than this (mm2, in plane) is a cistern; a piece of region smaller is a sliver.
-_CISTERN_MM2, _SLIVER_MM2 = 28.0, 4.0
+_CISTERN_MM2, _SLIVER_MM2 = 28.0, 12.0
+
+#: Flow in an artery leaves no signal: an island larger than this (mm2) that is darker than this share of the region's
+#: median is a vessel, and so is its rim (mm). Only islands that come within the reach (mm) of the region are looked at.
+_VESSEL_MM2, _VESSEL_SHARE, _VESSEL_RIM_MM, _VESSEL_REACH_MM = 3.0, 0.5, 1.0, 4.0
 
 #: The nucleus is placed to about this (mm). What lies in region B with at least this chance is proposed: the overlap
 #: with the true region is greatest a little below one half. And the window's floor, placed by the whole head, came to
@@ -35,7 +39,7 @@ _PLACED_MM, _LIKELY, _LOWER_MM = 2.0, 0.4, 2.0
 def find_sublentiform(volume: Volume, anatomy: Anatomy, threshold: np.ndarray) -> dict[str, np.ndarray]:
     """Bool masks [k, j, i] by side (``left``, ``right``); ``threshold`` is the half-way level between CSF and tissue.
 
-    CSF that reaches the cisterns is left out, small bright foci stay in.
+    CSF that reaches the cisterns and arteries are left out, small bright foci stay in.
     """
     frame = _frame(anatomy)
     points, index = _places(frame, anatomy)
@@ -45,7 +49,8 @@ def find_sublentiform(volume: Volume, anatomy: Anatomy, threshold: np.ndarray) -
     left = anatomy.midplane.distance(points) > 0
     sides = {"left": region & left, "right": region & ~left}
     found = {side: _on_patient(volume, frame, mask) & tissue for side, mask in sides.items()}
-    return {side: _islands(volume, mask, _SLIVER_MM2) for side, mask in found.items()}
+    vessels = _vessels(volume, found["left"] | found["right"])
+    return {side: _islands(volume, mask & ~vessels, _SLIVER_MM2) for side, mask in found.items()}
 
 
 def region_below(volume: Volume, anatomy: Anatomy, nucleus: np.ndarray) -> np.ndarray:
@@ -120,6 +125,14 @@ def _on_patient(volume: Volume, frame: Grid, mask: np.ndarray) -> np.ndarray:
         share += ndimage.map_coordinates(soft, np.moveaxis(index[..., ::-1], -1, 0), order=1, mode="constant")
     result[low[2] : high[2], low[1] : high[1], low[0] : high[0]] = share >= 0.5 * count
     return result
+
+
+def _vessels(volume: Volume, region: np.ndarray) -> np.ndarray:
+    """Arteries without signal in and beside ``region``, with their rim."""
+    if not region.any():
+        return region
+    dark = volume.array < _VESSEL_SHARE * np.median(volume.array[region])
+    return boxed(_islands(volume, dark & boxed(region, _VESSEL_REACH_MM, volume), _VESSEL_MM2), _VESSEL_RIM_MM, volume)
 
 
 def _islands(volume: Volume, mask: np.ndarray, least_mm2: float) -> np.ndarray:

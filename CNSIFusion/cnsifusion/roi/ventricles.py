@@ -72,14 +72,14 @@ def find_ventricles(volume: Volume, anatomy: Anatomy, fluid: np.ndarray, tissue:
 
 def _beside(strong: np.ndarray, volume: Volume) -> np.ndarray:
     """Voxels within _BESIDE_MM in plane of ``strong`` ones of their own, the next lower or the next higher slice."""
-    near = _boxed(strong, _BESIDE_MM, volume)
+    near = boxed(strong, _BESIDE_MM, volume)
     grown = near.copy()
     grown[1:] |= near[:-1]
     grown[:-1] |= near[1:]
     return grown
 
 
-def _boxed(mask: np.ndarray, reach_mm: float, volume: Volume) -> np.ndarray:
+def boxed(mask: np.ndarray, reach_mm: float, volume: Volume) -> np.ndarray:
     """``mask`` dilated in plane by a square of half-width ``reach_mm`` (at least a pixel)."""
     grown = mask.view(np.uint8)
     for axis, spacing in ((1, volume.spacing[1]), (2, volume.spacing[0])):
@@ -99,7 +99,7 @@ def _occipital(volume: Volume, anatomy: Anatomy, sure: np.ndarray, strong: np.nd
         grown[k] = _islands_mostly_in(back[k], sure[k], 0.5)
     for _ in range(_CLOSED_OFF_SLICES):  # a tip that its walls close off shows under or over the open horn
         for source, target in ((slice(1, None), slice(None, -1)), (slice(None, -1), slice(1, None))):
-            over = _boxed(grown, 1.0, volume)[source] & back[target]
+            over = boxed(grown, 1.0, volume)[source] & back[target]
             for k in np.flatnonzero(over.any((1, 2))):
                 grown[target][k] |= _islands_mostly_in(back[target][k], over[k], 0.6)
     return grown
@@ -162,7 +162,7 @@ def csf_levels(volume: Volume, anatomy: Anatomy) -> tuple[np.ndarray, np.ndarray
     fluid = _field(volume, core, fluid_level - offset, 30.0) + np.float32(offset)
     tissue = _field(volume, ring, tissue_level, 12.0)
     bright = volume.array > (fluid + tissue) / 2
-    shell = _boxed(bright & (distance < _NEAR_MM), _SHELL_MM[1], volume) & ~_boxed(bright, _SHELL_MM[0], volume)
+    shell = boxed(bright & (distance < _NEAR_MM), _SHELL_MM[1], volume) & ~boxed(bright, _SHELL_MM[0], volume)
     shell &= anatomy.brain & (volume.array < tissue + _SHELL_SHARE * (fluid - tissue))
     if shell.sum() * volume.grid.voxel_volume < _ENOUGH_PURE_MM3:
         return fluid, tissue
