@@ -125,6 +125,62 @@ def test_erase_takes_away_and_the_key_switches():
     assert not controller().erase
 
 
+def test_keys_and_wheel_are_the_effects_only_while_it_is_active():
+    """Key E and Shift + wheel with no effect, with ours, with Slicer's Paint and with none again: each its owner's."""
+    fresh()
+    ours, node, heard = effect(), desk.sliceWidget().mrmlSliceNode(), []
+    interactor = desk.sliceWidget().sliceView().interactor()
+    # Behind the effects, where the view's own keys are handled: what an effect uses up does not come through.
+    tags = [
+        interactor.AddObserver(event, lambda caller, name: heard.append((name, caller.GetKeySym() or "")), -1.0)
+        for event in ("KeyPressEvent", "MouseWheelForwardEvent")
+    ]
+
+    def tried() -> tuple:
+        """Whether wheel and key came through to the view, and our tolerance and switch (None while not active)."""
+        desk.settle(0.3)
+        heard.clear()
+        desk.xdotool("keydown", "shift")
+        desk.xdotool("click", 4)
+        desk.xdotool("keyup", "shift")
+        desk.key("e")
+        known = ours.controller
+        wheel = any(name == "MouseWheelForwardEvent" for name, _key in heard)
+        return wheel, ("KeyPressEvent", "e") in heard, known and known.tolerance, known and known.erase
+
+    try:
+        desk.moveTo(state["point"])
+        amount = controller().tolerance
+        widget().setActiveEffect(None)
+        assert tried() == (True, True, None, None), "nobody's: the view has both"
+
+        widget().setActiveEffectByName("CNSI")
+        wheel, key, tolerance, erase = tried()
+        assert not wheel and not key and tolerance > amount and erase
+
+        widget().setActiveEffectByName("Paint")
+        paint, before = widget().activeEffect(), voxels()
+        paint.setCommonParameter("BrushDiameterIsRelative", 0)
+        size = float(paint.parameter("BrushAbsoluteDiameter"))
+        assert tried() == (False, True, None, None) and voxels() == before
+        assert float(paint.parameter("BrushAbsoluteDiameter")) != size, "the wheel is Paint's"
+
+        widget().setActiveEffect(None)
+        assert tried() == (True, True, None, None)
+        offset = node.GetSliceOffset()
+        desk.key("f")
+        assert node.GetSliceOffset() != offset, "the view's own keys"
+
+        show(state["point"])
+        widget().setActiveEffectByName("CNSI")
+        kept = controller().erase
+        desk.key("e")
+        assert controller().erase != kept
+    finally:
+        for tag in tags:
+            interactor.RemoveObserver(tag)
+
+
 def test_nothing_to_add_means_a_message_and_no_undo_step():
     fresh()
     corner = grid().to_lps((4, 4, state["slice"]))
