@@ -328,9 +328,13 @@ def test_13_the_report_opens(reader):
     assert "DEMONSTRATION" in report.inner_text("body")
     report.emulate_media(media="print")
     for paper, millimeters in (("A4", 210), ("Letter", 215.9)):
-        report.set_viewport_size({"width": int((millimeters - 24) / 25.4 * 96), "height": 900})  # 12 mm margins
+        assert len(re.findall(rb"/Type /Page\b", report.pdf(format=paper))) == 1, f"more than one page of {paper}"
+        report.set_viewport_size({"width": int((millimeters - 22) / 25.4 * 96), "height": 900})  # 11 mm margins
         rights = "[...document.querySelectorAll('*')].map(e => e.getBoundingClientRect().right - innerWidth)"
         assert max(report.evaluate(rights)) <= 1, f"something is cut off on {paper}"
+    for _ in range(40):
+        report.evaluate("document.querySelector('section').append(document.querySelector('.banner').cloneNode(true))")
+    assert len(re.findall(rb"/Type /Page\b", report.pdf(format="A4"))) > 1, "what has no room must not be lost"
     report.close()
 
 

@@ -44,9 +44,9 @@ from cnsifusion.roi.patches import PatchPlace, PatchSettings, cut_patches
 from cnsifusion.roi.region_io import read_regions, write_regions
 from cnsifusion.roi.statistics import region_statistics
 
-#: Draws a result with its case and heat map into a folder; returns file names by role. Given by the caller, since
+#: Draws a result with its case and maps (by name) into a folder; returns file names by role. Given by the caller, since
 #: reporting draws results and must not be known here.
-Reporter = Callable[[PatientResult, Case, Volume | None, Path], dict[str, str]]
+Reporter = Callable[[PatientResult, Case, dict[str, Volume], Path], dict[str, str]]
 
 
 class Analyzer:
@@ -144,7 +144,7 @@ class Analyzer:
                 write_volume(volume, temporary / names[name])
             result = replace(result, files=names, provenance={**result.provenance, "regions_sha256": regions_sha256})
             if self._reporter is not None:
-                names |= self._reporter(result, case, maps.get("heatmap"), temporary)
+                names |= self._reporter(result, case, maps, temporary)
             progress.done()
             result = replace(result, files=names, seconds=dict(progress.seconds))
             result.write(temporary / "result.json")

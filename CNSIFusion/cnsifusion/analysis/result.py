@@ -122,6 +122,12 @@ class PatientResult:
         score = self.patient
         return f"{score.instances_above} of {score.instances} slices above threshold"
 
+    @property
+    def maps(self) -> list[tuple[str, str, HeatMap]]:
+        """The maps there are, in the order of showing: field of this class, name for readers, map."""
+        named = (("logmap", "LoG features", self.logmap), ("heatmap", "Network", self.heatmap))
+        return [(key, name, one) for key, name, one in named if one is not None]
+
 
 def readable(name: str) -> str:
     """A feature's name for readers: "log-sigma-1-0-mm-2D_glcm_Contrast" -> "LoG 1.0 mm, GLCM Contrast"."""

@@ -139,11 +139,10 @@ def atPretest(result: PatientResult, pretest: float | None) -> str:
 
 
 def _maps(result: PatientResult) -> list[MapRow]:
-    found = (("logMap", "LoG features", result.logmap), ("heatMap", "Network", result.heatmap))
+    roles = {"logmap": "logMap", "heatmap": "heatMap"}
     return [
-        MapRow(key, name, MAP_CAPTION.format(name=name, caption=one.caption, cell=one.cell_mm))
-        for key, name, one in found
-        if one is not None
+        MapRow(roles[key], name, MAP_CAPTION.format(name=name, caption=one.caption, cell=one.cell_mm))
+        for key, name, one in result.maps
     ]
 
 

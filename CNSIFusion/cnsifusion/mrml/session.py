@@ -152,7 +152,7 @@ class Session:
         return case.segmentation
 
     def importRegions(self, path: str | Path, names: dict | None = None) -> None:
-        """Bring in a region file; ``names`` maps its names or values to the protocol's."""
+        """Bring in a region file; ``names`` maps its names or values to the protocol's (None: left out)."""
         case = self._required()
         regions = read_regions(Path(path), volumeFromNode(case.volume), names=names)
         former = self._replace(regions)

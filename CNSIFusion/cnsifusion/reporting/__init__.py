@@ -12,12 +12,15 @@ from cnsifusion.imaging import Volume, write_text
 from cnsifusion.roi.case import Case
 
 
-def write_report_beside(result: PatientResult, case: Case, heat: Volume | None, folder: Path) -> dict[str, str]:
-    """Draw ``result`` into ``folder``: key images and the HTML report. Returns the files' names by their role."""
+def write_report_beside(result: PatientResult, case: Case, maps: dict[str, Volume], folder: Path) -> dict[str, str]:
+    """Draw ``result`` with its ``maps`` (by the result's fields) into ``folder``: key images and the HTML report.
+
+    Returns the files' names by their role.
+    """
     from cnsifusion.reporting.html import render
     from cnsifusion.reporting.pictures import key_images
 
-    picture = key_images(result, case.volume, case.regions, heat)
+    picture = key_images(result, case.volume, case.regions, [maps[key] for key, _, _ in result.maps])
     (folder / "key_images.png").write_bytes(picture)
     (folder / "report.html").write_text(render(result, picture), "utf-8")
     return {"key_images": "key_images.png", "report": "report.html"}

@@ -14,11 +14,12 @@ from jinja2 import Environment, Template
 from cnsifusion.analysis import PatientResult
 from cnsifusion.analysis.result import readable
 from cnsifusion.reporting.charts import CHARTS, svg
+from cnsifusion.reporting.pictures import key_images_caption
 from cnsifusion.roi.names import SEGMENTS
 
 PRETEST = (0.01, 0.02, 0.05, 0.10, 0.20, 0.30, 0.50)
 _FEATURES_LISTED = 8
-_CHART_WIDTH = 620  # points
+_CHART_WIDTH = 390.0  # points, at which the words of a chart can be read in half a page's width
 CAVEAT = (
     "Research use only, not for diagnosis. Does not replace lumbar puncture; a low score does not exclude infection."
 )
@@ -47,6 +48,7 @@ def render(result: PatientResult, key_images: bytes) -> str:
     return _template().render(
         result=result,
         caveat=CAVEAT,
+        images_caption=key_images_caption(result),
         score=score,
         half=abs(score.training_prevalence - 0.5) < 0.005,
         threshold_words=THRESHOLD_WORDS.get(score.threshold_name, score.threshold_name),

@@ -18,6 +18,7 @@ from cnsifusion.analysis import PatientResult
 from cnsifusion.imaging import atomic_path
 from cnsifusion.reporting.charts import CHARTS, DARK, GREY, ORANGE
 from cnsifusion.reporting.html import CAVEAT, REGION_WORDS, percent, region_rows
+from cnsifusion.reporting.pictures import key_images_caption
 
 #: Edges of what is printed (points): inside a Letter page centred on the A4 sheet.
 _LEFT, _RIGHT, _TOP, _BOTTOM = 48.0, A4[0] - 48.0, 796.0, 50.0
@@ -83,13 +84,10 @@ def _head(page: Canvas, result: PatientResult) -> float:
 def _key_images(page: Canvas, result: PatientResult, key_images: bytes, y: float) -> float:
     picture = ImageReader(io.BytesIO(key_images))
     columns, rows = picture.getSize()
-    height = min(235.0, _FULL * rows / columns)
+    height = min(270.0, _FULL * rows / columns)
     width = height * columns / rows
     page.drawImage(picture, _LEFT + (_FULL - width) / 2, y - height, width, height)
-    words = "Patient's left is on the right."
-    if result.heatmap:
-        words += f" Below: heat map, cells of {result.heatmap.cell_mm:.1f} mm, {result.heatmap.caption}."
-    return _text(page, words, 7, _LEFT, y - height - 2, _FULL, GREY)
+    return _text(page, key_images_caption(result), 7, _LEFT, y - height - 2, _FULL, GREY)
 
 
 def _foot(page: Canvas, result: PatientResult, y: float) -> None:

@@ -1,4 +1,4 @@
-"""The report's key images: the strongest slices with contours and heat map.
+"""The report's key images: the strongest slices with contours and maps.
 
 Left of the patient is on the right of the picture (radiological convention).
 """
@@ -6,6 +6,7 @@ Left of the patient is on the right of the picture (radiological convention).
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
@@ -13,7 +14,7 @@ from scipy.ndimage import minimum_filter
 
 from cnsifusion.analysis import PatientResult
 from cnsifusion.imaging import Volume
-from cnsifusion.roi.names import SEGMENTS
+from cnsifusion.roi.names import REGIONS, SEGMENTS
 from cnsifusion.roi.regions import RegionSet
 
 _MAX_KEY_SLICES = 4
@@ -21,6 +22,9 @@ _TILE, _GAP, _TITLE = 338, 4, 32  # pixels
 _HEAT_FROM, _HEAT_OPACITY = 0.15, 0.55
 #: Ten even steps of the perceptually uniform colour map "inferno" (van der Walt and Smith, 2015).
 _INFERNO = ("000004", "1b0c41", "4a0c6b", "781c6d", "a52c60", "cf4446", "ed6925", "fb9b06", "f7d13d", "fcffa4")
+
+#: Least half width and height of what a tile shows.
+_HALF_X_MM, _HALF_Y_MM = 50.0, 34.0
 
 Window = tuple[float, float, float, float]
 
@@ -32,26 +36,35 @@ def key_slices(result: PatientResult) -> list[int]:
     return sorted(chosen[:_MAX_KEY_SLICES])
 
 
-def key_images(result: PatientResult, volume: Volume, regions: RegionSet, heat: Volume | None) -> bytes:
-    """One column per key slice: above the T2 with contours, below the heat map over it. A PNG (RGB)."""
+def key_images(result: PatientResult, volume: Volume, regions: RegionSet, maps: Sequence[Volume]) -> bytes:
+    """One column per key slice: above the T2 with contours, below it each of the ``maps`` over it. A PNG (RGB)."""
     slices = key_slices(result)
-    rows = 2 if heat is not None else 1
-    sheet = Image.new("RGB", (len(slices) * (_TILE + _GAP) - _GAP, _TITLE + rows * (_TILE + _GAP) - _GAP))
-    window = _window(volume, regions, slices)
+    window = _window(volume, [regions.masks[n] for n in REGIONS[result.region] if n in regions.masks], slices)
+    height = _height(window)
+    below = [_TITLE + row * (height + _GAP) for row in range(1 + len(maps))]
+    sheet = Image.new("RGB", (len(slices) * (_TILE + _GAP) - _GAP, below[-1] + height))
     low, high = np.percentile(volume.array[slices], (2, 99.5))
     for column, k in enumerate(slices):
         x = column * (_TILE + _GAP)
         grey = np.clip((volume.array[k] - low) / max(high - low, 1e-9), 0, 1)
         tile = _tile((255 * grey).astype(np.uint8), volume, window, Image.Resampling.BICUBIC).convert("RGB")
         label(sheet, f"slice {k + 1}", (x + _TILE // 2, _TITLE // 2))
-        sheet.paste(_with_contours(tile, regions, k, volume, window), (x, _TITLE))
-        if heat is not None:
-            sheet.paste(_with_heat(tile, heat.array[k], volume, window), (x, _TITLE + _TILE + _GAP))
-        for row in range(rows):
-            y = _TITLE + row * (_TILE + _GAP) + _TILE // 2
-            label(sheet, "R", (x + 10, y))
-            label(sheet, "L", (x + _TILE - 10, y))
+        heated = [_with_heat(tile, heat.array[k], volume, window) for heat in maps]
+        for y, picture in zip(below, [_with_contours(tile, regions, k, volume, window), *heated]):
+            sheet.paste(picture, (x, y))
+            label(sheet, "R", (x + 10, y + height // 2))
+            label(sheet, "L", (x + _TILE - 10, y + height // 2))
     return png(sheet)
+
+
+def key_images_caption(result: PatientResult) -> str:
+    """What the rows of the key images are, in the words of the panel."""
+    rows = ("Second row", "Third row")
+    maps = [
+        f"{row}: {name}, cells of {one.cell_mm:.1f} mm, {one.caption}."
+        for row, (_, name, one) in zip(rows, result.maps)
+    ]
+    return " ".join(["First row: T2 with regions; patient's left is on the right.", *maps])
 
 
 def png(picture: Image.Image) -> bytes:
@@ -68,11 +81,11 @@ def label(picture: Image.Image, text: str, centre: tuple[int, int], size: int = 
 
 
 def _tile(array: np.ndarray, volume: Volume, window: Window, resampling: Image.Resampling) -> Image.Image:
-    """The part of a slice (uint8) inside ``window`` (mm) on a square tile; black beyond the image."""
+    """The part of a slice (uint8) inside ``window`` (mm) on a tile; black beyond the image."""
     x0, x1, y0, y1 = window
     width, height, _ = volume.spacing
     box = (x0 / width, y0 / height, x1 / width, y1 / height)
-    return Image.fromarray(array).transform((_TILE, _TILE), Image.Transform.EXTENT, box, resampling)
+    return Image.fromarray(array).transform((_TILE, _height(window)), Image.Transform.EXTENT, box, resampling)
 
 
 def _with_contours(tile: Image.Image, regions: RegionSet, k: int, volume: Volume, window: Window) -> Image.Image:
@@ -95,15 +108,22 @@ def _with_heat(tile: Image.Image, heat: np.ndarray, volume: Volume, window: Wind
     return Image.composite(Image.fromarray(coloured.astype(np.uint8)), tile, opacity)
 
 
-def _window(volume: Volume, regions: RegionSet, slices: list[int]) -> Window:
-    """Square field (mm: x0, x1, y0, y1) around the regions on the key slices, with room to recognise the anatomy."""
+def _height(window: Window) -> int:
+    """Height of a tile (pixels) that shows ``window``."""
+    x0, x1, y0, y1 = window
+    return round(_TILE * (y1 - y0) / (x1 - x0))
+
+
+def _window(volume: Volume, masks: Sequence[np.ndarray], slices: list[int]) -> Window:
+    """Field (mm: x0, x1, y0, y1) around the classified region on the key slices, with room to recognise the anatomy."""
     _, height, width = volume.grid.shape
     together = np.zeros((height, width), bool)
-    for mask in regions.masks.values():
+    for mask in masks:
         together |= mask[slices].any(axis=0)
     rows, columns = np.nonzero(together)
     if not rows.size:
         rows, columns = np.array([0, height]), np.array([0, width])
     x, y = (columns.min() + columns.max()) / 2 * volume.spacing[0], (rows.min() + rows.max()) / 2 * volume.spacing[1]
-    half = max(50.0, np.ptp(columns) * volume.spacing[0] / 2 + 10, np.ptp(rows) * volume.spacing[1] / 2 + 10)
-    return (x - half, x + half, y - half, y + half)
+    across, down = np.ptp(columns) * volume.spacing[0] / 2 + 10, np.ptp(rows) * volume.spacing[1] / 2 + 10
+    half_x, half_y = max(_HALF_X_MM, across), max(_HALF_Y_MM, down)
+    return (x - half_x, x + half_x, y - half_y, y + half_y)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import gzip
 from collections.abc import Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -53,15 +54,16 @@ def write_regions(regions: RegionSet, path: str | Path) -> None:
 
 
 def read_regions(
-    path: str | Path, volume: Volume, names: Mapping[str, str] | Mapping[int, str] | None = None
+    path: str | Path, volume: Volume, names: Mapping[str, str | None] | Mapping[int, str] | None = None
 ) -> RegionSet:
     """The regions in the file at ``path`` on the grid of ``volume``.
 
     ``path``: .seg.nrrd (ours or Slicer's), a NIfTI/NRRD/MetaImage labelmap, or a DICOM SEG file or its folder.
     ``names`` maps the file's segment names, or the labelmap's values, to the protocol's names (or to
-    ``Lateral ventricles`` | ``Third ventricle`` | ``Fourth ventricle``); what it leaves out is matched by name without
-    regard to case, spaces and punctuation, by code in a DICOM SEG, and in a plain labelmap by the order of
-    names.SEGMENTS (1 to 5) unless a mapping is given. Several segments may map to one name; they are joined.
+    ``Lateral ventricles`` | ``Third ventricle`` | ``Fourth ventricle``), or to None to leave it out. What it does not
+    mention is matched by name without regard to case, spaces and punctuation, by code in a DICOM SEG, and in a plain
+    labelmap by the order of names.SEGMENTS (1 to 5) unless a mapping is given. Several segments may map to one name;
+    they are joined.
 
     Segments on another grid are cropped, padded or resampled (nearest voxel), and ``notes`` says so. Raises BadInput
     for a file that is unreadable, empty, of another head's geometry, or without any of the protocol's regions.
@@ -98,14 +100,23 @@ def read_regions(
     return regions
 
 
-def stored_segments(path: str | Path, volume: Volume) -> list[tuple[str, int, str | None]]:
-    """What a region file holds, for a list to choose from: (name in the file, voxels, the protocol name it gets).
+class StoredLabel(NamedTuple):
+    """What a region file holds under one name: the protocol name it gets, and whether by its name or code (``sure``) or
+    only by a labelmap's value; None where it has no match."""
 
-    Raises BadInput for an unreadable file; a segment without a match has None.
-    """
-    segments, _ = read_segments(Path(path), volume.grid)
-    found = [match_name(s.name) or s.code_name or _by_value(s) for s in segments]
-    return [(s.name, int(s.mask.sum()), name) for s, name in zip(segments, found)]
+    name: str
+    voxels: int
+    region: str | None
+    sure: bool
+
+
+def stored_segments(path: str | Path, volume: Volume) -> list[StoredLabel]:
+    """What a region file holds, for a list to choose from. Raises BadInput for an unreadable file."""
+    found = []
+    for s in read_segments(Path(path), volume.grid)[0]:
+        known = match_name(s.name) or s.code_name
+        found.append(StoredLabel(s.name, int(s.mask.sum()), known or _by_value(s), known is not None))
+    return found
 
 
 def match_name(text: str) -> str | None:
@@ -131,7 +142,7 @@ def _by_value(segment: StoredSegment) -> str | None:
 def _match(segments: list[StoredSegment], names: Mapping | None) -> list[str | None]:
     """The protocol name of each segment, None for those that are left out."""
     given = {str(key): name for key, name in (names or {}).items()}
-    unknown = [name for name in given.values() if match_name(name) is None]
+    unknown = [name for name in given.values() if name is not None and match_name(name) is None]
     if unknown:
         raise BadInput(f"“{unknown[0]}” is not one of the protocol's regions ({', '.join(SEGMENTS)}).")
     present = {s.name for s in segments} | {str(s.value) for s in segments if s.value is not None}
@@ -140,9 +151,9 @@ def _match(segments: list[StoredSegment], names: Mapping | None) -> list[str | N
         raise BadInput(f"The region file has no segment or value “{absent[0]}”; it holds {_listed(segments)}.")
     matched: list[str | None] = []
     for s in segments:
-        chosen = given.get(s.name) or given.get(str(s.value))
-        automatic = match_name(s.name) or s.code_name or (None if given else _by_value(s))
-        matched.append(match_name(chosen) if chosen else automatic)
+        key = next((key for key in (s.name, str(s.value)) if key in given), None)
+        chosen = given[key] if key is not None else match_name(s.name) or s.code_name or (not given and _by_value(s))
+        matched.append(match_name(chosen) if chosen else None)
     if segments and not any(matched):
         raise BadInput(
             f"None of the file's segments ({_listed(segments)}) has a name of the protocol; "

@@ -19,6 +19,7 @@ from vtkmodules.vtkCommonCore import vtkCommand
 
 from cnsifusion.errors import BadInput, CNSIFusionError
 from cnsifusion.imaging import temporary_folder
+from cnsifusion.mrml.importing import assignment, labelsToAssign
 from cnsifusion.mrml.panel import panelView
 from cnsifusion.mrml.segmentation import keepPartsHidden
 from cnsifusion.mrml.session import Session
@@ -90,6 +91,7 @@ class BrowserApp:
         self._beside = ""
         self._watched: list[tuple] = []
         self._message: dict = {}
+        self._regionFile, self._labels = Path(), []
         self._refresh()
         buildPage(server, self, self.viewer)
         for tag, view in self.viewer.views.items():
@@ -125,9 +127,23 @@ class BrowserApp:
         self._open(paths[0] if len(paths) == 1 else paths[0].parent)
 
     def importUpload(self, files: list[dict] | None) -> None:
-        """Bring in the region file that the browser sent."""
+        """Bring in the region file that the browser sent; where its labels tell too little, ask about them first."""
         paths = writeUpload(files, self.session.newFolder())
-        self.session.importRegions(paths[0] if len(paths) == 1 else paths[0].parent)
+        self._regionFile, case = paths[0] if len(paths) == 1 else paths[0].parent, self.session.case
+        self._labels = labelsToAssign(self._regionFile, case.volume) if case and case.volume else []
+        if not self._labels:
+            self.session.importRegions(self._regionFile)
+        self.state.labels = [asdict(label) for label in self._labels]
+        self.state.labels_open, self.state.labels_fault = bool(self._labels), ""
+
+    def importAssigned(self, chosen: list[str]) -> None:
+        """Bring in the region file with what was chosen for each of its labels; what is wrong is said in the dialog."""
+        try:
+            self.session.importRegions(self._regionFile, assignment(self._labels, chosen))
+        except BadInput as error:
+            self.state.labels_fault = str(error)
+        else:
+            self.state.labels_open = False
 
     def compareUpload(self, files: list[dict] | None) -> None:
         """Compare the case's regions with the file of another reader that the browser sent."""

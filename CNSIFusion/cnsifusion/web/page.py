@@ -22,6 +22,7 @@ from trame.widgets.vuetify3 import (
     VTextField,
 )
 
+from cnsifusion.mrml.importing import CHOICES
 from cnsifusion.mrml.panel import TITLES
 from cnsifusion.web.result import buildResult
 from cnsifusion.web.toolbox import buildToolbox, fileInput
@@ -57,8 +58,11 @@ def buildPage(server, app, viewer) -> None:
     server.state.setdefault("bundle_path", "")
     for name in ("beside_path", "batch_path", "batch_out"):
         server.state.setdefault(name, "")
-    for name in ("beside_open", "batch_open", "card_open", "dicom_open", "dicom_confirm"):
+    for name in ("beside_open", "batch_open", "card_open", "dicom_open", "dicom_confirm", "labels_open"):
         server.state.setdefault(name, False)
+    server.state.setdefault("labels", [])
+    server.state.setdefault("labels_fault", "")
+    server.state.setdefault("label_choices", list(CHOICES))
     server.state.trame__title = "CNSIFusion"
     with VAppLayout(server) as layout:
         layout.root.theme = "dark"
@@ -207,6 +211,29 @@ def _regionsStep(app) -> None:
             )
         buildToolbox(app)
         fileInput(app, "Bring in regions from a file", app.importUpload, "upload-regions", "import")
+        _labelsDialog(app)
+
+
+def _labelsDialog(app) -> None:
+    """Which label of a region file becomes which region."""
+    with VDialog(v_model=("labels_open",), max_width=640), VCard(title="Which label is which region?"), VCardText():
+        html.Div("The file's labels are not all named as the protocol names its regions.", classes="line mb-2")
+        rows = html.Div(id="labels", classes="labels")
+        with rows, html.Div(v_for="(label, n) in labels", key="n", classes="label-row"):
+            html.Span("{{ label.name }}", classes="label-name", title=("label.name",))
+            html.Span("{{ label.voxels.toLocaleString() }} voxels", classes="text-medium-emphasis")
+            with html.Select(raw_attrs=['v-model="label.region"'], aria_label=("label.name",)):
+                html.Option("{{ choice }}", v_for="choice in label_choices", key="choice", value=("choice",))
+        html.Div("{{ labels_fault }}", v_if="labels_fault", classes="line line-warn mt-2", id="labels-fault")
+        with html.Div(classes="mt-3 d-flex", style="gap: 8px;"):
+            VBtn(
+                "Bring in",
+                click=(lambda chosen: app.guarded(app.importAssigned, chosen), "[labels.map(l => l.region)]"),
+                size="small",
+                color="primary",
+                id="labels-bring-in",
+            )
+            VBtn("Cancel", click="labels_open = false", size="small", variant="text", id="labels-cancel")
 
 
 def _modelStep(app) -> None:

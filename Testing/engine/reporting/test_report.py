@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import io
 import re
 from dataclasses import replace
@@ -17,7 +18,7 @@ from cnsifusion.imaging import Volume, read_image
 from cnsifusion.reporting import write_report_beside
 from cnsifusion.reporting.charts import CHARTS, svg
 from cnsifusion.reporting.pdf import write_pdf
-from cnsifusion.reporting.pictures import key_images, key_slices
+from cnsifusion.reporting.pictures import key_images, key_images_caption, key_slices
 from cnsifusion.roi.names import SEGMENTS
 from cnsifusion.roi.region_io import read_regions
 
@@ -71,15 +72,16 @@ def drawn(analyzed, simulated_image):
     return result, volume, regions, column, key_slices(result)[column]
 
 
-def _tile(drawn, heat: Volume | None, row: int) -> np.ndarray:
+def _tile(drawn, maps: list[Volume], row: int) -> np.ndarray:
     """One tile of the key images as integers [y, x, RGB]."""
     result, volume, regions, column, _ = drawn
-    sheet = np.asarray(Image.open(io.BytesIO(key_images(result, volume, regions, heat)))).astype(int)
-    return sheet[32 + 342 * row :, 342 * column :][:338, :338]
+    sheet = np.asarray(Image.open(io.BytesIO(key_images(result, volume, regions, maps)))).astype(int)
+    height = (sheet.shape[0] - 32 + 4) // (1 + len(maps)) - 4
+    return sheet[32 + (height + 4) * row :, 342 * column :][:height, :338]
 
 
 def test_contours_lie_where_the_region_is(drawn) -> None:
-    tile, centres = _tile(drawn, None, 0), []
+    tile, centres = _tile(drawn, [], 0), []
     for name in SIDES:
         colour = [round(255 * c) for c in SEGMENTS[name].color]
         centres.append(np.argwhere((np.abs(tile - colour) <= 1).all(axis=-1)).mean(axis=0))
@@ -88,10 +90,25 @@ def test_contours_lie_where_the_region_is(drawn) -> None:
     assert abs(left_y - right_y) < 60
 
 
-def test_heat_is_shown_where_it_is(drawn) -> None:
+def test_each_map_is_shown_where_it_is(drawn) -> None:
     _, volume, regions, _, k = drawn
-    heat = np.zeros(volume.array.shape, np.float32)
-    heat[k] = regions.masks["Sub-lentiform left"][k]
-    tile = _tile(drawn, Volume(heat, volume.grid), 1)
-    coloured = np.argwhere(tile.max(axis=-1) - tile.min(axis=-1) > 40)
-    assert len(coloured) > 50 and coloured[:, 1].min() > 338 / 2
+    maps = []
+    for name in SIDES:
+        heat = np.zeros(volume.array.shape, np.float32)
+        heat[k] = regions.masks[name][k]
+        maps.append(Volume(heat, volume.grid))
+    for row, on_the_right in ((1, True), (2, False)):  # the patient's left is on the right
+        tile = _tile(drawn, maps, row)
+        coloured = np.argwhere(tile.max(axis=-1) - tile.min(axis=-1) > 40)
+        assert len(coloured) > 50 and ((coloured[:, 1] > 338 / 2) == on_the_right).all()
+
+
+def test_the_caption_says_what_each_row_is(analyzed) -> None:
+    """The LoG map comes first, as on the panel; the rows of the picture are as many."""
+    result, folder = analyzed
+    words = key_images_caption(result)
+    assert words.index("Second row: LoG features, cells of") < words.index("Third row: Network, cells of 4.0 mm")
+    assert words.count("not where infection is") == 2 == len(result.maps)
+    assert words in html.unescape((folder / "report.html").read_text("utf-8"))
+    alone = key_images_caption(replace(result, logmap=None))
+    assert "Second row: Network" in alone and "LoG" not in alone

@@ -74,7 +74,7 @@ def test_masks_come_back_bit_equal_by_code(tmp_path, volume, kind):
         for name, mask in masks.items():
             np.testing.assert_array_equal(regions.masks[name], mask)
     assert regions.origin == dict.fromkeys(masks, "semiautomatic")
-    assert stored_segments(tmp_path / "seg.dcm", volume)[0] == ("a", int(masks[VENTRICLES].sum()), VENTRICLES)
+    assert stored_segments(tmp_path / "seg.dcm", volume)[0] == ("a", int(masks[VENTRICLES].sum()), VENTRICLES, True)
     assert set(read_regions(tmp_path / "seg.dcm", volume, {"c": VENTRICLES, "a": PVS_LEFT}).masks) == {
         VENTRICLES, PVS_LEFT, SUBLENTIFORM_LEFT}  # fmt: skip
 

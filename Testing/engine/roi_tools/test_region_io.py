@@ -118,7 +118,9 @@ def test_labelmap_values_default_and_mapped(tmp_path):
     parts = read_regions(tmp_path / "l.nii.gz", volume, {1: "Third ventricle", 4: "Lateral ventricles"})
     np.testing.assert_array_equal(parts.parts == 2, labels == 1)
     np.testing.assert_array_equal(parts.masks[VENTRICLES], (labels == 1) | (labels == 4))
-    assert stored_segments(tmp_path / "l.nii.gz", volume)[0] == ("1", int((labels == 1).sum()), VENTRICLES)
+    assert stored_segments(tmp_path / "l.nii.gz", volume)[0] == ("1", int((labels == 1).sum()), VENTRICLES, False)
+    without = read_regions(tmp_path / "l.nii.gz", volume, {"1": VENTRICLES, "2": None})
+    assert set(without.masks) == {VENTRICLES}
 
 
 def test_cropped_shifted_and_resampled_grids(tmp_path):

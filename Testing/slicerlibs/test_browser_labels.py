@@ -1,0 +1,96 @@
+"""A region file with a stranger's label names, brought in through the page: asked once, joined, left out, undone."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+from browser import Reader, RunningApp, chromiumPath, openPage
+
+from cnsifusion.errors import BadInput
+from cnsifusion.imaging import read_image
+from cnsifusion.mrml.importing import LEAVE_OUT, FileLabel, _guess, assignment
+
+pytest.importorskip("trame_slicer", reason="needs the extra 'web'")
+pytest.importorskip("playwright", reason="needs the extra 'test'")
+pytestmark = [
+    pytest.mark.skipif(chromiumPath() is None, reason="no Chromium on this machine"),
+    pytest.mark.usefixtures("demonstrationBundle"),
+]
+NAMES = ("Ventrikel <b>x</b>", "lentiform, lower (L)", "tumour", "CSF ventricles")
+
+
+def _strangersFile(image, path) -> dict[str, float]:
+    """A Slicer segmentation of four boxes with a stranger's names; their volumes in ml."""
+    volume = read_image(image)
+    array, (slices, rows, columns) = np.zeros(volume.grid.shape, np.uint8), volume.grid.shape
+    for n in range(4):
+        first = columns // 3 + 12 * n
+        array[slices // 2, rows // 2 : rows // 2 + 10 + 4 * n, first : first + 10] = n + 1
+    stored = volume.with_array(array).to_sitk()
+    for n, name in enumerate(NAMES):
+        for key, value in (("Name", name), ("ID", f"s{n}"), ("Layer", "0"), ("LabelValue", str(n + 1))):
+            stored.SetMetaData(f"Segment{n}_{key}", value)
+    sitk.WriteImage(stored, str(path))
+    one = float(np.prod(volume.spacing)) / 1000
+    return {name: float((array == n + 1).sum()) * one for n, name in enumerate(NAMES)}
+
+
+def test_labels_of_a_strangers_file_are_asked_for(simulated_image, tmp_path):
+    volumes = _strangersFile(simulated_image, tmp_path / "stranger.seg.nrrd")
+    app = RunningApp()
+    try:
+        with openPage(app.address) as page:
+            reader, errors = Reader(page), []
+            page.on("pageerror", lambda error: errors.append(str(error)))
+            reader.openImage(simulated_image)
+            page.set_input_files("#upload-regions", tmp_path / "stranger.seg.nrrd")
+            page.wait_for_selector("#labels")
+            assert [line.inner_text() for line in page.locator(".label-name").all()] == list(NAMES)
+            selects = page.locator(".label-row select")
+            guesses = [selects.nth(n).input_value() for n in range(4)]
+            assert guesses == ["CSF ventricles", "Sub-lentiform left", LEAVE_OUT, "CSF ventricles"]
+            for n in range(4):
+                selects.nth(n).select_option(LEAVE_OUT)
+            page.click("#labels-bring-in")
+            page.wait_for_selector("#labels-fault")
+            assert "Every label is left out" in reader.text("#labels-fault")
+            for n, region in enumerate(("CSF ventricles", "Sub-lentiform right", LEAVE_OUT, "CSF ventricles")):
+                selects.nth(n).select_option(region)
+            page.click("#labels-bring-in")
+            page.wait_for_selector("#labels", state="hidden")
+            ventricles = reader.waitForChange(lambda: reader.milliliters("CSF ventricles"), 0.0)
+            assert ventricles == pytest.approx(volumes[NAMES[0]] + volumes[NAMES[3]], abs=0.006)
+            right = reader.milliliters("Sub-lentiform right")
+            assert right == pytest.approx(volumes[NAMES[1]], abs=0.006)
+            assert reader.milliliters("Sub-lentiform left") == 0
+            page.click("#undo")  # one step back
+            assert reader.waitForChange(lambda: reader.milliliters("CSF ventricles"), ventricles) == 0
+            assert reader.milliliters("Sub-lentiform right") == 0
+            assert not errors and not app.faults()
+    finally:
+        app.stop()
+
+
+@pytest.mark.parametrize(
+    ("name", "region"),
+    [
+        ("lateral ventricles", "Lateral ventricles"), ("3rd Ventricle", "Third ventricle"),
+        ("Fourth_ventricle_mask", "Fourth ventricle"), ("csf", "CSF ventricles"), ("PVS_R", "PVS right"),
+        ("perivascular spaces, left", "PVS left"), ("sublentiform-l", "Sub-lentiform left"),
+        ("lentiform", LEAVE_OUT), ("tumour", LEAVE_OUT), ("lentiform left and right", LEAVE_OUT),
+    ],
+)  # fmt: skip
+def test_what_a_label_probably_is(name, region):
+    assert _guess(name) == region
+
+
+def test_choices_that_make_no_sense():
+    labels = [FileLabel("a", 5, LEAVE_OUT), FileLabel("a", 6, LEAVE_OUT), FileLabel("b", 7, LEAVE_OUT)]
+    with pytest.raises(BadInput, match="several labels “a”"):
+        assignment(labels, ["PVS left", "PVS right", LEAVE_OUT])
+    with pytest.raises(BadInput, match="do not fit"):
+        assignment(labels, ["PVS left"])
+    with pytest.raises(BadInput, match="do not fit"):
+        assignment(labels, ["PVS left", "PVS left", "liver"])
+    assert assignment(labels, ["PVS left", "PVS left", LEAVE_OUT]) == {"a": "PVS left", "b": None}
