@@ -19,7 +19,7 @@ from vtkmodules.vtkCommonCore import vtkCommand
 
 from cnsifusion.errors import BadInput, CNSIFusionError
 from cnsifusion.imaging import temporary_folder
-from cnsifusion.mrml.importing import assignment, labelsToAssign
+from cnsifusion.mrml.importing import FileLabel, assignment, labelsToAssign
 from cnsifusion.mrml.panel import panelView
 from cnsifusion.mrml.segmentation import keepPartsHidden
 from cnsifusion.mrml.session import Session
@@ -91,7 +91,8 @@ class BrowserApp:
         self._beside = ""
         self._watched: list[tuple] = []
         self._message: dict = {}
-        self._regionFile, self._labels = Path(), []
+        self._regionFile = Path()
+        self._labels: list[FileLabel] = []
         self._refresh()
         buildPage(server, self, self.viewer)
         for tag, view in self.viewer.views.items():
