@@ -26,6 +26,10 @@ _SHELL_MM, _SHELL_SHARE, _SHELL_SMOOTH_MM = (1.5, 5.0), 0.35, 5.0
 #: Template |x| and LPS y (mm) beyond which a horn is occipital.
 _BACK = (12.0, 30.0)
 _CLOSED_OFF_SLICES = 2
+#: Tips of inferior horns lie at template |x| above, between these LPS y and below this z (mm). Such a tip is an island
+#: of a slice of at most this size (mm2), more than this share of it within reach of the lateral ventricle.
+_TEMPORAL_X, _TEMPORAL_Y, _TEMPORAL_Z = 20.0, (-10.0, 45.0), 2.0
+_TIP_MM2, _TIP_SHARE = 250.0, 0.6
 _PLANE = ndimage.generate_binary_structure(2, 1)[None]
 #: So much pure CSF (mm3) is enough to know its level.
 _ENOUGH_PURE_MM3 = 300.0
@@ -63,6 +67,8 @@ def find_ventricles(volume: Volume, anatomy: Anatomy, fluid: np.ndarray, tissue:
         grown = _connected(near | (zone & strong), near & (own < 0.5))
         grown |= ndimage.binary_dilation(grown & strong, _PLANE, iterations=rim) & zone & bright
         grown = _fill(grown) & zone
+        if part == "lateral":
+            grown |= _inferior(volume, anatomy, grown, bright, own)
         if grown.sum() * volume.grid.voxel_volume < 50:
             withheld[part] = f"No {part} ventricle was found where the template expects it."
             continue
@@ -105,13 +111,38 @@ def _occipital(volume: Volume, anatomy: Anatomy, sure: np.ndarray, strong: np.nd
     return grown
 
 
-def _islands_mostly_in(mask: np.ndarray, part: np.ndarray, least: float) -> np.ndarray:
-    """The face-connected islands of a slice's ``mask`` of which more than ``least`` lies in ``part``."""
+def _inferior(
+    volume: Volume, anatomy: Anatomy, lateral: np.ndarray, bright: np.ndarray, distance: np.ndarray
+) -> np.ndarray:
+    """Tips of inferior horns that go on from ``lateral`` where the template's horn ends, nearer to its cisterns.
+
+    They are whole islands of a slice's ``bright`` voxels, so no bay of a cistern is taken for one.
+    """
+    x, y, z = (anatomy.lattice.spread(anatomy.lattice.points[a]) for a in range(3))
+    place = (np.abs(x) > _TEMPORAL_X) & (y > _TEMPORAL_Y[0]) & (y < _TEMPORAL_Y[1]) & (z < _TEMPORAL_Z)
+    place &= distance <= _REACH["lateral"]
+    most = _TIP_MM2 / (volume.spacing[0] * volume.spacing[1])
+    islands, grown = np.zeros(bright.shape, bool), np.zeros(bright.shape, bool)
+    slices = np.flatnonzero(place.any((1, 2)))
+    for k in slices:
+        islands[k] = _islands_mostly_in(bright[k], place[k], _TIP_SHARE, most)
+    for _ in range(_CLOSED_OFF_SLICES):
+        beside = _beside(lateral | grown, volume)
+        for k in slices:
+            grown[k] = _islands_mostly_in(islands[k], beside[k], 0.0)
+    return grown
+
+
+def _islands_mostly_in(mask: np.ndarray, part: np.ndarray, least: float, most: float = np.inf) -> np.ndarray:
+    """The face-connected islands of a slice's ``mask`` of which more than ``least`` lies in ``part``.
+
+    Islands of more than ``most`` pixels are left out.
+    """
     labels, n = ndimage.label(mask)
     inside, all_of_it = (np.bincount(v, minlength=n + 1) for v in (labels[part], labels.ravel()))
     share = inside / np.maximum(all_of_it, 1)
     share[0] = 0
-    return (share > least)[labels]
+    return ((share > least) & (all_of_it <= most))[labels]
 
 
 def _distances(anatomy: Anatomy) -> dict[str, np.ndarray]:
