@@ -177,10 +177,12 @@ def _dicom(options: argparse.Namespace, emit: Callable[[dict], None]) -> None:
 def _worker(options: argparse.Namespace, emit: Callable[[dict], None]) -> None:
     from cnsifusion.analysis import Analyzer
     from cnsifusion.analysis.worker import serve
-    from cnsifusion.reporting import write_report_beside
+    from cnsifusion.reporting import html, pictures, write_report_beside  # noqa: F401  (read now, not for the first)
 
     emit({"event": "ready", "version": __version__})
-    serve(sys.stdin, emit, Analyzer(write_report_beside), {"dicom": _export})
+    analyzer = Analyzer(write_report_beside)
+    analyzer.warm_up()
+    serve(sys.stdin, emit, analyzer, {"dicom": _export})
 
 
 def _export(request: dict, emit: Callable[[dict], None], analyzer: object) -> dict:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 import shutil
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import fields, replace
 from pathlib import Path
 
@@ -34,10 +35,11 @@ from cnsifusion.analysis.progress import (
 )
 from cnsifusion.analysis.result import Contribution, HeatMap, InstanceResult, PatientResult, PatientScore
 from cnsifusion.bundles import Bundle, Prediction, default_bundle_dir, load_bundle
-from cnsifusion.errors import BadInput
+from cnsifusion.errors import BadInput, CNSIFusionError
 from cnsifusion.imaging import CheckReport, PreparationSettings, Volume, temporary_folder, write_volume
 from cnsifusion.imaging.read import file_sha256
 from cnsifusion.radiomics import FeatureTable, RadiomicsSettings
+from cnsifusion.roi.anatomy import warm_up
 from cnsifusion.roi.case import Case, with_regions
 from cnsifusion.roi.instances import Instance, NotClassified, make_instances
 from cnsifusion.roi.patches import PatchPlace, PatchSettings, cut_patches
@@ -111,6 +113,12 @@ class Analyzer:
         progress.done()
         self._pace.remember("propose", image, progress.seconds)
         return case
+
+    def warm_up(self) -> None:
+        """Read and work out what does not depend on a head, while there is none: 1.2 s less for the first one."""
+        with suppress(CNSIFusionError, MemoryError):  # an analysis that needs it says what is wrong
+            warm_up()
+            self._bundle(default_bundle_dir())
 
     def check(self, image: str | Path) -> CheckReport:
         """The whole input check of ``image``."""

@@ -14,9 +14,9 @@ from cnsifusion.roi.maps import coarse_grid, tissue_maps
 from cnsifusion.roi.midplane import find_midplane
 from cnsifusion.roi.placement import Placement
 from cnsifusion.roi.regions import Plane
-from cnsifusion.roi.registration import Registration, register
+from cnsifusion.roi.registration import SAMPLES, Registration, register, template_samples
 from cnsifusion.roi.template import load_template
-from cnsifusion.roi.warp import Warp, bend
+from cnsifusion.roi.warp import LEVELS, Warp, bend
 
 #: Points of the template (LPS mm; MNI x and y negated) that readers know. Anterior and posterior commissure after
 #: Talairach's landmarks in MNI152; the lentiform base is the centre of its lowest voxels in the template's labels.
@@ -97,6 +97,14 @@ def locate(volume: Volume) -> Anatomy:
     }
     plane = find_midplane(volume, affine)
     return Anatomy(volume.grid, affine, warp, lattice, brain, white, plane, quality, not reasons, reasons)
+
+
+def warm_up() -> None:
+    """Work out what ``locate`` needs of the template alone, so that the first head takes no longer than the next."""
+    for step, sigma in SAMPLES:
+        template_samples(step, sigma)
+    for _, sigma, _ in LEVELS:
+        tissue_maps(sigma)
 
 
 def place(volume: Volume, placement: Placement) -> Anatomy:

@@ -96,6 +96,10 @@ class Samples:
         return self.tissue @ [levels[name] for name in TISSUES] / self.brain
 
 
+#: Step and smoothing (mm) of the samples that ``register`` compares, from sparse to dense.
+SAMPLES = ((14, 4.0), (6, 4.0), (4, 2.0))
+
+
 @lru_cache(maxsize=4)
 def template_samples(step: int, sigma: float) -> Samples:
     """Samples every ``step`` (even) mm in the template's brain, of tissue maps smoothed by ``sigma`` (mm)."""
@@ -319,8 +323,8 @@ class Registration:
 def register(volume: Volume) -> Registration:
     """The affine fit of the template to ``volume`` (any T2-like head, skull or none)."""
     coarse, fine = reduced(volume, 4.0, 4.0), reduced(volume, 2.0, 2.0)
-    medium, dense = template_samples(6, 4.0), template_samples(4, 2.0)
-    starts = _search(coarse, _centres(coarse), template_samples(14, 4.0), 10)
+    sparse, medium, dense = (template_samples(*chosen) for chosen in SAMPLES)
+    starts = _search(coarse, _centres(coarse), sparse, 10)
     first = sorted((_refine(coarse, s, medium, TYPICAL, False, 5) for s in starts), key=lambda f: -f.correlation)
     rough = [_refine(coarse, f.affine, medium, TYPICAL, False, 10) for f in _distinct(first)[:5]]
     rough.sort(key=lambda f: -f.correlation)

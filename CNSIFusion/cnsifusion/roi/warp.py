@@ -21,7 +21,7 @@ from cnsifusion.roi.registration import Registration, gain_terms
 _BOX = (np.array([-68.0, -60.0, -58.0]), np.array([68.0, 86.0, 52.0]))
 
 #: Grid (mm), blur of the template (mm) and iterations of each resolution.
-_LEVELS = ((4.0, 2.5, 25), (2.0, 1.2, 14))
+LEVELS = ((4.0, 2.5, 25), (2.0, 1.2, 14))
 #: Smoothing (voxels) of each update and of the whole displacement; square of the gradient (1/mm2) that counts as flat.
 _FLUID, _ELASTIC, _FLOOR = 1.0, 1.1, 1e-4
 #: Iterations between looks at where the bent template has brain.
@@ -55,7 +55,7 @@ class Warp:
 def bend(volume: Volume, registration: Registration) -> Warp:
     """The displacement for ``volume`` placed by ``registration``."""
     grid, array = _grid(4.0), None
-    for step, sigma, iterations in _LEVELS:
+    for step, sigma, iterations in LEVELS:
         new = _grid(step)
         if array is None:
             array = np.zeros((3, *new.shape))

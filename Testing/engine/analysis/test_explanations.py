@@ -17,7 +17,7 @@ from planted_spots import RADIOMICS, SETTINGS, Head, make_head, train_on_spots
 from cnsifusion.analysis.features import extract_features
 from cnsifusion.analysis.heatmap import heat_volume
 from cnsifusion.analysis.logmap import _PIXEL_LIMIT, _side, log_maps
-from cnsifusion.analysis.occlusion import _RUN_LIMIT, _joined, _lattice, network_maps
+from cnsifusion.analysis.occlusion import _RUN_LIMIT, _RUNS_OF, _joined, _lattice, network_maps
 from cnsifusion.bundles import Bundle, default_bundle_dir, load_bundle
 from cnsifusion.radiomics import RadiomicsSettings
 from cnsifusion.roi.instances import Instance, make_instances
@@ -220,6 +220,8 @@ def test_many_instances_take_larger_cells_rather_than_more_time():
     assert _lattice([instance], 0.5)[0] == 8 and _lattice([instance], 0.8)[0] == 5
     side, cells = _lattice([instance] * 10, 0.5)
     assert side > 8 and sum(c.max() for c in cells) <= _RUN_LIMIT
+    wide, few = _lattice([instance] * 10, 0.5, _RUNS_OF["densenet201"])
+    assert wide > side and sum(c.max() for c in few) <= _RUN_LIMIT / 2, "a slow network"
     assert len(_lattice([instance] * 200, 0.5)[1]) == 200  # ends although every instance takes one run at least
 
 
