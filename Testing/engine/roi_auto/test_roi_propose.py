@@ -12,7 +12,8 @@ from cnsifusion.imaging.volume import Volume
 from cnsifusion.roi import names
 from cnsifusion.roi.anatomy import locate
 from cnsifusion.roi.propose import propose
-from cnsifusion.roi.ventricles import _beside, _islands_mostly_in, csf_levels
+from cnsifusion.roi.sublentiform import find_sublentiform
+from cnsifusion.roi.ventricles import _beside, _inferior, _islands_mostly_in, csf_levels
 
 SIDES = {"left": names.SUBLENTIFORM_LEFT, "right": names.SUBLENTIFORM_RIGHT}
 
@@ -62,6 +63,48 @@ def test_half_bright_voxels_need_csf_beside_above_or_below() -> None:
     grid = Grid((21, 21, 5), (1.0, 1.0, 4.0), (0.0, 0.0, 0.0), (1.0, 0, 0, 0, 1.0, 0, 0, 0, 1.0))
     near = _beside(strong, Volume(np.zeros(strong.shape, np.float32), grid))
     assert near[1:4, 9:12, 9:12].all() and not near[[0, 4]].any() and not near[2, 10, 14]
+
+
+@pytest.mark.parametrize(
+    ("at", "radius", "gap", "expected"),
+    [
+        ((27.0, 8.0, -26.0), 3.0, 1, True),
+        ((27.0, 8.0, -26.0), 10.0, 1, False),  # a cistern
+        ((27.0, 8.0, -26.0), 3.0, 5, False),  # the horn does not come near
+        ((27.0, -12.0, -10.0), 3.0, 1, False),  # not where inferior horns are
+    ],
+)
+def test_tip_of_an_inferior_horn(
+    at: tuple[float, float, float], radius: float, gap: int, expected: bool, whole_head: Proposal
+) -> None:
+    """A disc at a template place (LPS mm), with a horn that ends ``gap`` slices above it."""
+    volume, anatomy = whole_head.phantom.volume, whole_head.anatomy
+    i, j, k = np.rint(volume.grid.to_ijk(anatomy.to_patient(np.array([at])))[0]).astype(int)
+    rows, columns = np.indices(volume.grid.shape[1:])
+    disc = np.hypot((rows - j) * volume.spacing[1], (columns - i) * volume.spacing[0]) <= radius
+    lateral = np.zeros(volume.grid.shape, bool)
+    lateral[k + gap] = disc
+    bright = lateral.copy()
+    bright[k] = disc
+    tip = _inferior(volume, anatomy, lateral, bright, np.full(volume.grid.shape, 5.0, np.float32))
+    assert np.array_equal(tip[k], disc & expected)
+
+
+def test_arteries_are_no_part_of_the_sublentiform_region(whole_head: Proposal) -> None:
+    """A dark tube through the region is left out with its rim; a dark dot stays."""
+    volume, anatomy = whole_head.phantom.volume, whole_head.anatomy
+    whole = whole_head.regions.masks[names.SUBLENTIFORM_LEFT]
+    k = int(whole.sum((1, 2)).argmax())
+    j, i = np.argwhere(ndimage.binary_erosion(whole[k], iterations=4))[0]
+    array = volume.array.copy()
+    array[k, j - 1 : j + 2, i - 1 : i + 2] = 0
+    dot = np.argwhere(ndimage.binary_erosion(whole[k], iterations=3))[-1]
+    array[k, dot[0], dot[1]] = 0
+    assert abs(dot - (j, i)).max() > 5
+    fluid, tissue = csf_levels(volume, anatomy)
+    left = find_sublentiform(volume.with_array(array), anatomy, (fluid + tissue) / 2)["left"]
+    assert not left[k, j - 2 : j + 3, i - 2 : i + 3].any() and left[k, dot[0], dot[1]]
+    assert left[k].sum() == whole[k].sum() - 25
 
 
 @pytest.mark.parametrize("case", ["whole_head", "stripped"])
