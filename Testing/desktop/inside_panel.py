@@ -258,6 +258,9 @@ def test_scene_saved_and_loaded_stands_as_it_was():
     assert abs(panel().ui.pretestBox.value - 20) < 1e-6
     assert panel().ui.instanceTable.rowCount > 0
     assert "stale" not in panel().ui.resultLines.text and "changed" not in panel().ui.resultLines.text
+    desk.waitFor(lambda: panel().ui.reportButton.enabled, "the report made from the saved scene", 20)
+    assert panel().session.reportFile().with_name("key_images.png").exists()
+    assert panel().ui.pdfButton.enabled
     _state["volume"] = panel().volume()
 
 

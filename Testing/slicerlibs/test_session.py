@@ -2,12 +2,15 @@
 
 import json
 import shutil
+import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
 from harness import HeadlessSlicer, waitFor
 
+from cnsifusion.imaging import read_image
 from cnsifusion.mrml.case import CaseState
 from cnsifusion.mrml.editing import RegionEditor
 from cnsifusion.mrml.panel import panelView
@@ -15,6 +18,9 @@ from cnsifusion.mrml.results import resultOf, showResult
 from cnsifusion.mrml.session import ANALYZE, CHECK, Session
 from cnsifusion.mrml.volumes import NodeGeometry, addVolumeNode, volumeFromNode, voxels
 from cnsifusion.roi.names import REGIONS
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "engine" / "imaging"))
+from dicom_files import write_series  # a helper of the imaging tests
 
 pytestmark = pytest.mark.usefixtures("demonstrationBundle")
 
@@ -29,13 +35,21 @@ def slicer():
 
 
 @pytest.fixture(scope="module")
-def session(slicer, simulated_image):
+def series(simulated_image, tmp_path_factory):
+    """The simulated patient as a DICOM series."""
+    volume, folder = read_image(simulated_image), tmp_path_factory.mktemp("dicom") / "T2"
+    write_series(volume.with_array(volume.array.clip(0)), folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def session(slicer, series):
     """A session whose simulated patient was checked, proposed and analyzed once; ``seen`` keeps the progress."""
     session = Session(slicer.scene)
     session.seen, session.polls = [], []
     session.onChange = lambda: session.seen.append((session.job and session.job.kind, dict(session.job.progress))
                                                    if session.job else None)  # fmt: skip
-    session.openImage(simulated_image)
+    session.openImage(series)
     session.propose()  # at once: it waits for the check by itself
     finish(session)
     session.analyze()
@@ -274,23 +288,62 @@ def test_the_second_patient_sees_nothing_of_the_first(session, slicer, simulated
     assert panelView(session).result is not None
 
 
-def test_zz_saved_and_loaded_it_stands_as_it_was(session, slicer, tmp_path):
-    """Last: it replaces the scene."""
-    before = panelView(session)
-    slicer.saveScene(tmp_path / "case.mrb")
+@pytest.fixture(scope="module")
+def scenes(tmp_path_factory):
+    return tmp_path_factory.mktemp("scenes")
+
+
+def restored(session) -> bool:
+    """Whether the report of a loaded scene is there, or cannot be."""
+    return "being made from the saved scene" not in panelView(session).actions["report"].tooltip
+
+
+def test_zz_saved_and_loaded_it_stands_as_it_was(session, slicer, scenes):
+    """Last but for what goes on from it: it replaces the scene."""
+    before, files = panelView(session), session.reportFile().parent
+    images, text = (files / "key_images.png").read_bytes(), json.loads((files / "result.json").read_text("utf-8"))
+    slicer.saveScene(scenes / "case.mrb")
     session.analyze()
     worker = session.engine.pid
-    slicer.openScene(tmp_path / "case.mrb")  # the scene is closed while an analysis runs
+    slicer.openScene(scenes / "case.mrb")  # the scene is closed while an analysis runs
     session.poll()
     assert session.job is None
     assert session.engine.pid != worker
     assert session.case.node is CaseState.active(slicer.scene).node
     finish(session)
+    waitFor(lambda: restored(session), session.poll, 60)
     after = panelView(session)
     assert after.result == before.result
     assert after.regions == before.regions
     assert {key: step.state for key, step in after.steps.items()} == {
         key: step.state for key, step in before.steps.items()
     }
-    assert not after.actions["report"].enabled
-    assert "Analyze again" in after.actions["report"].tooltip
+    assert after.actions["report"].enabled and after.actions["pdf"].enabled and after.actions["dicom"].enabled
+    files = session.reportFile().parent
+    assert (files / "key_images.png").read_bytes() == images
+    assert json.loads((files / "result.json").read_text("utf-8")) == text
+    session.exports.report(scenes / "report.pdf").result()
+    assert (scenes / "report.pdf").read_bytes().startswith(b"%PDF")
+    session.exports.dicom(scenes / "dicom")
+    waitFor(lambda: session.job is None, session.poll, 100)
+    assert {path.name for path in (scenes / "dicom").iterdir()} == {"seg.dcm", "sr.dcm", "key_images.dcm"}
+
+
+def test_zz_a_saved_result_whose_regions_changed_says_so(session, slicer, scenes):
+    editor = RegionEditor(slicer.scene, session.case.segmentation, session.case.volume)
+    assert editor.apply("CSF ventricles", np.ones((1, 3, 3), bool), (1, 1, 1))
+    editor.close()
+    slicer.saveScene(scenes / "edited.mrb")
+    slicer.openScene(scenes / "edited.mrb")
+    waitFor(lambda: restored(session), session.poll, 60)
+    for key in ("report", "pdf", "dicom"):
+        action = panelView(session).actions[key]
+        assert not action.enabled and "regions are not those of the saved result" in action.tooltip
+
+
+def test_zz_a_saved_result_of_another_image_says_so(session, slicer, scenes):
+    slicer.openScene(scenes / "case.mrb")
+    voxels(session.case.volume)[:] += 5
+    waitFor(lambda: restored(session), session.poll, 60)
+    action = panelView(session).actions["report"]
+    assert not action.enabled and "image is not the one" in action.tooltip

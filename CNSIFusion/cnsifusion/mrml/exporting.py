@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from cnsifusion.errors import BadInput, CNSIFusionError
 from cnsifusion.imaging.dicom import gather_series
+from cnsifusion.mrml.restoring import Restoring
 from cnsifusion.mrml.results import resultOf
 from cnsifusion.reporting import write_report
 
@@ -28,9 +29,10 @@ class Exports:
     def __init__(self, session: Session):
         self._session = session
         self._written: dict[str, Path] = {}
+        self.restoring = Restoring(session)
 
     def resultFile(self) -> Path | None:
-        """result.json of the case's last analysis in this session, None where there is none."""
+        """result.json of the case in front, None where there is none (yet)."""
         report = self._session.reportFile()
         return report.with_name("result.json") if report else None
 
@@ -99,6 +101,7 @@ class Exports:
     def forget(self) -> None:
         """The scene was closed: its node ids will name other cases."""
         self._written.clear()
+        self.restoring.forget()
 
     def _onWritten(self, end, out: Path) -> None:
         case = self._session.job.case

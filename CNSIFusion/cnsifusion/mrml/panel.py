@@ -198,7 +198,7 @@ def _actions(session: Session, case, rows: list[RegionRow], bundle, result) -> d
         refused = "The image is outside intended use: " + _imageLines(case)[2].text
     noBundle = str(bundle) if isinstance(bundle, CNSIFusionError) else "" if bundle else "The model is being read."
     noResult = "" if result else "There is no result yet: analyze first."
-    noReport = "" if session.reportFile() else "Analyze again to make the report anew."
+    noReport = session.exports.restoring.problem()
     noHeat = "" if case and case.shownMap else "There is no heat map: analyze first."
     incomplete = "" if noBundle or not rows or not any(r.segmentId for r in rows) else _missing(rows, bundle)
     table = {

@@ -70,7 +70,8 @@ class Session:
         self.job: Job | None = None
         self._afterCheck: Callable[[], None] | None = None
         self._next: Callable[[], None] | None = None
-        self._reports: dict[str, Path] = {}
+        #: The report of each case (by its node), in a folder with the result's other files.
+        self.reports: dict[str, Path] = {}
         self._root = temporary_folder()
         self.background = Background()
         self.sources = Sources()
@@ -122,7 +123,7 @@ class Session:
         """Take a case that is not in front out of the scene, with the files of its analysis."""
         if case.scene is None or (self.case is not None and case.node is self.case.node):
             return
-        report = self._reports.pop(case.node.GetID(), None)
+        report = self.reports.pop(case.node.GetID(), None)
         if report is not None:
             shutil.rmtree(report.parents[1], ignore_errors=True)
         self.sources.forget(case.volume, case.beside)
@@ -209,8 +210,8 @@ class Session:
     # Step 5: result
 
     def reportFile(self) -> Path | None:
-        """The report of the case's last analysis in this session, None where there is none."""
-        path = self._reports.get(self.case.node.GetID()) if self.case and self.case.scene else None
+        """The report of the case's result, None where there is none (yet)."""
+        path = self.reports.get(self.case.node.GetID()) if self.case and self.case.scene else None
         return path if path and path.exists() else None
 
     def poll(self) -> None:
@@ -220,6 +221,7 @@ class Session:
         self.engine.poll()
         self.batch.poll()
         self.background.poll()
+        self.exports.restoring.poll()
 
     def close(self) -> None:
         """Kill what runs and remove the temporary files; the session is unusable afterwards."""
@@ -343,7 +345,7 @@ class Session:
         if regions is not None:
             self._replace(regions)
         showResult(job.case, text, *maps)
-        self._reports[job.case.node.GetID()] = job.folder / "analysis" / "report.html"
+        self.reports[job.case.node.GetID()] = job.folder / "analysis" / "report.html"
         job.case.analyzedRegions = job.analyzedRegions or fingerprint(job.case.segmentation)
 
     def _endWithError(self, error: BaseException) -> None:
@@ -364,7 +366,7 @@ class Session:
             job.case.message = {"level": level, "text": end.message, "state": end.state}
         elif job.case.scene is not None and words:
             job.case.message = {"level": "info", "text": words}
-        if job.folder not in [report.parents[1] for report in self._reports.values()]:
+        if job.folder not in [report.parents[1] for report in self.reports.values()]:
             shutil.rmtree(job.folder, ignore_errors=True)
         self.engine.warm()
         if waiting is not None:
@@ -388,7 +390,7 @@ class Session:
         self._abandon()
         self.case = None
         self.sources.forgetAll()  # the next scene uses the same node ids for other patients
-        self._reports.clear()
+        self.reports.clear()
         self.exports.forget()
         self.onChange()
 

@@ -10,9 +10,17 @@ from cnsifusion.analysis import PatientResult, read_result
 from cnsifusion.errors import BadInput
 from cnsifusion.imaging import Volume, write_text
 from cnsifusion.roi.case import Case
+from cnsifusion.roi.regions import RegionSet
 
 
 def write_report_beside(result: PatientResult, case: Case, maps: dict[str, Volume], folder: Path) -> dict[str, str]:
+    """``draw_report`` as the analysis calls it."""
+    return draw_report(result, case.volume, case.regions, maps, folder)
+
+
+def draw_report(
+    result: PatientResult, volume: Volume, regions: RegionSet, maps: dict[str, Volume], folder: Path
+) -> dict[str, str]:
     """Draw ``result`` with its ``maps`` (by the result's fields) into ``folder``: key images and the HTML report.
 
     Returns the files' names by their role.
@@ -20,7 +28,7 @@ def write_report_beside(result: PatientResult, case: Case, maps: dict[str, Volum
     from cnsifusion.reporting.html import render
     from cnsifusion.reporting.pictures import key_images
 
-    picture = key_images(result, case.volume, case.regions, [maps[key] for key, _, _ in result.maps])
+    picture = key_images(result, volume, regions, [maps[key] for key, _, _ in result.maps])
     (folder / "key_images.png").write_bytes(picture)
     (folder / "report.html").write_text(render(result, picture), "utf-8")
     return {"key_images": "key_images.png", "report": "report.html"}
@@ -52,4 +60,4 @@ def write_report(result_path: str | Path, out: str | Path) -> None:
         raise BadInput("The result or its key images are damaged; run the analysis again.") from error
 
 
-__all__ = ["write_report", "write_report_beside"]
+__all__ = ["draw_report", "write_report", "write_report_beside"]
