@@ -16,7 +16,7 @@ from cnsifusion.mrml.editing import RegionEditor
 from cnsifusion.mrml.panel import panelView
 from cnsifusion.mrml.results import resultOf, showResult
 from cnsifusion.mrml.session import ANALYZE, CHECK, Session
-from cnsifusion.mrml.volumes import NodeGeometry, addVolumeNode, volumeFromNode, voxels
+from cnsifusion.mrml.volumes import NodeGeometry, addVolumeNode, sceneImage, volumeFromNode, voxels
 from cnsifusion.roi.names import REGIONS
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "engine" / "imaging"))
@@ -149,17 +149,17 @@ def test_a_second_result_takes_the_place_of_the_first(session, slicer):
     second["instances"], second["patient"]["probability"] = second["instances"][:1], 0.125
     try:
         flipped = former[0].with_array(former[0].array[:, ::-1])
-        showResult(case, json.dumps(second), flipped, former[1])
+        showResult(case, json.dumps(second), sceneImage(flipped), sceneImage(former[1]))
         assert [getattr(case, role).GetID() for role in roles] == ids
         assert slicer.scene.GetNumberOfNodes() == count
         assert resultOf(case).patient.probability == 0.125
         assert case.instanceTable.GetNumberOfRows() == 1 + len(second["not_classified"])
         np.testing.assert_array_equal(volumeFromNode(case.heatMap).array, flipped.array)
         assert not np.array_equal(flipped.array, former[0].array)
-        showResult(case, text, None, former[1])
+        showResult(case, text, None, sceneImage(former[1]))
         assert case.heatMap is None and slicer.scene.GetNumberOfNodes() < count
     finally:
-        showResult(case, text, *former)
+        showResult(case, text, *map(sceneImage, former))
         case.analyzedRegions = mark
 
 

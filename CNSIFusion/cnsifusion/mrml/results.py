@@ -7,9 +7,8 @@ from functools import lru_cache
 from vtk import vtkDoubleArray, vtkIntArray, vtkStringArray
 
 from cnsifusion.analysis.result import PatientResult, parse_result
-from cnsifusion.imaging import Volume
 from cnsifusion.mrml.case import CaseState, removeNode
-from cnsifusion.mrml.volumes import addVolumeNode, setVolume
+from cnsifusion.mrml.volumes import SceneImage, addImageNode, setImage
 
 #: Slicer's built-in black-red-yellow-white map: brightness alone carries the order, so colour-blind readers see it too.
 HEAT_COLORS = "vtkMRMLColorTableNodeIron"
@@ -17,7 +16,7 @@ HEAT_COLORS = "vtkMRMLColorTableNodeIron"
 _HEAT_FLOOR = 0.1
 
 
-def showResult(case: CaseState, resultText: str, heat: Volume | None, log: Volume | None = None) -> None:
+def showResult(case: CaseState, resultText: str, heat: SceneImage | None, log: SceneImage | None = None) -> None:
     """Put a result (the text of result.json) and its maps into the scene, in place of the case's former result.
 
     ``heat`` is the network's map, ``log`` that of the chosen LoG features. Nodes of the former result are used again:
@@ -56,14 +55,14 @@ def _node(case: CaseState, role: str, className: str, name: str):
     return getattr(case, role)
 
 
-def _showMap(case: CaseState, role: str, name: str, heat: Volume | None) -> None:
+def _showMap(case: CaseState, role: str, name: str, heat: SceneImage | None) -> None:
     node = getattr(case, role)
     if heat is None:
         removeNode(case.scene, node)
     elif node is not None:
-        setVolume(node, heat)
+        setImage(node, heat)
     else:
-        node = addVolumeNode(case.scene, heat, name, (0.0, 1.0))
+        node = addImageNode(case.scene, heat, name, (0.0, 1.0))
         display = node.GetDisplayNode()
         display.SetAndObserveColorNodeID(HEAT_COLORS)
         display.SetThreshold(_HEAT_FLOOR, 1.0)

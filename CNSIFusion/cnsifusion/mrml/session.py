@@ -19,7 +19,7 @@ from slicer import vtkMRMLScene
 
 from cnsifusion.bundles import BundleSettings, default_bundle_dir, load_bundle
 from cnsifusion.errors import BadInput, CNSIFusionError
-from cnsifusion.imaging import Volume, check_image, temporary_folder
+from cnsifusion.imaging import check_image, temporary_folder
 from cnsifusion.imaging.read import read_written
 from cnsifusion.mrml import child
 from cnsifusion.mrml.background import Background
@@ -38,7 +38,7 @@ from cnsifusion.mrml.segmentation import (
     showRegions,
 )
 from cnsifusion.mrml.sources import Sources
-from cnsifusion.mrml.volumes import loadVolume, volumeFromNode
+from cnsifusion.mrml.volumes import SceneImage, loadVolume, sceneImage, volumeFromNode
 from cnsifusion.roi.region_io import read_regions
 from cnsifusion.roi.regions import RegionSet
 
@@ -303,11 +303,11 @@ class Session:
         proposed = not job.analyzedRegions and job.case.volume is not None
         volume = volumeFromNode(job.case.volume) if proposed else None
 
-        def read() -> tuple[str, list[Volume | None], RegionSet | None]:
+        def read() -> tuple[str, list[SceneImage | None], RegionSet | None]:
             files = [folder / name for name in ("heatmap.nii.gz", "logmap.nii.gz")]
             text = (folder / "result.json").read_text("utf-8")
             regions = read_regions(folder / "rois.seg.nrrd", volume) if volume is not None else None
-            return text, [read_written(f) if f.exists() else None for f in files], regions
+            return text, [sceneImage(read_written(f)) if f.exists() else None for f in files], regions
 
         return self._readThen(end, read, self._showAnalysis)
 
@@ -340,7 +340,7 @@ class Session:
         self.asUndoStep(lambda: showRegions(regions, node, case.volume))
         return "Undo, among the tools, brings the former regions back." if drawn else ""
 
-    def _showAnalysis(self, job: Job, files: tuple[str, list[Volume | None], RegionSet | None]) -> None:
+    def _showAnalysis(self, job: Job, files: tuple[str, list[SceneImage | None], RegionSet | None]) -> None:
         text, maps, regions = files
         if regions is not None:
             self._replace(regions)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -120,14 +121,37 @@ def volumeFromNode(volumeNode) -> Volume:
     return Volume(geometry.toCanonical(voxels(volumeNode)).astype(np.float32), geometry.grid)
 
 
+@dataclass(frozen=True, eq=False)
+class SceneImage:
+    """Voxels as VTK holds them, on ``grid``: made in any thread, so that only hanging it into a node is left."""
+
+    data: vtk.vtkImageData
+    grid: Grid
+
+
+def sceneImage(volume: Volume) -> SceneImage:
+    """A copy of the volume's voxels for a node."""
+    data = vtk.vtkImageData()
+    data.SetDimensions(volume.grid.size)
+    scalars = numpy_to_vtk(np.ascontiguousarray(volume.array).ravel(), deep=True)
+    scalars.SetName("ImageScalars")
+    data.GetPointData().SetScalars(scalars)
+    return SceneImage(data, volume.grid)
+
+
 def addVolumeNode(scene, volume: Volume, name: str, window: tuple[float, float] | None = None):
     """A new scalar volume node with the volume's voxels and geometry, shown from ``window``'s low to its high.
 
     Without a window, one fit for reading a T2: from dark tissue to just below the brightest voxels.
     """
+    return addImageNode(scene, sceneImage(volume), name, window or _readingWindow(volume.array))
+
+
+def addImageNode(scene, image: SceneImage, name: str, window: tuple[float, float]):
+    """A new scalar volume node with these voxels, shown from ``window``'s low to its high."""
     node = scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", name)
-    setVolume(node, volume)
-    low, high = window or _readingWindow(volume.array)
+    setImage(node, image)
+    low, high = window
     display = scene.AddNewNodeByClass("vtkMRMLScalarVolumeDisplayNode")
     display.AutoWindowLevelOff()  # before the node gets it: finding the window by itself takes 60 ms
     display.SetWindowLevel(max(high - low, 1e-6), (high + low) / 2)
@@ -136,16 +160,11 @@ def addVolumeNode(scene, volume: Volume, name: str, window: tuple[float, float] 
     return node
 
 
-def setVolume(volumeNode, volume: Volume) -> None:
-    """Give the node other voxels and their geometry; how it is displayed stays."""
-    image = vtk.vtkImageData()
-    image.SetDimensions(volume.grid.size)
-    scalars = numpy_to_vtk(np.ascontiguousarray(volume.array).ravel(), deep=True)
-    scalars.SetName("ImageScalars")
-    image.GetPointData().SetScalars(scalars)
+def setImage(volumeNode, image: SceneImage) -> None:
+    """Give the node other voxels and their place; how it is displayed stays."""
     wasModifying = volumeNode.StartModify()
-    volumeNode.SetIJKToRASMatrix(_toVtk(_gridToRas(volume.grid)))
-    volumeNode.SetAndObserveImageData(image)
+    volumeNode.SetIJKToRASMatrix(_toVtk(_gridToRas(image.grid)))
+    volumeNode.SetAndObserveImageData(image.data)
     volumeNode.EndModify(wasModifying)
 
 
