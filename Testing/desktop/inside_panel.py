@@ -162,11 +162,10 @@ def test_pretest_probability():
     from cnsifusion.mrml.results import resultOf
 
     panel().ui.pretestBox.setValue(10)
-    desk.settle(0.3)
-    assert f"{resultOf(case()).patient.at_prevalence(0.1):.0%}" in panel().ui.pretestLabel.text
+    there = f"{resultOf(case()).patient.at_prevalence(0.1):.0%}"
+    desk.waitFor(lambda: there in panel().ui.pretestLabel.text, f"{there} there", 5)
     panel().ui.pretestBox.setValue(0)
-    desk.settle(0.3)
-    assert "Give the pre-test" in panel().ui.pretestLabel.text
+    desk.waitFor(lambda: "Give the pre-test" in panel().ui.pretestLabel.text, "the question again", 5)
 
 
 def test_another_series_stands_beside_the_image_and_scrolls_with_it():
