@@ -20,13 +20,11 @@ _THREADS = 2
 
 @dataclass(frozen=True, eq=False)
 class Prediction:
-    """Scores of n instances: ``logit`` (n, heads) log-odds; ``pooled`` (n, heads, P); ``cam`` (n, rows, columns), the
-    class activation map averaged over heads, in log-odds per cell times the number of cells (None for radiomics alone);
-    ``features`` (n, F) standardised; ``out_of_range`` names, per instance, the features far outside training."""
+    """Scores of n instances: ``logit`` (n, heads) log-odds; ``pooled`` (n, heads, P); ``features`` (n, F)
+    standardised; ``out_of_range`` names, per instance, the features far outside training."""
 
     logit: np.ndarray
     pooled: np.ndarray
-    cam: np.ndarray | None
     features: np.ndarray
     out_of_range: list[list[str]]
 
@@ -77,17 +75,17 @@ class Bundle:
         standard, outside = self._standardise(features, feature_names)
         if self._session is None:
             pooled = np.zeros((len(standard), self.settings.architecture.heads, 1))
-            return Prediction(self._head.logits(pooled, standard), pooled, None, standard, outside)
+            return Prediction(self._head.logits(pooled, standard), pooled, standard, outside)
         images = self._checked_patches(patches, len(standard))
         parts = [
             self._session.run(
-                ["logit", "pooled", "cam"],
+                ["logit", "pooled"],
                 {"patches": images[i : i + BATCH], "features": standard[i : i + BATCH].astype(np.float32)},
             )
             for i in range(0, len(images), BATCH)
         ]
-        logit, pooled, cam = (np.concatenate(p).astype(np.float64) for p in zip(*parts))
-        return Prediction(logit, pooled, cam, standard, outside)
+        logit, pooled = (np.concatenate(p).astype(np.float64) for p in zip(*parts))
+        return Prediction(logit, pooled, standard, outside)
 
     def log_odds(self, pooled: np.ndarray, features: np.ndarray, feature_names: Sequence[str]) -> np.ndarray:
         """Log-odds (n,), mean over heads, of pooled maps (n, heads, P) with raw ``features`` as in ``predict``."""

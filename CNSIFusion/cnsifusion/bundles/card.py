@@ -112,7 +112,7 @@ def _inputs(settings: BundleSettings) -> str:
     if settings.architecture.has_network:
         shape = settings.architecture
         rows, columns = shape.patch_shape[1:]
-        parts.append(f"patches of {rows} x {columns} pixels (heat map cell {shape.cell_mm:g} mm)")
+        parts.append(f"patches of {rows} x {columns} pixels (the network's cells: {shape.cell_mm:g} mm)")
     return " and ".join(parts)
 
 

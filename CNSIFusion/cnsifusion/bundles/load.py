@@ -110,11 +110,7 @@ def _model_inputs(settings: BundleSettings) -> dict[str, Shape]:
 
 def _model_outputs(settings: BundleSettings) -> dict[str, Shape]:
     shape = settings.architecture
-    return {
-        "logit": (BATCH, shape.heads),
-        "pooled": (BATCH, shape.heads, shape.pooled),
-        "cam": (BATCH, *shape.map_cells),
-    }
+    return {"logit": (BATCH, shape.heads), "pooled": (BATCH, shape.heads, shape.pooled)}
 
 
 def _head(content: bytes, settings: BundleSettings) -> HeadWeights:
@@ -169,7 +165,7 @@ def _probe(bundle: Bundle, head_file: bytes, head: HeadWeights) -> None:
     if shape.has_network:
         images = random.normal(size=(2, *shape.patch_shape)).astype(np.float32)
         assert bundle._session is not None
-        logit, pooled, _ = bundle._session.run(["logit", "pooled", "cam"], {"patches": images, "features": features})
+        logit, pooled = bundle._session.run(["logit", "pooled"], {"patches": images, "features": features})
         _agree("model.onnx", logit, head.logits(pooled.astype(float), features.astype(float)))
 
 

@@ -31,7 +31,8 @@ _MAX_FEATURES, _MAX_HEADS, _MAX_POOLED, _MAX_CELLS, _MAX_PIXELS = 5000, 64, 4096
 @dataclass(frozen=True)
 class Architecture:
     """The network's shape. ``heads`` models of one ensemble share one backbone; a bundle of radiomics alone has
-    ``backbone`` "none", ``pooled`` 1 (a constant zero) and no map."""
+    ``backbone`` "none", ``pooled`` 1 (a constant zero) and no map.
+    ``cell_mm``: side of a cell of the map."""
 
     model: str
     backbone: str
@@ -40,7 +41,7 @@ class Architecture:
     heads: int
     pooled: int
     patch_shape: tuple[int, int, int]  # channels, rows, columns of a patch
-    map_cells: tuple[int, int]  # rows, columns of the class activation map
+    map_cells: tuple[int, int]  # rows, columns of the backbone's map
     cell_mm: float
 
     @property

@@ -19,25 +19,23 @@ _OPSET = 17
 
 
 class ExportedModel(nn.Module):
-    """Backbone, ASPP and heads as one graph: patches and features to logit, pooled and cam."""
+    """Backbone, ASPP and heads as one graph: patches and features to logit and pooled."""
 
     def __init__(self, settings: ModelSettings, backbone: Backbone, fusion: RadFusion) -> None:
         super().__init__()
         self.settings, self.backbone, self.fusion = settings, backbone, fusion
 
-    def forward(
-        self, patches: torch.Tensor, features: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Log-odds (n, H), pooled (n, H, P), class activation map (n, h, w)."""
+    def forward(self, patches: torch.Tensor, features: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Log-odds (n, H) and pooled (n, H, P)."""
         weights = region_weights(patches, self.settings.stride, self.settings.pooling)
-        return self.fusion.explain(self.backbone(patches), weights, features)
+        return self.fusion.score(self.backbone(patches), weights, features)
 
 
 def export_model(model: ExportedModel, patch_shape: tuple[int, int, int], half: bool = True) -> bytes:
     """``model.onnx``: one self-contained file. ``half`` stores convolution weights as float16 (computed in float32)."""
     features = model.fusion.head.scale.shape[2]
     example = (torch.zeros(2, *patch_shape), torch.zeros(2, features))
-    data = _export(model, example, ["patches", "features"], ["logit", "pooled", "cam"])
+    data = _export(model, example, ["patches", "features"], ["logit", "pooled"])
     return _halve_weights(data) if half else data
 
 

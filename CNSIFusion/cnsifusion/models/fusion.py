@@ -54,12 +54,6 @@ class FusionHead(nn.Module):
         out = torch.matmul(F.relu(before_hidden), self.out_weight) + self.out_bias
         return out.squeeze(3).squeeze(2)
 
-    def pooled_gradient(self, before_hidden: torch.Tensor) -> torch.Tensor:
-        """d(logit)/d(pooled), (n, H, P), written as forward operations."""
-        active = (before_hidden > 0).to(before_hidden.dtype)
-        gate = active * self.out_weight.transpose(1, 2)
-        return torch.matmul(gate, self.hidden_pooled.transpose(1, 2)).squeeze(2)
-
     def forward(self, pooled: torch.Tensor, features: torch.Tensor) -> torch.Tensor:
         """See the class."""
         return self.logit(self.before_hidden(pooled, self.standardise(features)))
@@ -114,7 +108,7 @@ class MapReader(nn.Module):
 
 
 class RadFusion(nn.Module):
-    """Maps, region weights and features to log-odds, pooled maps and class activation maps.
+    """Maps, region weights and features to log-odds and pooled maps.
 
     ``maps`` (n, C, h, w); ``weights`` (n, 1, h, w) sum to 1 per instance and say which cells are pooled; ``features``
     (n, F) in the bundle's common standardisation (one constant zero where the model has no radiomics).
@@ -142,25 +136,12 @@ class RadFusion(nn.Module):
         pooled = torch.stack([(activations * views[:, m : m + 1]).sum(dim=(2, 3)) for m in range(MOMENTS)], dim=2)
         return pooled.reshape(-1, self.heads, self.pooled)
 
-    def explain(
+    def score(
         self, maps: torch.Tensor, weights: torch.Tensor, features: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Log-odds (n, H), pooled (n, H, P) and map (n, h, w).
-
-        The map is sum_c A_c * d(logit)/d(A_c) times the number of cells, averaged over heads: HiResCAM (Draelos and
-        Carin, 2020), since a cell's place counts too. It is signed: positive cells speak for infection.
-        """
-        activations = self.reader(maps)
-        pooled = self.pool(activations, weights)
-        before = self.head.before_hidden(pooled, self.head.standardise(features))
-        gradient = self.head.pooled_gradient(before)
-        cells = int(activations.shape[2]) * int(activations.shape[3])
-        slopes = gradient.reshape(-1, int(activations.shape[1]), MOMENTS, 1)
-        views = weights * _places(weights)
-        each = (slice(m, m + 1) for m in range(MOMENTS))
-        seen = [(activations * slopes[:, :, m]).sum(dim=1, keepdim=True) * views[:, m] for m in each]
-        cam = torch.cat(seen, dim=1).sum(dim=1) * (cells / self.heads)
-        return self.head.logit(before), pooled, cam
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Log-odds (n, H) and pooled (n, H, P) from features in the bundle's common standardisation."""
+        pooled = self.pool(self.reader(maps), weights)
+        return self.head(pooled, features), pooled
 
 
 def _places(weights: torch.Tensor) -> torch.Tensor:

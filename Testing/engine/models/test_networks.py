@@ -55,21 +55,6 @@ def test_dilation_keeps_the_weights_of_torchvision():
         assert torch.equal(backbone.features(image), reference(image))
 
 
-@pytest.mark.parametrize("pooling", ["global", "region"])
-def test_the_map_is_hires_cam(pooling):
-    """cam = cells * sum_c A_c dlogit/dA_c by autograd."""
-    fusion = RadFusion(MOBILE, heads=2, features=5).double()
-    maps, features = torch.randn(4, 128, 6, 6).double(), torch.randn(4, 5).double()
-    weights = region_weights(patches(4).double(), 8, pooling)
-    logit, _, cam = fusion.explain(maps, weights, features)
-    activations = fusion.reader(maps).detach().requires_grad_()
-    before = fusion.head.before_hidden(fusion.pool(activations, weights), fusion.head.standardise(features))
-    fusion.head.logit(before).mean(dim=1).sum().backward()
-    expected = 36 * (activations * activations.grad).sum(dim=1)
-    assert torch.allclose(cam, expected, atol=1e-12)
-    assert cam.abs().max() > 0 and logit.shape == (4, 2)
-
-
 def test_heads_side_by_side_are_heads_one_by_one():
     both = RadFusion(MOBILE, heads=2, features=3)
     one = RadFusion(MOBILE, heads=1, features=3)
@@ -136,7 +121,7 @@ def test_onnx_gives_torchs_probabilities(name):
     found = session.run(None, {"patches": images.numpy(), "features": features.numpy()})
     sigmoid = [1 / (1 + np.exp(-v)) for v in (expected[0].numpy(), found[0])]
     assert np.abs(sigmoid[0] - sigmoid[1]).max() < 1e-4
-    assert np.allclose(found[2], expected[2].numpy(), atol=1e-3 * expected[2].abs().max().item() + 1e-6)
+    assert np.allclose(found[1], expected[1].numpy(), atol=1e-3 * expected[1].abs().max().item() + 1e-6)
 
 
 def test_backbone_files(tmp_path):
