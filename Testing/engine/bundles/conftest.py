@@ -42,10 +42,10 @@ def network():
         "model.onnx": export_model(exported, (2, PIXELS, PIXELS), half=False),
         "head.onnx": export_head(fusion.head),
     }
-    return exported, _settings(model, backbone), contents
+    return exported, _settings(model, backbone, fusion.pooled), contents
 
 
-def _settings(model, backbone):
+def _settings(model, backbone, pooled):
     quantiles = np.linspace(-2, 2, 7).tolist()
     return BundleSettings(
         schema_version=1,
@@ -54,14 +54,14 @@ def _settings(model, backbone):
         region="sublentiform",
         submask="whole",
         architecture=Architecture(
-            model.name, model.backbone, "random", weights_sha256(backbone), HEADS, model.pooled,
+            model.name, model.backbone, "random", weights_sha256(backbone), HEADS, pooled,
             (2, PIXELS, PIXELS), (4, 4), 4.0,
         ),
         preparation={},
         patches={},
         radiomics={},
         features=Features(NAMES, [1.0] * 6, [2.0] * 6, [0.5] * 6, [quantiles] * 6, "mrmr-6"),
-        baseline_pooled=np.full((HEADS, model.pooled), 0.1).tolist(),
+        baseline_pooled=np.full((HEADS, pooled), 0.1).tolist(),
         calibration=Calibration(1.5, -0.2),
         thresholds={"sensitivity95": 0.4, "youden": 0.5},
         default_threshold="sensitivity95",
