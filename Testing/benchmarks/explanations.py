@@ -31,7 +31,8 @@ from cnsifusion.roi.names import PVS_LEFT, PVS_RIGHT
 from cnsifusion.roi.patches import PatchSettings, cut_patches
 from cnsifusion.simulation import SimulationSettings, simulate_patient
 
-_SEED, _AROUND_MM, _MIDDLE_MM = 7_000_000, 1.0, 4.0
+FIRST_SEED = 7_000_000
+_AROUND_MM, _MIDDLE_MM = 1.0, 4.0
 
 
 def measure(bundle: Bundle, seed: int, seconds: dict[str, list[float]]) -> dict[str, float] | None:
@@ -86,7 +87,7 @@ def main() -> None:
     count = int(sys.argv[1]) if len(sys.argv) > 1 else 20
     bundle = load_bundle(default_bundle_dir())
     seconds: dict[str, list[float]] = {"network": [], "LoG map": []}
-    found = [r for n in range(count) if (r := measure(bundle, _SEED + n, seconds)) is not None]
+    found = [r for n in range(count) if (r := measure(bundle, FIRST_SEED + n, seconds)) is not None]
     print(f"{bundle.settings.name}: {len(found)} of {count} simulated patients with perivascular spaces")
     print("share of the map on true perivascular spaces, as a multiple of chance:")
     for name in found[0]:
