@@ -39,7 +39,7 @@ def storage(soak: Soak) -> None:
 
 def differences(one: dict, other: dict) -> list[str]:
     """In what two analyses of the same head differ."""
-    found = [name for name in ("regions", "heat", "keys", "contributions") if one[name] != other[name]]
+    found = [name for name in ("regions", "maps", "keys", "contributions") if one[name] != other[name]]
     return found + (["probability"] if abs(one["probability"] - other["probability"]) > 1e-6 else [])
 
 
