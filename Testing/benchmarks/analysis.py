@@ -60,12 +60,14 @@ class Worker:
         self.ask({"command": "check", "image": "/nonexistent.nii"})
 
     def ask(self, request: dict) -> tuple[float, float]:
-        """Seconds on the clock and of the processor until the answer."""
+        """Seconds on the clock and of the processor until the answer; RuntimeError where ``request`` is refused."""
         start, used = time.perf_counter(), self.cpu()
         self._in.write(json.dumps(request) + "\n")
         self._in.flush()
-        while json.loads(self._out.readline()).get("event") not in ("done", "error"):
+        while (answer := json.loads(self._out.readline())).get("event") not in ("done", "error"):
             pass
+        if answer["event"] == "error" and request["command"] == "analyze":
+            raise RuntimeError(answer.get("message", "refused"))
         return time.perf_counter() - start, self.cpu() - used
 
     def close(self) -> None:
