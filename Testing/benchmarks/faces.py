@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""How the browser face feels: answers (outlines) per second while hovering, and how long its event loop is held up.
+"""How the browser face feels: slices and outlines per second, and how long its event loop is held up.
 
     python Testing/benchmarks/faces.py [IMAGE]
 
@@ -97,6 +97,7 @@ def _measure(app: RunningApp, reader: Reader, image: Path) -> None:
     print(f"{'hover: answers received per second':48} {sum(frames) / elapsed:8.1f}")
     _latency("event loop while hovering", hovering.seconds)
     page.click("#tool-none")
+    _scroll(reader, frames)
     page.click("#button-propose")
     reader.waitFor("document.querySelector('#region-Sub-lentiform-left').innerText.includes('automatic')", 600)
     for run in ("first", "second", "third"):
@@ -117,6 +118,22 @@ def _measure(app: RunningApp, reader: Reader, image: Path) -> None:
     _row("cancel to idle, worst of 20", max(cancels))
     page.wait_for_timeout(8000)  # the new worker gets ready; it knows nothing of this head
     _analyze(app, reader, "cold: after a cancel")
+
+
+def _scroll(reader: Reader, frames: list[bool]) -> None:
+    """The wheel turned as fast as Chromium sends it: pictures and slice numbers that reach the page in a second."""
+    page, box = reader.page, reader.axialBox()
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    page.wait_for_timeout(1000)
+    page.evaluate("""() => { window.shown = 0; new MutationObserver(() => window.shown++).observe(
+        document.querySelector('#slice-Red'), {characterData: true, childList: true, subtree: true}) }""")
+    pictures, start = sum(frames), time.perf_counter()
+    while (elapsed := time.perf_counter() - start) < 4.0:
+        page.mouse.wheel(0, 120 if int(elapsed * 2) % 2 else -120)  # half a second each way: never at an end
+    page.wait_for_timeout(200)
+    found = {"pictures received": sum(frames) - pictures, "slice numbers shown": page.evaluate("window.shown")}
+    for name, count in found.items():
+        print(f"{'wheel: ' + name + ' per second':48} {count / elapsed:8.1f}", flush=True)
 
 
 def _analyze(app: RunningApp, reader: Reader, run: str) -> None:
