@@ -11,75 +11,15 @@ python Testing/benchmarks/explanations.py [PATIENTS]
 from __future__ import annotations
 
 import sys
-import time
-from dataclasses import fields
+from pathlib import Path
 
 import numpy as np
-from scipy.ndimage import binary_dilation, gaussian_filter
 from scipy.stats import wilcoxon
 
-from cnsifusion.analysis.features import extract_features
-from cnsifusion.analysis.heatmap import heat_volume
-from cnsifusion.analysis.logmap import log_maps
-from cnsifusion.analysis.occlusion import network_maps
-from cnsifusion.bundles import Bundle, default_bundle_dir, load_bundle
-from cnsifusion.imaging import PreparationSettings
-from cnsifusion.radiomics import RadiomicsSettings
-from cnsifusion.roi.case import prepare_case
-from cnsifusion.roi.instances import make_instances
-from cnsifusion.roi.names import PVS_LEFT, PVS_RIGHT
-from cnsifusion.roi.patches import PatchSettings, cut_patches
-from cnsifusion.simulation import SimulationSettings, simulate_patient
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "engine" / "analysis"))
+from simulated_spaces import FIRST_SEED, measure
 
-FIRST_SEED = 7_000_000
-_AROUND_MM, _MIDDLE_MM = 1.0, 4.0
-
-
-def measure(bundle: Bundle, seed: int, seconds: dict[str, list[float]]) -> dict[str, float] | None:
-    """Ratios to chance of one patient; None where the regions hold no perivascular space, or nothing else."""
-    patient = simulate_patient(seed, True, SimulationSettings(effect="sublentiform", pattern="fine"), "deep")
-    chosen = bundle.settings
-    preparation = PreparationSettings(**chosen.preparation)
-    case = prepare_case(patient.volume, patient.truth, preparation, placement=patient.placement)
-    instances, _ = make_instances(case, chosen.region, chosen.submask)
-    if not instances:
-        return None
-    table = extract_features(case, instances, RadiomicsSettings.from_dict(chosen.radiomics))
-    known = {f.name for f in fields(PatchSettings)}
-    patches, places = cut_patches(
-        case, instances, PatchSettings(**{k: v for k, v in chosen.patches.items() if k in known})
-    )
-    prediction = bundle.predict(patches, table.values, table.names)
-    makers = {
-        "LoG map": lambda: log_maps(case, instances, bundle, prediction, table),
-        "network": lambda: network_maps(case, instances, patches, places, bundle, prediction, table),
-    }
-    maps = {}
-    for name, make in makers.items():
-        start = time.process_time()
-        cells = make()
-        seconds[name].append(time.process_time() - start)
-        if cells:
-            maps[name] = heat_volume(case, cells).array
-    truth = patient.truth.masks[PVS_LEFT] | patient.truth.masks[PVS_RIGHT]
-    around = round(_AROUND_MM / patient.volume.spacing[0])
-    truth = np.stack([binary_dilation(k, iterations=around) if k.any() else k for k in truth])
-    region = np.zeros(truth.shape, bool)
-    middle = np.zeros(truth.shape)
-    for name, mask in patient.truth.masks.items():
-        if name.startswith("Sub-lentiform"):
-            region |= mask
-            for k in np.flatnonzero(mask.any(axis=(1, 2))):
-                rows, columns = np.nonzero(mask[k])
-                point = np.zeros(mask[k].shape)
-                point[round(rows.mean()), round(columns.mean())] = 1
-                middle[k] += gaussian_filter(point, _MIDDLE_MM / patient.volume.spacing[0])
-    maps["blurred middle"] = middle
-    chance = (truth & region).sum() / region.sum()
-    if not 0 < chance < 0.7:
-        return None
-    inside = {name: picture * region for name, picture in maps.items()}
-    return {name: float(p[truth].sum() / max(p.sum(), 1e-12) / chance) for name, p in inside.items()}
+from cnsifusion.bundles import default_bundle_dir, load_bundle
 
 
 def main() -> None:

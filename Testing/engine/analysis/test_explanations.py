@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import sys
 from copy import copy
 from dataclasses import fields, replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,10 +12,8 @@ from scipy.stats import wilcoxon
 
 pytest.importorskip("torch")
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
-
-from explanations import FIRST_SEED, measure
 from planted_spots import RADIOMICS, SETTINGS, Head, make_head, train_on_spots
+from simulated_spaces import FIRST_SEED, measure
 
 from cnsifusion.analysis.features import extract_features
 from cnsifusion.analysis.heatmap import heat_volume
