@@ -187,8 +187,13 @@ def csf_levels(volume: Volume, anatomy: Anatomy) -> tuple[np.ndarray, np.ndarray
     # otherwise it is the upper part of what there is.
     fluid_level = first
     for pure, percentile in _purer(core & (volume.array > (first + tissue_level) / 2), volume):
-        if pure.sum() * volume.grid.voxel_volume >= _ENOUGH_PURE_MM3:
-            core, fluid_level = pure, float(np.percentile(volume.array[pure], percentile))
+        if not pure.any():
+            break
+        level, share = float(np.percentile(volume.array[pure], percentile)), _enough(pure, volume)
+        if share >= 1:
+            core, fluid_level = pure, level
+        else:  # a few voxels count for a part
+            fluid_level += share * (level - fluid_level)
     offset = fluid_level - float(volume.array[core].mean()) if core.any() else 0.0
     fluid = _field(volume, core, fluid_level - offset, 30.0) + np.float32(offset)
     tissue = _field(volume, ring, tissue_level, 12.0)
@@ -198,6 +203,11 @@ def csf_levels(volume: Volume, anatomy: Anatomy) -> tuple[np.ndarray, np.ndarray
     if shell.sum() * volume.grid.voxel_volume < _ENOUGH_PURE_MM3:
         return fluid, tissue
     return fluid, _field(volume, shell, float(volume.array[shell].mean()), _SHELL_SMOOTH_MM)
+
+
+def _enough(pure: np.ndarray, volume: Volume) -> float:
+    """The volume of ``pure`` in units of what is enough to know a level."""
+    return float(pure.sum()) * volume.grid.voxel_volume / _ENOUGH_PURE_MM3
 
 
 def _purer(fluid: np.ndarray, volume: Volume) -> Iterator[tuple[np.ndarray, float]]:
