@@ -60,27 +60,27 @@ class FusionHead(nn.Module):
 
 
 class MapReader(nn.Module):
-    """Maps (n, C, h, w) to activations (n, H * P, h, w): ASPP with image pooling, or a plain 1x1 adapter.
+    """Maps (n, C, h, w) to activations (n, H * P, h, w): a 1x1 adapter and, added to it, ASPP with image pooling.
+
+    ASPP starts at nothing (zero-initialised residual; Goyal et al., Accurate, large minibatch SGD, 2017), so that a
+    network with it starts as the one without: untrained branches would blur where in the region something lies.
 
     ``map_mean`` and ``map_scale`` (H, C) standardise the map per head; they come from that head's training patients.
     """
 
     def __init__(self, settings: ModelSettings, heads: int) -> None:
         super().__init__()
-        width = settings.width if settings.aspp else settings.pooled
-        self.heads, self.rates = heads, settings.rates if settings.aspp else ()
+        width, self.heads, self.rates = settings.pooled, heads, settings.rates if settings.aspp else ()
         self.channels = heads * width
         self.map_mean = nn.Parameter(torch.zeros(heads, settings.map_channels), requires_grad=False)
         self.map_scale = nn.Parameter(torch.ones(heads, settings.map_channels), requires_grad=False)
         self.reduce_weight = _uniform(heads, width, settings.map_channels, fan_in=settings.map_channels)
         self.reduce_bias = nn.Parameter(torch.zeros(heads, width))
         if settings.aspp:
-            branches, out = len(self.rates) + 2, settings.pooled
             self.atrous = nn.ParameterList(_uniform(heads * width, 1, 3, 3, fan_in=9) for _ in self.rates)
             self.mix = nn.ParameterList(
-                _uniform(heads * out, width, 1, 1, fan_in=width * branches) for _ in range(branches)
+                nn.Parameter(torch.zeros(heads * width, width, 1, 1)) for _ in range(len(self.rates) + 2)
             )
-            self.mix_bias = nn.Parameter(torch.zeros(heads * out))
 
     def forward(self, maps: torch.Tensor) -> torch.Tensor:
         """See the class."""
@@ -94,11 +94,10 @@ class MapReader(nn.Module):
             for r, w in zip(self.rates, self.atrous)
         ]
         views.append(reduced.mean(dim=(2, 3), keepdim=True))
-        mixed = [F.conv2d(view, w, groups=self.heads) for view, w in zip(views, self.mix)]
-        total = mixed[0]
-        for part in mixed[1:]:
-            total = total + part
-        return F.relu(total + self.mix_bias[None, :, None, None])
+        total = reduced
+        for view, w in zip(views, self.mix):
+            total = total + F.conv2d(view, w, groups=self.heads)
+        return total
 
     def _reduce(self) -> tuple[torch.Tensor, torch.Tensor]:
         """The 1x1 reduction with the map's standardisation folded in."""

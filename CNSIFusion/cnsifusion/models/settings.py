@@ -17,9 +17,10 @@ class ModelSettings:
     map (else a plain 1x1 adapter). ``radiomics``: whether the head sees an embedding of the selected features.
     ``classifier``: ``network`` (the head), or for radiomics alone ``logistic`` | ``boosting``.
 
-    ``map_channels``: width of the fixed projection of the backbone's map; ``width``: channels of each ASPP branch;
-    ``pooled``, ``embedding``, ``hidden``: widths of pooled map, feature embedding and head; ``pooling``: mean over the
-    ``region`` or over the whole (``global``) map; ``clip``: standardised features are held within +- this many SD.
+    ``map_channels``: width of the fixed projection of the backbone's map; ``pooled``: channels of the adapter and of
+    each ASPP branch, each pooled to a mean and two moments for the head; ``embedding``, ``hidden``: widths of the
+    feature embedding and of the head; ``pooling``: mean over the ``region`` or over the whole (``global``) map;
+    ``clip``: standardised features are held within +- this many SD.
     ``narrow_window`` and ``wide_window`` (units of a patch: ten robust SD of white matter, white matter at 0) are the
     two intensity windows shown to the backbone beside the region's mask.
     """
@@ -32,7 +33,6 @@ class ModelSettings:
     stride: int = 8
     map_channels: int = 128
     rates: tuple[int, ...] = (1, 2, 4)
-    width: int = 16
     pooled: int = 16
     embedding: int = 8
     hidden: int = 16
@@ -53,7 +53,7 @@ class ModelSettings:
             raise BadInput("Unknown classifier or pooling.")
         if self.stride not in (4, 8, 16, 32) or not 1 <= self.map_channels <= 256:
             raise BadInput("The map's stride must be 4, 8, 16 or 32 and its channels at most 256.")
-        if min(self.width, self.pooled, self.embedding, self.hidden, *self.rates) < 1 or self.clip <= 0:
+        if min(self.pooled, self.embedding, self.hidden, *self.rates) < 1 or self.clip <= 0:
             raise BadInput("Widths, rates and clip must be above 0.")
         if any(low >= high for low, high in (self.narrow_window, self.wide_window)):
             raise BadInput("An intensity window must go from low to high.")

@@ -1,4 +1,4 @@
-"""Networks: the stride they promise, Grad-CAM as forward operations, independent heads, backbones from files."""
+"""Networks: the stride they promise, places and context in the pooled maps, independent heads, backbones from files."""
 
 import numpy as np
 import pytest
@@ -34,6 +34,14 @@ def patches(count=3, size=48):
     return torch.cat([image, (torch.rand(count, 1, size, size) > 0.7).float()], dim=1)
 
 
+def trained(fusion):
+    """``fusion`` with an ASPP that says something, as after some steps of training."""
+    with torch.no_grad():
+        for weight in getattr(fusion.reader, "mix", ()):
+            weight.normal_(0, 0.3)
+    return fusion
+
+
 @pytest.mark.parametrize("name", ["mobilenet_v3_large", "densenet201"])
 def test_the_map_has_stride_8_and_signal(name):
     model = ModelSettings("test", name, radiomics=False)
@@ -56,7 +64,7 @@ def test_dilation_keeps_the_weights_of_torchvision():
 
 
 def test_heads_side_by_side_are_heads_one_by_one():
-    both = RadFusion(MOBILE, heads=2, features=3)
+    both = trained(RadFusion(MOBILE, heads=2, features=3))
     one = RadFusion(MOBILE, heads=1, features=3)
     state = {}
     for name, tensor in both.state_dict().items():
@@ -68,6 +76,18 @@ def test_heads_side_by_side_are_heads_one_by_one():
     together = both(maps, weights, x.expand(2, 2, 1, 3))
     assert torch.allclose(together[:, 1:], one(maps, weights, x), atol=1e-6)
     assert not torch.allclose(together[:, :1], together[:, 1:], atol=1e-3)
+
+
+def test_aspp_starts_as_the_plain_adapter_and_learns_context():
+    plain, aspp = RadFusion(get_model("mobilenetv3-large"), 2, 3).reader, RadFusion(MOBILE, 2, 3).reader
+    aspp.load_state_dict(plain.state_dict(), strict=False)
+    maps = torch.randn(1, 128, 6, 6)
+    assert torch.equal(aspp(maps), plain(maps))
+    aspp(maps).square().sum().backward()
+    assert all(weight.grad.abs().max() > 0 for weight in aspp.mix)
+    trained_reader, elsewhere = trained(RadFusion(MOBILE, 2, 3)).reader, maps.clone()
+    elsewhere[:, :, 5, 5] += 5
+    assert not torch.allclose(trained_reader(maps)[..., 1, 1], trained_reader(elsewhere)[..., 1, 1], atol=1e-3)
 
 
 def test_where_a_spot_lies_matters_to_a_reader_without_neighbours():
@@ -113,7 +133,7 @@ def test_region_weights():
 @pytest.mark.parametrize("name", [n for n, m in MODELS.items() if m.backbone])
 def test_onnx_gives_torchs_probabilities(name):
     model = get_model(name)
-    exported = ExportedModel(model, random_backbone(model, 2), RadFusion(model, 2, 4)).eval()
+    exported = ExportedModel(model, random_backbone(model, 2), trained(RadFusion(model, 2, 4))).eval()
     images, features = patches(2, 32), torch.randn(2, 4)
     with torch.no_grad():
         expected = exported(images, features)
@@ -162,7 +182,7 @@ def test_an_imagenet_checkpoint_fits(tmp_path):
     "change",
     [
         {"backbone": "resnet"}, {"backbone": None, "classifier": "network"}, {"backbone": None, "aspp": True},
-        {"classifier": "logistic"}, {"pooling": "max"}, {"stride": 5}, {"map_channels": 257}, {"width": 0},
+        {"classifier": "logistic"}, {"pooling": "max"}, {"stride": 5}, {"map_channels": 257}, {"pooled": 0},
         {"narrow_window": (1.0, 0.0)},
     ],
 )  # fmt: skip
