@@ -7,6 +7,7 @@ to a file and returns little. So a lost worker costs its own tasks only, and the
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
@@ -72,9 +73,12 @@ def _on_processes(
 
     parallel = Parallel(n_jobs=min(jobs, len(arguments)), return_as="generator", batch_size=1, pre_dispatch="all")
     results, own = [], os.getpid()
-    for done, result in enumerate(parallel(delayed(_in_pool)(function, a, own) for a in arguments), start=1):
-        results.append(result)
-        progress(done, len(arguments), name)
+    with warnings.catch_warnings():
+        # loky replaces a worker whose memory has grown and says so; its tasks go on in the new one.
+        warnings.filterwarnings("ignore", "A worker stopped while some jobs")
+        for done, result in enumerate(parallel(delayed(_in_pool)(function, a, own) for a in arguments), start=1):
+            results.append(result)
+            progress(done, len(arguments), name)
     return results
 
 
