@@ -1,12 +1,16 @@
-"""Slicer's DICOM database (ctkDICOMDatabase), where this Slicer has one and it is open."""
+"""Slicer's DICOM database (ctkDICOMDatabase; the calls used here are the same from Slicer 5.6 to 5.13)."""
 
 from pathlib import Path
 
 import slicer
 
 from cnsifusion.analysis.batch import Patient
+from cnsifusion.errors import BadInput
 
-_MODALITY = "0008,0060"
+_CLOSED = "Slicer's DICOM database is not open; choose its folder in the DICOM module, then come back."
+_EMPTY = "Slicer's DICOM database holds no MR images; import them in the DICOM module, then come back."
+#: Stands for the files of instances that a server listed but never sent: the database has a URL and no path for them.
+_NOT_HERE = Path("not retrieved from the server")
 
 
 def isOpen() -> bool:
@@ -23,14 +27,27 @@ def instanceFiles(uids) -> list:
 
 
 def patients() -> list:
-    """Every MR series of the database, named by its series instance UID: a table of results names no patient."""
+    """Every MR series of the database, named by its series instance UID: a table of results names no patient.
+
+    A series that is here in part is listed with what is lacking, so that its row says so. Raises BadInput where the
+    database is closed or holds none.
+    """
     if not isOpen():
-        return []
-    database, found = slicer.dicomDatabase, []
-    for patient in database.patients():
-        for study in database.studiesForPatient(patient):
-            for series in database.seriesForStudy(study):
-                files = tuple(Path(path) for path in database.filesForSeries(series))
-                if files and database.fileValue(str(files[0]), _MODALITY) == "MR":
-                    found.append(Patient(series, files))
+        raise BadInput(_CLOSED)
+    database = slicer.dicomDatabase
+    series = [
+        number
+        for patient in database.patients()
+        for study in database.studiesForPatient(patient)
+        for number in database.seriesForStudy(study)
+        if database.fieldForSeries("Modality", number) == "MR"
+    ]
+    paths = {number: database.filesForSeries(number) for number in series}
+    found = [
+        Patient(number, tuple(Path(path) if path else _NOT_HERE for path in files))
+        for number, files in paths.items()
+        if any(files)
+    ]
+    if not found:
+        raise BadInput(_EMPTY)
     return found

@@ -113,6 +113,31 @@ def test_slicers_subject_hierarchy_tells_patients_apart(session, headless, head)
         session.beside.choose(nodes[2])
 
 
+def test_anonymized_patients_who_share_a_number_are_told_apart(headless, head, tmp_path):
+    """Slicer's subject hierarchy has one patient for both; the files that its database knows have two names."""
+    hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(headless.scene)
+    patient = hierarchy.CreateSubjectItem(hierarchy.GetSceneItemID(), "ANON")
+    known, nodes = {}, []
+    for folder, name in (("T2", "One"), ("FLAIR", "one^"), ("other", "Two")):
+        files = write_series(head, tmp_path / folder, name=name, PatientID="ANON")
+        uids = [pydicom.dcmread(path, stop_before_pixels=True).SOPInstanceUID for path in files]
+        known.update(zip(uids, files))
+        nodes.append(addVolumeNode(headless.scene, head, folder))
+        nodes[-1].SetAttribute(INSTANCES_ATTRIBUTE, " ".join(uids))
+        hierarchy.CreateItem(hierarchy.CreateStudyItem(patient, folder), nodes[-1])
+    session = Session(headless.scene)
+    try:
+        session.sources.instanceFiles = lambda wanted: [known[uid] for uid in wanted if uid in known]
+        session.chooseVolume(nodes[2])
+        assert session.beside.shown() is None
+        session.chooseVolume(nodes[0])
+        assert session.beside.shown() is nodes[1]
+        with pytest.raises(BadInput, match="another patient"):
+            session.beside.choose(nodes[2])
+    finally:
+        session.close()
+
+
 def test_linked_views_scroll_and_zoom_together(headless):
     first, second = (headless.scene.AddNewNodeByClass("vtkMRMLSliceNode") for _ in range(2))
     for node, size in ((first, 400), (second, 200)):

@@ -71,7 +71,16 @@ def series_files(folder: Path, modality: str | None = None) -> dict[str, list[Pa
 
 
 def gather_series(files: Sequence[Path], folder: Path) -> Path:
-    """Links to (or, where the file system has none, copies of) the files of one series in ``folder``; returns it."""
+    """Links to (or, where the file system has none, copies of) the files of one series in ``folder``; returns it.
+
+    Raises BadInput when one of them is gone: what is left could read as a whole, shorter head.
+    """
+    lost = sum(not path.is_file() for path in files)
+    if lost:
+        raise BadInput(
+            f"{lost} of the series' {len(files)} files are not on this computer (moved, deleted, or never sent here); "
+            "import the series again."
+        )
     folder.mkdir(parents=True, exist_ok=True)
     for number, path in enumerate(files):
         place = folder / f"{number:06d}"
@@ -82,15 +91,20 @@ def gather_series(files: Sequence[Path], folder: Path) -> Path:
     return folder
 
 
-def patient_key(folder: Path) -> str:
-    """A hash by which two series of the same patient are known as such; "" where the files name no patient."""
-    files = next(iter(series_files(folder).values()), [])
-    if not files:
+def patient_key(file: Path) -> str:
+    """A hash by which two series of the same patient are known as such; "" where the file names no patient.
+
+    The patient's number with the birth date, or without one with the name: anonymized patients share numbers.
+    """
+    tags = ["PatientID", "PatientBirthDate", "PatientName"]
+    try:
+        header = pydicom.dcmread(file, stop_before_pixels=True, specific_tags=tags)
+    except UNREADABLE_HEADER:
         return ""
-    header = pydicom.dcmread(files[0], stop_before_pixels=True, specific_tags=["PatientID", "PatientBirthDate"])
     number = str(header.get("PatientID") or "")
-    words = f"{number}|{header.get('PatientBirthDate') or ''}"
-    return hashlib.sha256(words.encode()).hexdigest() if number else ""
+    name = str(header.get("PatientName") or "").rstrip("^ ").upper()
+    words = f"{number}|{header.get('PatientBirthDate') or name}"
+    return hashlib.sha256(words.encode("utf-8", "surrogateescape")).hexdigest() if number else ""
 
 
 def is_deflated(path: Path) -> bool:

@@ -14,7 +14,7 @@ import SimpleITK as sitk
 
 from cnsifusion.errors import BadInput
 from cnsifusion.imaging import Volume, atomic_path, read_image
-from cnsifusion.imaging.dicom import gather_series, patient_key
+from cnsifusion.imaging.dicom import gather_series, patient_key, series_files
 from cnsifusion.mrml.volumes import SOURCE_ATTRIBUTE, volumeFromNode
 from cnsifusion.roi.region_io import write_regions
 from cnsifusion.roi.regions import RegionSet
@@ -37,8 +37,9 @@ class Sources:
     def remember(self, volumeNode, path: Path) -> None:
         """The session read the volume from this file or DICOM folder just now."""
         self._loaded[volumeNode.GetID()] = (path.resolve(), volumeNode.GetImageData().GetMTime())
-        if path.is_dir():
-            self._patients[volumeNode.GetID()] = patient_key(path)
+        files = next(iter(series_files(path).values()), []) if path.is_dir() else []
+        if files:
+            self._patients[volumeNode.GetID()] = patient_key(files[0])
 
     def forget(self, *volumeNodes) -> None:
         """These volumes (None for none) leave the scene: their node ids may name others later."""
@@ -52,8 +53,15 @@ class Sources:
         self._patients.clear()
 
     def patient(self, volumeNode) -> str:
-        """Which patient's the volume is, as the DICOM files say that this session read it from; "" where unknown."""
-        return self._patients.get(volumeNode.GetID(), "")
+        """Which patient's the volume is, as the DICOM files say that it was read from; "" where unknown.
+
+        Of volumes from Slicer's database too: its subject hierarchy puts patients with the same number into one.
+        """
+        number = volumeNode.GetID()
+        if number not in self._patients:
+            # nothing is remembered where there is no file: the database may be opened later
+            self._patients.update((number, patient_key(file)) for file in self.instanceFiles(_instances(volumeNode)[:1]))
+        return self._patients.get(number, "")
 
     def unchanged(self, volumeNode) -> Path | None:
         """What the session read the volume from, while neither its voxels nor its place were changed."""
@@ -103,9 +111,14 @@ class Sources:
         folder = volumeNode.GetAttribute(SOURCE_ATTRIBUTE)
         if folder and Path(folder).is_dir():
             return sorted(path for path in Path(folder).rglob("*") if path.is_file())
-        instances = (volumeNode.GetAttribute(INSTANCES_ATTRIBUTE) or "").split()
-        files = self.instanceFiles(instances) if instances else []
+        instances = _instances(volumeNode)
+        files = self.instanceFiles(instances)
         return files if len(files) == len(instances) and all(path.is_file() for path in files) else []
+
+
+def _instances(volumeNode) -> list[str]:
+    """SOP instance UIDs of the series that Slicer's DICOM module loaded the volume from; empty for other volumes."""
+    return (volumeNode.GetAttribute(INSTANCES_ATTRIBUTE) or "").split()
 
 
 def _sameSeries(files: Sequence[Path], volume: Volume, folder: Path) -> Path | None:

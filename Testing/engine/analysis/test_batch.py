@@ -8,6 +8,7 @@ import shutil
 import sys
 from pathlib import Path
 
+import pydicom
 import pytest
 
 from cnsifusion.analysis import Analyzer
@@ -79,6 +80,14 @@ def test_lists_of_series_pass_through_a_file(folder, tmp_path) -> None:
     (tmp_path / "list.json").write_text("[]")
     with pytest.raises(BadInput, match="empty"):
         read_list(tmp_path / "list.json")
+
+
+def test_a_series_that_lost_its_last_slice_is_not_analyzed_as_a_shorter_head(folder, tmp_path) -> None:
+    files = write_series(read_image(folder / "b"), tmp_path / "series")
+    order = sorted(files, key=lambda path: pydicom.dcmread(path, stop_before_pixels=True).InstanceNumber)
+    order[-1].unlink()
+    outcome = analyze_patients(Analyzer(), [Patient("1.2.3", tuple(files))], tmp_path / "out")
+    assert outcome.rows[0].probability == "" and f"1 of the series' {len(files)} files are not" in outcome.rows[0].problem
 
 
 def test_an_empty_folder_and_options_without_meaning_are_refused(tmp_path, capsys) -> None:
