@@ -60,7 +60,8 @@ class Sources:
         number = volumeNode.GetID()
         if number not in self._patients:
             # nothing is remembered where there is no file: the database may be opened later
-            self._patients.update((number, patient_key(file)) for file in self.instanceFiles(_instances(volumeNode)[:1]))
+            first = self.instanceFiles(_instances(volumeNode)[:1])
+            self._patients.update((number, patient_key(file)) for file in first)
         return self._patients.get(number, "")
 
     def unchanged(self, volumeNode) -> Path | None:

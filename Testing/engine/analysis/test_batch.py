@@ -86,8 +86,8 @@ def test_a_series_that_lost_its_last_slice_is_not_analyzed_as_a_shorter_head(fol
     files = write_series(read_image(folder / "b"), tmp_path / "series")
     order = sorted(files, key=lambda path: pydicom.dcmread(path, stop_before_pixels=True).InstanceNumber)
     order[-1].unlink()
-    outcome = analyze_patients(Analyzer(), [Patient("1.2.3", tuple(files))], tmp_path / "out")
-    assert outcome.rows[0].probability == "" and f"1 of the series' {len(files)} files are not" in outcome.rows[0].problem
+    row = analyze_patients(Analyzer(), [Patient("1.2.3", tuple(files))], tmp_path / "out").rows[0]
+    assert row.probability == "" and f"1 of the series' {len(files)} files are not" in row.problem
 
 
 def test_an_empty_folder_and_options_without_meaning_are_refused(tmp_path, capsys) -> None:
