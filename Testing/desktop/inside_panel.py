@@ -203,9 +203,10 @@ def test_many_patients_into_a_table():
 
     import numpy as np
     import SimpleITK as sitk
+    from CNSIFusionLib import database
 
     panel().ui.analyzeSection.collapsed = False
-    assert not panel().ui.batchDatabaseButton.enabled and panel().ui.batchDatabaseButton.toolTip
+    assert panel().ui.batchDatabaseButton.enabled == database.isOpen() and panel().ui.batchDatabaseButton.toolTip
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "in").mkdir()
         sitk.WriteImage(sitk.GetImageFromArray(np.full((9, 64, 64), 5, np.int16)), f"{folder}/in/flat.nrrd")
