@@ -203,6 +203,7 @@ def test_many_patients_into_a_table():
 
     import numpy as np
     import SimpleITK as sitk
+
     from CNSIFusionLib import database
 
     panel().ui.analyzeSection.collapsed = False
