@@ -12,7 +12,7 @@ from cnsifusion.imaging.volume import Volume
 from cnsifusion.roi import names
 from cnsifusion.roi.anatomy import locate
 from cnsifusion.roi.propose import propose
-from cnsifusion.roi.sublentiform import find_sublentiform
+from cnsifusion.roi.sublentiform import _above_artery, _in_depth, find_sublentiform
 from cnsifusion.roi.ventricles import _beside, _inferior, _islands_mostly_in, csf_levels
 
 SIDES = {"left": names.SUBLENTIFORM_LEFT, "right": names.SUBLENTIFORM_RIGHT}
@@ -105,6 +105,22 @@ def test_arteries_are_no_part_of_the_sublentiform_region(whole_head: Proposal) -
     left = find_sublentiform(volume.with_array(array), anatomy, (fluid + tissue) / 2)["left"]
     assert not left[k, j - 2 : j + 3, i - 2 : i + 3].any() and left[k, dot[0], dot[1]]
     assert left[k].sum() == whole[k].sum() - 25
+
+
+def test_lowest_slices_at_the_level_of_an_artery_are_left_out() -> None:
+    region, vessels = np.zeros((2, 6, 10, 10), bool)
+    region[1:] = True
+    vessels[(1, 2, 4), :4] = True
+    vessels[3, 0] = True
+    kept = _above_artery(region, vessels)
+    assert not kept[:3].any() and np.array_equal(kept[3:], region[3:])
+
+
+def test_the_region_ends_ten_millimetres_below_the_nucleus() -> None:
+    nucleus = np.zeros((30, 3, 4), bool)
+    nucleus[20:24, :, 1] = nucleus[24, :, 2] = True
+    inside = _in_depth(nucleus)
+    assert inside.argmax(0).tolist() == [[10, 10, 14, 14]] * 3 and inside[14:].all()
 
 
 @pytest.mark.parametrize("case", ["whole_head", "stripped"])
