@@ -38,10 +38,10 @@ def _indexed(*names) -> None:
     assert all(name in _series for name in names), "the database was not filled"
 
 
-def _write(name: str, volume, **tags) -> None:
-    files = write_series(volume, _folder / "images" / name, PatientID="ANON", PatientBirthDate="", **tags)
+def _write(title: str, volume, **tags) -> None:
+    files = write_series(volume, _folder / "images" / title, PatientID="ANON", PatientBirthDate="", **tags)
     header = pydicom.dcmread(files[0], stop_before_pixels=True)
-    _series[name] = {"uid": str(header.SeriesInstanceUID), "files": files}
+    _series[title] = {"uid": str(header.SeriesInstanceUID), "files": files}
 
 
 def test_a_closed_and_an_empty_database_are_said_to_be_so():
@@ -77,7 +77,7 @@ def test_its_series_are_the_same_voxels_and_headers_to_us():
     from cnsifusion.mrml.volumes import volumeFromNode
     from cnsifusion.simulation import SimulationSettings, simulate_patient
 
-    head = simulate_patient(7, True, SimulationSettings()).volume
+    head = simulate_patient(6, True, SimulationSettings()).volume
     _write("first T2", head, name="One", slope=0.37)
     same = {"StudyInstanceUID": pydicom.dcmread(_series["first T2"]["files"][0]).StudyInstanceUID}
     _write("first T1", head.with_array(head.array.max() - head.array), name="One", **same)
@@ -211,7 +211,7 @@ def test_a_batch_over_the_database_says_what_is_gone_and_takes_no_other_patients
         rows = {row["patient_id"]: row for row in csv.DictReader(stream)}
     assert set(rows) == {s["uid"] for s in _series.values()}
     assert f"1 of the series' {len(series['files'])} files are not on this computer" in rows[series["uid"]]["problem"]
-    assert "intended use" in rows[_series["first T1"]["uid"]]["problem"], rows[_series["first T1"]["uid"]]
+    assert "not recognised as an axial T2" in rows[_series["first T1"]["uid"]]["problem"]
     scored = rows[_series["second T2"]["uid"]]
     assert scored["problem"] == "" and 0 < float(scored["probability"]) < 1
     result = read_result(_folder / "batch" / scored["folder"] / "result.json")
