@@ -3,9 +3,11 @@ as a batch. Skipped where this Slicer was built without DICOM.
 """
 
 import atexit
+import contextlib
 import csv
 import os
 import shutil
+import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -228,3 +230,29 @@ def test_files_deleted_since_indexing_are_named_when_they_are_needed():
     assert "files that the image was opened from are gone" in message(), message()
     handed = panel().session.sources.handOver(_series["first T2"]["node"])(_folder / "job without files")
     assert handed.name == "image.nrrd"
+
+
+def test_what_a_server_listed_and_never_sent_is_not_taken_for_a_whole_series():
+    """Such instances have a URL and no file: so a query or a broken retrieve leaves them."""
+    _indexed("first T1", "second T2")
+    from DICOMLib import DICOMUtils
+
+    from cnsifusion.errors import BadInput
+    from cnsifusion.imaging.dicom import gather_series
+    from CNSIFusionLib import database
+
+    slicer.dicomDatabase.closeDatabase()
+    with contextlib.closing(sqlite3.connect(_folder / "database" / "ctkDICOM.sql")) as connection, connection:
+        unsent = "UPDATE Images SET Filename = NULL, URL = 'dicomserver://there' WHERE SeriesInstanceUID = ?"
+        connection.execute(unsent, (_series["first T1"]["uid"],))
+        last = "SELECT max(SOPInstanceUID) FROM Images WHERE SeriesInstanceUID = ?"
+        connection.execute(f"{unsent} AND SOPInstanceUID = ({last})", (_series["second T2"]["uid"],) * 2)
+    assert DICOMUtils.openDatabase(str(_folder / "database"))
+    found = {patient.name: patient.files for patient in database.patients()}
+    assert set(found) == {_series["first T2"]["uid"], _series["second T2"]["uid"]}
+    try:
+        gather_series(found[_series["second T2"]["uid"]], _folder / "gathered")
+    except BadInput as error:
+        assert "1 of the series'" in str(error)
+    else:
+        raise AssertionError("a series without one of its slices was taken for a whole one")
