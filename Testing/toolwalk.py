@@ -62,7 +62,7 @@ def head() -> tuple[Volume, RegionSet]:
 
 _CHOICES = st.fixed_dictionaries({
     "name": st.sampled_from(sorted(SEGMENTS)), "number": st.integers(0, 9), "erase": st.booleans(),
-    "neighbours": st.sampled_from([0, 1, 2, 999]), "guard": st.booleans(),
+    "neighbours": st.sampled_from([0, 1, 2, 999]), "guard": st.booleans(), "both": st.booleans(),
 })  # fmt: skip
 #: Places of a stroke in and around the image, in tenths of a voxel.
 _POINTS = st.lists(st.tuples(st.integers(-30, 500), st.integers(-30, 460), st.integers(-1, 6)), min_size=1, max_size=6)
@@ -166,7 +166,7 @@ class Browsers:
 
 
 MACHINERIES = {"Slicer's own": SlicersOwn, "the browser's": Browsers}
-_SETTINGS = ("tool", "segmentName", "erase", "leakGuard", "neighbours", "tolerance", "sensitivity")
+_SETTINGS = ("tool", "segmentName", "erase", "leakGuard", "bothSides", "neighbours", "tolerance", "sensitivity")
 
 
 def snapshot(case: CaseState) -> dict:
@@ -241,6 +241,7 @@ class Reader(RuleBasedStateMachine):
         name, number, controller = choice["name"], choice["number"], self.face.controller
         controller.segmentName, controller.neighbours = name, choice["neighbours"]
         controller.erase, controller.leakGuard = choice["erase"], choice["guard"]
+        controller.bothSides = choice["both"]
         usable = [key for key in toolsFor(name) if key != NONE]
         controller.tool = usable[number % len(usable)]
         assert controller.tool in TOOLS and len(controller.color()) == 3

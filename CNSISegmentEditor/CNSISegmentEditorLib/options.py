@@ -33,6 +33,7 @@ class Options:
         self.ui.alignButton.connect("clicked()", self._onAlign)
         self.ui.fociTable.connect("cellClicked(int,int)", self._onFocus)
         self.ui.leakGuardBox.connect("clicked(bool)", self._onLeakGuard)
+        self.ui.bothSidesBox.connect("clicked(bool)", self._onBothSides)
         self.ui.otherSelector.setMRMLScene(slicer.mrmlScene)
         self.ui.otherSelector.connect("currentNodeChanged(vtkMRMLNode*)", self._onOther)
         self.ui.alignButton.visible = False
@@ -99,7 +100,7 @@ class Options:
         self.ui.regionCombo.currentIndex = self._names.index(controller.segmentName) if known else -1
 
     def _drawTools(self, controller) -> None:
-        from cnsifusion.mrml.tools import CSF, NONE, PVS, TOOLS
+        from cnsifusion.mrml.tools import CSF, NONE, PVS, TOOLS, mayTakeBothSides
 
         keys = [key for key in controller.available if key != NONE]
         if list(self._tools) != keys:
@@ -114,6 +115,8 @@ class Options:
         self.ui.amountLabel.text = _(slider)
         self.ui.leakGuardBox.visible = controller.tool == CSF
         self.ui.leakGuardBox.checked = controller.leakGuard
+        offered = mayTakeBothSides(controller.tool, controller.segmentName, controller.erase)
+        self.ui.bothSidesBox.visible, self.ui.bothSidesBox.checked = offered, controller.bothSides
         self._amount = "sensitivity" if controller.tool == PVS else "tolerance"
         _silently(self.ui.amountSlider, lambda slider: slider.setValue(getattr(controller, self._amount)))
 
@@ -186,6 +189,11 @@ class Options:
     def _onLeakGuard(self, guarded: bool) -> None:
         if self._effect.controller is not None:
             self._effect.controller.leakGuard = guarded
+            self._changed()
+
+    def _onBothSides(self, both: bool) -> None:
+        if self._effect.controller is not None:
+            self._effect.controller.bothSides = both
             self._changed()
 
     def _onAction(self, key: str) -> None:

@@ -111,6 +111,7 @@ def test_buttons_with_modifiers_are_the_views():
 
 def test_erase_takes_away_and_the_key_switches():
     fresh()
+    controller().bothSides = False
     desk.clickAt(state["point"])
     added = voxels()
     assert added

@@ -236,6 +236,24 @@ def test_leak_guard_can_be_switched_off():
     assert not box.visible
 
 
+def test_a_click_takes_both_sides_while_the_box_is_ticked():
+    fresh()
+    box = options().ui.bothSidesBox
+    assert box.visible and box.checked
+    desk.clickAt(state["point"])
+    both = voxels()
+    desk.key("z")
+    assert voxels() == 0 and not undoStates()
+    desk.click(box)
+    assert controller().bothSides is False
+    desk.clickAt(state["point"])
+    assert 20 < voxels() < 0.8 * both, (voxels(), both)
+    desk.key("e")
+    assert not box.visible, "erasing keeps to its side"
+    desk.key("e")
+    assert box.visible
+
+
 def test_everything_is_let_go():
     fresh()
     effectSelf, selector = effect(), options().ui.otherSelector

@@ -242,6 +242,27 @@ def test_leak_guard_and_neighbours_are_used(desk):
     assert (desk.mask(VENTRICLES) & guarded).sum() == guarded.sum()
 
 
+def test_a_click_takes_both_sides_as_one_step_and_only_while_that_is_wanted(desk):
+    desk.choose(CSF, VENTRICLES)
+    desk.tools.reject("wrong place")
+    place = tuple(GRID.to_lps((18, 20, 3)))
+    desk.tools.hover(place)
+    shown = desk.tools.preview.on(GRID.shape)
+    assert shown[3, :, :20].any() and shown[3, :, 27:].any()
+    assert desk.stroke((18, 20, 3)) == 1 and (desk.mask(VENTRICLES) == shown).all()
+    desk.face.undo()
+    assert not desk.mask(VENTRICLES).any()
+    desk.tools.bothSides = False
+    desk.tools.forget()
+    assert desk.stroke((18, 20, 3)) == 1
+    one = desk.mask(VENTRICLES)
+    assert (one == shown & (np.arange(48) < 24)).all()
+    desk.tools.bothSides = True
+    desk.choose(CSF, PVS_LEFT)  # a region of one side
+    desk.tools.hover(place)
+    assert not desk.tools.preview.on(GRID.shape)[:, :, 24:].any()
+
+
 def test_the_list_of_foci_says_what_a_reader_asks(desk):
     rows = desk.tools.focusRows()
     assert [(row.side, row.slice, row.size) for row in rows] == [("left", 3, "2.0 mm"), ("right", 3, "2.0 mm")]

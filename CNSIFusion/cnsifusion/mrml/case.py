@@ -99,7 +99,8 @@ class CaseState:
     #: Which of the two maps lies over the image: "logMap" | "heatMap".
     chosenMap = Parameter[str]("logMap")
     besideHidden = Parameter[bool](False)
-    #: The tools: which one, in which segment, its sliders, add or erase, slices beside the clicked one, leak guard.
+    #: The tools: which one, in which segment, its sliders, add or erase, slices beside the clicked one, leak
+    #: guard, both sides.
     tool = Parameter[str]("none")
     segmentName = Parameter[str]("CSF ventricles")
     tolerance = Parameter[float](0.5)
@@ -107,6 +108,7 @@ class CaseState:
     erase = Parameter[bool](False)
     neighbours = Parameter[int](0)
     leakGuard = Parameter[bool](True)
+    bothSides = Parameter[bool](True)
 
     def __init__(self, node):
         version = json.loads(node.GetParameter(_SCHEMA_PARAMETER) or "0")

@@ -13,7 +13,7 @@ import numpy as np
 from cnsifusion.mrml.contour import NO_EDGES, marks, outline, polyline
 from cnsifusion.mrml.editing import Change
 from cnsifusion.roi.names import PVS_LEFT, PVS_RIGHT
-from cnsifusion.roi.tools.csf import CsfSettings, grow_stroke, lobe
+from cnsifusion.roi.tools.csf import CsfSettings, grow, lobe
 from cnsifusion.roi.tools.pvs import PvsSettings, detect, focus_at, focus_mask
 from cnsifusion.roi.tools.result import ToolResult, nothing, united
 from cnsifusion.roi.tools.shape import (
@@ -119,10 +119,10 @@ class GrowHand(_MaskHand):
     def at(self, point: tuple[int, int, int], neighbours: int) -> ToolResult:
         """See :class:`_MaskHand`."""
         settings = CsfSettings(self._c.tolerance, self._c.leakGuard, neighbours=neighbours)
-        spacing = self._c.geometry.grid.spacing
+        spacing, drawn = self._c.geometry.grid.spacing, self._c.drawn(self._c.segmentName)
         if self._c.erase:
-            return lobe(self._c.drawn(self._c.segmentName), spacing, point, settings)
-        return grow_stroke(self._c.volume.array, spacing, [point], settings)
+            return lobe(drawn, spacing, point, settings)
+        return grow(self._c.volume.array, spacing, point, settings, self._c.midlineOf(point[0]), drawn)
 
     def drag(self, place: Place) -> None:
         """See :class:`Hand`."""

@@ -27,6 +27,7 @@ from cnsifusion.roi.regions import Focus, Plane, RegionSet
 from cnsifusion.roi.tools.pvs import focus_mask, is_accepted, visible
 from cnsifusion.roi.tools.result import ToolResult
 from cnsifusion.roi.tools.shape import interpolate, mirror
+from cnsifusion.roi.tools.sides import Midline, find_midline
 
 NONE, CSF, PVS, OUTLINE, SPLINE, MOVE = "none", "csf", "pvs", "outline", "spline", "move"
 MIRROR, FILL = "mirror", "fill"
@@ -82,6 +83,11 @@ def toolsFor(segmentName: str) -> list[str]:
     return [NONE, *first, OUTLINE, SPLINE, MOVE]
 
 
+def mayTakeBothSides(tool: str, segmentName: str, erase: bool) -> bool:
+    """Whether a click can take the matching part on the other side of the head too: growing a region of both sides."""
+    return tool == CSF and segmentName == VENTRICLES and not erase
+
+
 @dataclass(frozen=True)
 class FocusRow:
     """One PVS-like focus of the list: what a reader asks of it, where to look (LPS, mm), and whether it is used."""
@@ -100,8 +106,8 @@ class ToolController:
 
     ``tool`` is a key of TOOLS, ``segmentName`` the protocol's segment to change (PVS choose their side themselves),
     ``tolerance`` 0.05-0.95 and ``sensitivity`` 0-1 the sliders, ``neighbours`` the slices on each side that a click
-    works on too, ``leakGuard`` whether CSF is kept from running out. ``message`` says why a click here would do nothing
-    ("" where it would).
+    works on too, ``leakGuard`` whether CSF is kept from running out, ``bothSides`` whether a click on CSF takes what
+    matches it on the other side of the head. ``message`` says why a click here would do nothing ("" where it would).
     """
 
     def __init__(self, segmentationNode, volumeNode, apply: Apply):
@@ -109,11 +115,12 @@ class ToolController:
         self.geometry = NodeGeometry(volumeNode)
         self.tool, self.segmentName, self.message = NONE, VENTRICLES, ""
         self.tolerance, self.sensitivity, self.neighbours = 0.5, 0.5, 0
-        self.erase, self.leakGuard = False, True
+        self.erase, self.leakGuard, self.bothSides = False, True, True
         self.volume = volumeFromNode(volumeNode)
         self._apply = apply
         self._details: RegionSet | None = None
         self._drawn: dict[str, ToolResult] = {}
+        self._midlines: dict[int, Midline | None] = {}
         self._hands: dict[str, Hand] = {}
         self._pressedOn: int | None = None
         self._ended: tuple[np.ndarray, str] | None = None
@@ -123,7 +130,7 @@ class ToolController:
         """Take the tool and its settings from the case."""
         self.tool, self.segmentName, self.erase = case.tool, case.segmentName, case.erase
         self.tolerance, self.sensitivity, self.neighbours = case.tolerance, case.sensitivity, case.neighbours
-        self.leakGuard = case.leakGuard
+        self.leakGuard, self.bothSides = case.leakGuard, case.bothSides
         self.forget()
 
     @property
@@ -147,6 +154,15 @@ class ToolController:
         if name not in self._drawn:
             self._drawn[name] = segmentWindow(self.segmentationNode, name, self.volumeNode, self.geometry)
         return self._drawn[name]
+
+    def midlineOf(self, k: int) -> Midline | None:
+        """The line of symmetry of slice ``k`` where a click is to work on both sides; found once for each slice."""
+        if not (self.bothSides and mayTakeBothSides(self.tool, self.segmentName, self.erase)):
+            return None
+        if k not in self._midlines:
+            width, height, _ = self.volume.spacing
+            self._midlines[k] = find_midline(self.volume.array[k], (height, width))
+        return self._midlines[k]
 
     # PVS-like foci
 

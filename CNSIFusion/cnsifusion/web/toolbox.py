@@ -19,6 +19,7 @@ from trame.widgets.vuetify3 import (
 
 from cnsifusion.mrml.limits import OVERWRITE
 from cnsifusion.mrml.tools import ACTIONS, REJECT_REASONS
+from cnsifusion.roi.tools.csf import ALL_SLICES
 from cnsifusion.web.uploads import uploadArguments
 
 
@@ -97,18 +98,20 @@ def _choices(app) -> None:
     with html.Div(classes="d-flex align-center", style="gap: 8px;"):
         _check("erase", "Erase", app.tools.setErase, "tools.tool != 'move'")
         _check("leakGuard", "Leak guard", app.tools.setLeakGuard, "tools.tool == 'csf'")
-        with html.Div(v_if="tools.tool == 'csf'", classes="d-flex align-center", style="gap: 4px;"):
-            html.Span("Neighbours", classes="text-caption", title="Slices on each side that a click works on too")
-            with VBtnToggle(
-                model_value=("tools.neighbours",),
-                update_modelValue=(app.tools.setNeighbours, "[$event]"),
-                density="compact",
-                mandatory=True,
-                variant="outlined",
-                divided=True,
-            ):
-                for count in (0, 1, 2):
-                    VBtn(str(count), value=(str(count),), size="x-small", id=f"neighbours-{count}", classes="tool")
+        _check("bothSides", "Both sides", app.tools.setBothSides, "tools.bothOffered")
+    with html.Div(v_if="tools.tool == 'csf'", classes="d-flex align-center mt-1", style="gap: 4px;"):
+        html.Span("Neighbours", classes="text-caption", title="Slices on each side that a click works on too")
+        with VBtnToggle(
+            model_value=("tools.neighbours",),
+            update_modelValue=(app.tools.setNeighbours, "[$event]"),
+            density="compact",
+            mandatory=True,
+            variant="outlined",
+            divided=True,
+        ):
+            for count in (0, 1, 2, ALL_SLICES):
+                word = "all" if count == ALL_SLICES else str(count)
+                VBtn(word, value=(f"'{count}'",), size="x-small", id=f"neighbours-{word}", classes="text-none tool")
 
 
 def _check(key: str, label: str, change, shown: str) -> None:

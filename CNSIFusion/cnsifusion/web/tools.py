@@ -16,7 +16,7 @@ from cnsifusion.mrml.editing import Change, carryOut
 from cnsifusion.mrml.limits import KEEP, NOTHING_LEFT, Limits, places
 from cnsifusion.mrml.segmentation import fingerprint, regionCentre
 from cnsifusion.mrml.session import Session
-from cnsifusion.mrml.tools import CSF, NONE, PVS, TOOLS, FocusRow, ToolController, toolsFor
+from cnsifusion.mrml.tools import CSF, NONE, PVS, TOOLS, FocusRow, ToolController, mayTakeBothSides, toolsFor
 from cnsifusion.mrml.volumes import volumeFromNode
 from cnsifusion.roi.names import VENTRICLES
 from cnsifusion.roi.region_io import read_regions
@@ -79,6 +79,8 @@ class Tools:
             "foci": [vars(row) for row in self._focusRows()] if tool.key == PVS else [],
             "hint": controller.message if controller else "",
             "leakGuard": bool(not case or case.leakGuard),
+            "bothSides": bool(not case or case.bothSides),
+            "bothOffered": mayTakeBothSides(tool.key, name, bool(case and case.erase)),
             "statistics": controller.statistics() if controller else [],
             "agreement": self._agreement,
             "limits": {
@@ -133,6 +135,12 @@ class Tools:
         """Keep CSF from running out of the ventricles, or not."""
         if self._case is not None:
             self._case.leakGuard = bool(value)
+            self._settingsChanged()
+
+    def setBothSides(self, value: bool) -> None:
+        """Whether a click on CSF takes what matches it on the other side of the head."""
+        if self._case is not None:
+            self._case.bothSides = bool(value)
             self._settingsChanged()
 
     def setLimits(self, **change) -> None:

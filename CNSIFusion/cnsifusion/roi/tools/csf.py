@@ -7,7 +7,7 @@ where a voxel holds as much CSF as tissue (partial volume), which is also the pr
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
@@ -15,7 +15,8 @@ import numpy as np
 from scipy import ndimage
 
 from cnsifusion.roi.tools.necks import Box, Leaks, box_of, contained, distances, holes, moved, pieces_at, small_holes
-from cnsifusion.roi.tools.result import ToolResult, cropped, nothing, united
+from cnsifusion.roi.tools.result import ToolResult, cropped, nothing
+from cnsifusion.roi.tools.sides import Midline, Opposite
 
 ALL_SLICES = 999
 #: Levels are read within this: it holds tissue beside wide ventricles and still follows the bias field.
@@ -78,10 +79,14 @@ def grow(
     spacing: tuple[float, float, float],
     point: tuple[int, int, int],
     settings: CsfSettings | None = None,
+    midline: Midline | None = None,
+    drawn: ToolResult | None = None,
 ) -> ToolResult:
     """The CSF region at ``point`` (k, j, i) of the image ``array`` [k, j, i] with ``spacing`` mm (i, j, k).
 
-    Hover shows it, a click applies it. Empty, with a reason, outside the image and where the point is no CSF.
+    Hover shows it, a click applies it. Empty, with a reason, outside the image and where the point is no CSF. With the
+    ``midline`` of the point's slice what matches the region on the other side is taken too, unless some of that is
+    ``drawn`` already.
     """
     settings = settings or CsfSettings()
     k, j, i = (int(p) for p in point)
@@ -105,24 +110,31 @@ def grow(
     sampling = (spacing[1], spacing[0])
     outline = _Outline(window, 0.3 * levels.tissue, sampling, _GROWING) if settings.leak_guard else None
     everywhere = (slice(0, bright.shape[0]), slice(0, bright.shape[1]))
-    masks[k] = _grown(bright, start, outline, array[k], None, sampling, everywhere)
+
+    def grown(start: np.ndarray) -> np.ndarray:
+        return _grown(bright, start, outline, array[k], None, sampling, everywhere)
+
+    masks[k] = grown(start)
+    if midline is not None:
+        other = _other_side(bright, masks[k], grown, midline, (window[0].start, window[1].start), sampling)
+        there = (k, window[0].start, window[1].start), (1, *bright.shape)
+        if drawn is None or not (other & drawn.within(*there)[0]).any():
+            masks[k] |= other
     _carry(masks, k, settings.neighbours, lambda n, reach: image[n][reach] > edge, outline, array, spacing)
     return cropped(masks, (0, window[0].start, window[1].start), "Nothing was found here.")
 
 
-def grow_stroke(
-    array: np.ndarray,
-    spacing: tuple[float, float, float],
-    points: Sequence[tuple[int, int, int]],
-    settings: CsfSettings | None = None,
-) -> ToolResult:
-    """The union of the regions at the ``points`` (k, j, i) of a drag; points inside an earlier region cost nothing."""
-    settings = settings or CsfSettings()
-    whole = nothing("The stroke has no point.")
-    for k, j, i in dict.fromkeys((int(k), int(j), int(i)) for k, j, i in points):
-        if not whole.within((k, j, i), (1, 1, 1)).any():
-            whole = united(whole, grow(array, spacing, (k, j, i), settings))
-    return whole
+def _other_side(bright, region, grown, midline: Midline, corner: tuple[int, int], sampling: tuple[float, float]):
+    """What matches the ``region`` on the other side of the head, ``grown`` from there; empty where nothing does."""
+    nowhere = np.zeros_like(region)
+    opposite = Opposite(region, corner, midline, sampling)
+    seed = opposite.seed(bright)
+    if seed is None:
+        return nowhere
+    start = nowhere.copy()
+    start[seed] = True
+    found = grown(start)
+    return found if opposite.matches(found) else nowhere
 
 
 def lobe(
