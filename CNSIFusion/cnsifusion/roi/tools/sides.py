@@ -12,8 +12,8 @@ from cnsifusion.roi.tools.necks import distances
 #: The slice is looked at in cells of about this size (mm), turned by up to this many degrees in steps.
 _CELL_MM = 2.5
 _TURN_DEGREES, _TURN_STEP = 24.0, 3.0
-#: Halves that agree less than this (correlation) are no two sides of a head.
-_MIN_SYMMETRY = 0.5
+#: Halves that agree less than this are no two sides of a head: axial slices reach 0.95 and more, half a head 0.84.
+_MIN_SYMMETRY = 0.9
 #: What lies opposite holds this share of the mirrored region at least, and is at most so many times as large.
 _MATCH, _LARGER = 0.3, 2.5
 
@@ -44,12 +44,11 @@ def find_midline(plane: np.ndarray, sampling: tuple[float, float]) -> Midline | 
     if min(cells.shape) < 8:
         return None
     size = np.multiply(steps, sampling)
-    spread = cells - cells.mean()
     scores: dict[float, tuple[float, float]] = {}
 
     def best_of(angles: np.ndarray) -> float:
         for angle in angles:
-            scores[float(angle)] = _symmetry(spread, float(angle), size)
+            scores[float(angle)] = _symmetry(cells, float(angle), size)
         return max(scores, key=lambda angle: scores[angle][0])
 
     angle = best_of(np.arange(-_TURN_DEGREES, _TURN_DEGREES + 1, _TURN_STEP))
@@ -95,13 +94,14 @@ class Opposite:
 
 
 def _cells(plane: np.ndarray, steps: tuple[int, int]) -> np.ndarray:
-    """Means over cells of ``steps`` pixels; a few very bright pixels (fat, eyes) are cut to the 98th percentile."""
+    """Means over cells of ``steps`` pixels, above the air around; fat and eyes are cut to the 98th percentile."""
     rows, columns = plane.shape[0] // steps[0], plane.shape[1] // steps[1]
     if not rows or not columns:
         return np.zeros((0, 0))
     trimmed = plane[: rows * steps[0], : columns * steps[1]].astype(float)
     cells = trimmed.reshape(rows, steps[0], columns, steps[1]).mean(axis=(1, 3))
-    return np.minimum(cells, np.percentile(cells, 98))
+    air = np.median(np.concatenate([cells[0], cells[-1], cells[:, 0], cells[:, -1]]))  # the frame must not count
+    return np.minimum(cells, np.percentile(cells, 98)) - air
 
 
 def _symmetry(cells: np.ndarray, degrees: float, size: np.ndarray) -> tuple[float, float]:
