@@ -203,14 +203,17 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorLabelEffect):
     # What the controller asks for, and what is shown of it
 
     def apply(self, changes) -> None:
-        """One undo step: all changes into the protocol's segments (masking and overwrite mode are the editor's)."""
+        """One undo step: all changes into the protocol's segments; none where the editor's masking leaves nothing."""
         from cnsifusion.mrml.editing import carryOut
+        from cnsifusion.mrml.limits import NOTHING_LEFT, leaveNothing
 
-        controller = self.controller
-        self.scriptedEffect.saveStateForUndo()
-        editorNode = self.scriptedEffect.parameterSetNode()
-        selected = editorNode.GetSelectedSegmentID()
+        controller, editorNode = self.controller, self.scriptedEffect.parameterSetNode()
         nodes = (controller.segmentationNode, controller.volumeNode, controller.geometry)
+        if leaveNothing(changes, editorNode, *nodes):
+            controller.message = NOTHING_LEFT
+            return
+        self.scriptedEffect.saveStateForUndo()
+        selected = editorNode.GetSelectedSegmentID()
         last = carryOut(changes, *nodes, self._modify)
         # The reader stays on their region: undo may take a new one away again, and without a segment the effect ends.
         editorNode.SetSelectedSegmentID(selected or last)

@@ -13,8 +13,8 @@ from undo_stack import UndoStack
 
 from cnsifusion.mrml.case import CaseState
 from cnsifusion.mrml.editing import Change, carryOut
-from cnsifusion.mrml.limits import KEEP, NOTHING_LEFT, Limits, places
-from cnsifusion.mrml.segmentation import fingerprint, regionCentre
+from cnsifusion.mrml.limits import NOTHING_LEFT, Limits, leaveNothing, places
+from cnsifusion.mrml.segmentation import regionCentre
 from cnsifusion.mrml.session import Session
 from cnsifusion.mrml.tools import CSF, NONE, PVS, TOOLS, FocusRow, ToolController, mayTakeBothSides, toolsFor
 from cnsifusion.mrml.volumes import volumeFromNode
@@ -248,9 +248,12 @@ class Tools:
     def _apply(self, changes: Sequence[Change]) -> None:
         """One undoable action of the reader: new segments, their voxels and their provenance come and go together."""
         case, edited, controller = self._case, self._editor.active_segmentation, self._controller
-        logic, limited = edited.editor_logic, replace(self._limits, overwrite=KEEP) != Limits()
+        logic, nodes = edited.editor_logic, (case.segmentation, case.volume, controller.geometry)
         controller.message = self._limits.applyTo(self._editor.editor_node, case.segmentation)
+        if not controller.message and leaveNothing(changes, self._editor.editor_node, *nodes):
+            controller.message = NOTHING_LEFT
         if controller.message:
+            self._onChange()
             return
 
         def modify(segmentId: str, labelmap, erase: bool, extent: tuple[int, ...]) -> None:
@@ -258,13 +261,8 @@ class Tools:
             self._editor.editor_node.SetSelectedSegmentID(segmentId)
             logic.ModifySegmentByLabelmap(case.segmentation, segmentId, labelmap, mode, extent, True, False)
 
-        voxels = fingerprint(case.segmentation) if limited else None
-        with self._undoStep(unless=lambda: limited and fingerprint(case.segmentation) == voxels) as states:
-            last = carryOut(changes, case.segmentation, case.volume, controller.geometry, modify)
-        if not states.has_previous():
-            controller.message = NOTHING_LEFT
-            self._onChange()
-            return
+        with self._undoStep():
+            last = carryOut(changes, *nodes, modify)
         self._editor.set_active_segment_id(last)
 
     def _replace(self, change: Callable[[], None]) -> None:
@@ -280,17 +278,14 @@ class Tools:
             self._viewer.jumpTo(centre)
 
     @contextmanager
-    def _undoStep(self, unless: Callable[[], bool] = lambda: False) -> Iterator[SegmentationStateStack]:
-        """What is done inside is one undo step, or taken back at once where ``unless`` says so afterwards."""
+    def _undoStep(self) -> Iterator[None]:
+        """What is done inside is one undo step."""
         edited = self._editor.active_segmentation
         states = SegmentationStateStack(edited.segmentation, max_size=2)
         states.save_state()
-        yield states
+        yield
         states.save_state()
-        if unless():
-            states.restore_previous()
-        else:
-            self._undoStack.push(SegmentationLabelMapUndoCommand(states, edited))
+        self._undoStack.push(SegmentationLabelMapUndoCommand(states, edited))
         edited.trigger_modified()
         self._agreement = []
         self._onChange()
