@@ -173,7 +173,7 @@ def snapshot(case: CaseState) -> dict:
     """Every segment's name, provenance and voxels, whether it is seen, and what is known beside them."""
     node = case.segmentation
     details = proposalDetails(node, NodeGeometry(case.volume))
-    found = {"details": (details.midplane, [focus.ijk for focus in details.foci], details.withheld)}
+    found = {"details": (details.midplane, [f.ijk for f in details.foci], details.withheld, details.notes)}
     for segmentId in node.GetSegmentation().GetSegmentIDs():
         segment = node.GetSegmentation().GetSegment(segmentId)
         tags = tuple(tagValue(segment, tag) for tag in (EDITED_TAG, REJECTED_TAG, "DICOM.SegmentAlgorithmType"))
@@ -297,13 +297,17 @@ class Reader(RuleBasedStateMachine):
 
     @rule(shift=st.integers(1, 5), bare=st.booleans())
     def proposeAgain(self, shift, bare):
-        """Other regions come instead of all that are drawn (``bare``: of the left one only, and nothing is known)."""
+        """Other regions come instead of all that are drawn (``bare``: a file of the left one only)."""
         _, regions = head()
         names = [SUBLENTIFORM_LEFT] if bare else list(regions.masks)
         masks = {name: np.roll(regions.masks[name], shift, axis=1) for name in names}
-        other = RegionSet(GRID, masks) if bare else replace(regions, masks=masks, foci=regions.foci[:1])
-        case = self.case
+        other = replace(regions, masks=masks, foci=regions.foci[:1])
+        if bare:
+            other = RegionSet(GRID, masks, notes=["one region"])
+        case, known = self.case, snapshot(self.case)["details"][:2]
         self.did(lambda: self.face.replace(lambda: showRegions(other, case.segmentation, case.volume)), idle=True)
+        if bare:
+            assert snapshot(case)["details"][:2] == known, "mid-plane and foci are known as before"
 
     @rule()
     def undo(self):

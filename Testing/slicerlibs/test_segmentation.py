@@ -108,6 +108,24 @@ def test_showing_again_replaces_and_keeps_other_segments(scene):
     assert np.array_equal(regionsFromNode(node, volume).masks[PVS_LEFT], regions.masks[PVS_LEFT])
 
 
+def test_a_file_of_some_regions_leaves_what_was_known(scene):
+    _, volume, node, regions = scene
+    ventricles = np.roll(regions.masks[VENTRICLES], 1, axis=2)
+    showRegions(RegionSet(regions.grid, {VENTRICLES: ventricles}, notes=["from a file"]), node, volume)
+    back = regionsFromNode(node, volume)
+    assert np.array_equal(back.masks[VENTRICLES], ventricles)
+    assert np.array_equal(back.masks[PVS_LEFT], regions.masks[PVS_LEFT])
+    assert back.midplane == regions.midplane and [f.ijk for f in back.foci] == [f.ijk for f in regions.foci]
+    assert back.withheld == regions.withheld and back.notes == ["from a file"]
+    right = np.roll(regions.masks[SUBLENTIFORM_LEFT], 2, axis=1)
+    showRegions(RegionSet(regions.grid, {SUBLENTIFORM_RIGHT: right}), node, volume)
+    assert regionsFromNode(node, volume).withheld == {}, "what is drawn is not withheld"
+    other = RegionSet(regions.grid, midplane=Plane((1.0, 0.0, 0.0), (0.0, 1.0, 0.0)))
+    showRegions(other, node, volume)  # a proposal says all it knows
+    back = regionsFromNode(node, volume)
+    assert back.midplane == other.midplane and back.foci == []
+
+
 def test_regions_of_another_image_are_refused(scene, makeVolume):
     _, _, node, regions = scene
     with pytest.raises(BadInput, match="another image"):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import zlib
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import numpy as np
 import vtk
@@ -44,7 +44,8 @@ def addSegmentationNode(scene, volumeNode):
 def showRegions(regions: RegionSet, segmentationNode, volumeNode) -> None:
     """Put the regions into the node, replacing segments of the same protocol names (others stay).
 
-    Raises BadInput when the regions are not on the volume's grid.
+    Regions without a mid-plane are no whole proposal but a file of some masks: what the node knows beside its masks
+    (mid-plane, foci, why other regions were withheld) stays. Raises BadInput when the regions are not on the volume's grid.
     """
     geometry = NodeGeometry(volumeNode)
     if not regions.grid.is_close(geometry.grid):
@@ -57,7 +58,7 @@ def showRegions(regions: RegionSet, segmentationNode, volumeNode) -> None:
         if VENTRICLES in regions.masks:
             _removeParts(segmentationNode)
             _showParts(regions, segmentationNode, volumeNode, geometry)
-        _keepDetails(regions, segmentationNode)
+        _keepDetails(_completed(regions, proposalDetails(segmentationNode, geometry)), segmentationNode)
     finally:
         segmentationNode.EndModify(wasModifying)
 
@@ -320,6 +321,15 @@ def _codeText(code: Code) -> str:
 
 def _partOf(name: str) -> int | None:
     return {segmentName: value for value, segmentName in PART_SEGMENTS.items()}.get(name)
+
+
+def _completed(regions: RegionSet, known: RegionSet) -> RegionSet:
+    """The regions, with what is known of the head where they do not say it themselves."""
+    if regions.midplane is not None:
+        return regions
+    withheld = {name: why for name, why in known.withheld.items() if name not in regions.masks}
+    foci = regions.foci or known.foci
+    return replace(regions, midplane=known.midplane, foci=foci, withheld={**withheld, **regions.withheld})
 
 
 def _keepDetails(regions: RegionSet, segmentationNode) -> None:
