@@ -45,7 +45,9 @@ def showRegions(regions: RegionSet, segmentationNode, volumeNode) -> None:
     """Put the regions into the node, replacing segments of the same protocol names (others stay).
 
     Regions without a mid-plane are no whole proposal but a file of some masks: what the node knows beside its masks
-    (mid-plane, foci, why other regions were withheld) stays. Raises BadInput when the regions are not on the volume's grid.
+    (mid-plane, foci, why other regions were withheld) stays.
+
+    Raises BadInput when the regions are not on the volume's grid.
     """
     geometry = NodeGeometry(volumeNode)
     if not regions.grid.is_close(geometry.grid):
