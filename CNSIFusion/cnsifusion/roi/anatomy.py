@@ -10,7 +10,7 @@ from scipy import ndimage
 from cnsifusion.imaging.grid import Grid
 from cnsifusion.imaging.volume import Volume
 from cnsifusion.roi.lattice import Lattice, make_lattice
-from cnsifusion.roi.maps import coarse_grid, tissue_maps
+from cnsifusion.roi.maps import coarse_grid, part_distances, tissue_maps
 from cnsifusion.roi.midplane import find_midplane
 from cnsifusion.roi.placement import Placement
 from cnsifusion.roi.regions import Plane
@@ -100,11 +100,12 @@ def locate(volume: Volume) -> Anatomy:
 
 
 def warm_up() -> None:
-    """Work out what ``locate`` needs of the template alone, so that the first head takes no longer than the next."""
+    """Work out what a proposal needs of the template alone, so that the first head takes no longer than the next."""
     for step, sigma in SAMPLES:
         template_samples(step, sigma)
     for _, sigma, _ in LEVELS:
         tissue_maps(sigma)
+    part_distances()
 
 
 def place(volume: Volume, placement: Placement) -> Anatomy:

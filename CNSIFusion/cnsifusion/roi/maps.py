@@ -65,7 +65,16 @@ def part_distances() -> tuple[dict[str, np.ndarray], Grid]:
     origin = template.grid.to_lps(np.array(first))
     size = (labels.shape[2], labels.shape[1], labels.shape[0])
     grid = Grid(size, template.grid.spacing, (origin[0], origin[1], origin[2]), template.grid.direction)
-    return {
-        name: np.minimum(ndimage.distance_transform_edt(~mask), FAR_MM).astype(np.float32)
-        for name, mask in masks.items()
-    }, grid
+    return {name: _distance(mask) for name, mask in masks.items()}, grid
+
+
+def _distance(mask: np.ndarray) -> np.ndarray:
+    """Distance (voxels of 1 mm, up to FAR_MM) from ``mask``, worked out only as far around it as it is not FAR_MM."""
+    far, reach = np.full(mask.shape, FAR_MM, np.float32), int(FAR_MM)
+    for box in ndimage.find_objects(mask.view(np.uint8)):
+        near = tuple(slice(max(b.start - reach, 0), b.stop + reach) for b in box)
+        away = ~mask[near]
+        nearest = ndimage.distance_transform_edt(away, return_distances=False, return_indices=True)
+        steps = (n - axis for n, axis in zip(nearest, np.ogrid[tuple(slice(0, n) for n in away.shape)]))
+        far[near] = np.minimum(np.sqrt(sum(s * s for s in steps)), FAR_MM)
+    return far

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from itertools import product
 
 import numpy as np
@@ -91,6 +91,16 @@ class Samples:
     tissue: np.ndarray
     brain: np.ndarray
 
+    @cached_property
+    def terms(self) -> np.ndarray:
+        """gain_terms of the points."""
+        return gain_terms(self.points)
+
+    @cached_property
+    def raw(self) -> np.ndarray:
+        """The points about the middle of the brain."""
+        return self.points - _CENTRE
+
     def painted(self, levels: Mapping[str, float]) -> np.ndarray:
         """Intensity (n,) of the points under the tissue ``levels``."""
         return self.tissue @ [levels[name] for name in TISSUES] / self.brain
@@ -138,33 +148,44 @@ def reduced(volume: Volume, cell_mm: float, sigma: float) -> Reduced:
     return Reduced(ndimage.gaussian_filter(array, widths, truncate=3), signal, grid)
 
 
-def _sample(volume: Reduced, points: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Trilinear values (n,), gradients (n, 3) per mm in LPS, and which ``points`` have signal."""
-    ijk = volume.grid.to_ijk(points)
-    size = np.array(volume.grid.size)
-    inside = np.all((ijk >= -0.5) & (ijk <= size - 0.5), 1)
-    ijk = np.clip(ijk, 0, size - 1.000001)
-    near = np.rint(ijk).astype(np.intp)
-    inside &= volume.signal[near[:, 2], near[:, 1], near[:, 0]]
-    base = ijk.astype(np.intp)
-    fi, fj, fk = (ijk - base).T
-    stride_j, stride_k = volume.grid.size[0], volume.grid.size[0] * volume.grid.size[1]
-    flat = base[:, 2] * stride_k + base[:, 1] * stride_j + base[:, 0]
-    # A volume of one slice has no neighbour: step 0 then reads the same voxel twice.
-    di, dj, dk = (s if n > 1 else 0 for s, n in zip((1, stride_j, stride_k), volume.grid.size))
-    v = volume.array.ravel()
-    c000, c100, c010, c110 = v[flat], v[flat + di], v[flat + dj], v[flat + di + dj]
-    flat = flat + dk
-    c001, c101, c011, c111 = v[flat], v[flat + di], v[flat + dj], v[flat + di + dj]
-    a00, a10 = c000 + fi * (c100 - c000), c010 + fi * (c110 - c010)
-    a01, a11 = c001 + fi * (c101 - c001), c011 + fi * (c111 - c011)
-    b0, b1 = a00 + fj * (a10 - a00), a01 + fj * (a11 - a01)
-    gi0 = (1 - fj) * (c100 - c000) + fj * (c110 - c010)
-    gi1 = (1 - fj) * (c101 - c001) + fj * (c111 - c011)
-    gi = (1 - fk) * gi0 + fk * gi1
-    gj = (1 - fk) * (a10 - a00) + fk * (a11 - a01)
-    gradient = np.stack([gi, gj, b1 - b0], 1) / volume.grid.spacing @ volume.grid.matrix.T
-    return b0 + fk * (b1 - b0), gradient, inside
+class _Read:
+    """A head read between its cells at ``points`` (n, 3) LPS mm: trilinear ``values``, and which points have signal.
+
+    The gradient is worked out when it is asked for: most places that the fit tries are not stepped on from.
+    """
+
+    def __init__(self, volume: Reduced, points: np.ndarray):
+        ijk = volume.grid.to_ijk(points)
+        size = np.array(volume.grid.size)
+        inside = np.all((ijk >= -0.5) & (ijk <= size - 0.5), 1)
+        ijk = np.clip(ijk, 0, size - 1.000001)
+        near = np.rint(ijk).astype(np.intp)
+        self.inside = inside & volume.signal[near[:, 2], near[:, 1], near[:, 0]]
+        base = ijk.astype(np.intp)
+        fi, fj, fk = (ijk - base).T
+        stride_j, stride_k = volume.grid.size[0], volume.grid.size[0] * volume.grid.size[1]
+        flat = base[:, 2] * stride_k + base[:, 1] * stride_j + base[:, 0]
+        # A volume of one slice has no neighbour: step 0 then reads the same voxel twice.
+        di, dj, dk = (s if n > 1 else 0 for s, n in zip((1, stride_j, stride_k), volume.grid.size))
+        v = volume.array.ravel()
+        c000, c100, c010, c110 = v[flat], v[flat + di], v[flat + dj], v[flat + di + dj]
+        flat = flat + dk
+        c001, c101, c011, c111 = v[flat], v[flat + di], v[flat + dj], v[flat + di + dj]
+        a00, a10 = c000 + fi * (c100 - c000), c010 + fi * (c110 - c010)
+        a01, a11 = c001 + fi * (c101 - c001), c011 + fi * (c111 - c011)
+        b0, b1 = a00 + fj * (a10 - a00), a01 + fj * (a11 - a01)
+        self.values = b0 + fk * (b1 - b0)
+        self._grid, self._shares = volume.grid, (fj, fk)
+        self._steps = (c100 - c000, c110 - c010, c101 - c001, c111 - c011), (a10 - a00, a11 - a01), b1 - b0
+
+    def gradient(self) -> np.ndarray:
+        """(n, 3) per mm in LPS."""
+        (fj, fk), (along_i, along_j, along_k) = self._shares, self._steps
+        gi0 = (1 - fj) * along_i[0] + fj * along_i[1]
+        gi1 = (1 - fj) * along_i[2] + fj * along_i[3]
+        gi = (1 - fk) * gi0 + fk * gi1
+        gj = (1 - fk) * along_j[0] + fk * along_j[1]
+        return np.stack([gi, gj, along_k], 1) / self._grid.spacing @ self._grid.matrix.T
 
 
 def gain_terms(points: np.ndarray) -> np.ndarray:
@@ -218,68 +239,77 @@ def _refine(
     volume: Reduced, start: Affine, samples: Samples, levels: Mapping[str, float], free_shape: bool, iterations: int
 ) -> Fit:
     """Gauss-Newton from ``start``: rigid with one scale, or (``free_shape``) a full affine."""
-    best = _linearise(volume, start, samples, levels, free_shape)
+    picture = samples.painted(levels)
+    best = _Tried(volume, start, samples, picture)
+    matrix, vector = best.equations(free_shape)
     damping = 1e-3
-    for _ in range(iterations):
-        fit, matrix, vector = best
+    for n in range(iterations):
         step = np.linalg.solve(matrix + np.diag(np.diag(matrix)) * damping, vector)
-        trial = _linearise(volume, _moved(fit.affine, step, free_shape), samples, levels, free_shape)
-        gain = trial[0].correlation - fit.correlation
+        trial = _Tried(volume, _moved(best.fit.affine, step, free_shape), samples, picture)
+        gain = trial.fit.correlation - best.fit.correlation
         if gain > 0:
             best, damping = trial, damping / 4
-            if gain < 2e-5:
+            if gain < 2e-5 or n == iterations - 1:
                 break
+            matrix, vector = best.equations(free_shape)
         else:
             damping = max(damping, 1e-3) * 10
             if damping > 100:
                 break
-    return best[0]
+    return best.fit
 
 
-def _linearise(
-    volume: Reduced, affine: Affine, samples: Samples, levels: Mapping[str, float], free_shape: bool
-) -> tuple[Fit, np.ndarray, np.ndarray]:
-    """How ``affine`` fits, and the normal equations (matrix, right side) of the next Gauss-Newton step."""
-    values, gradient, inside = _sample(volume, affine.apply(samples.points))
-    picture, terms = samples.painted(levels), gain_terms(samples.points)
-    basis = np.concatenate([np.ones((len(picture), 1)), terms * values[:, None]], 1)
-    n = basis.shape[1]
-    weight = inside * samples.brain
-    ridge = np.diag([1e-6, 1e-6] + [1e-3 * weight.sum()] * (n - 2))
-    for _ in range(2):
-        weighted = basis * weight[:, None]
-        gain = np.linalg.solve(basis.T @ weighted + ridge, weighted.T @ picture)
-        residual = picture - basis @ gain
-        # Lesions, vessels and what is not brain have large residuals and lose their say (Geman and McClure's weight).
-        scale = 3 * np.sqrt((weight * residual**2).sum() / max(weight.sum(), 1e-9)) + 1e-9
-        weight = inside * samples.brain / (1 + (residual / scale) ** 2) ** 2
-    covered = float(weight.sum() and inside[samples.brain > 0.5].mean())
-    mean = (weight * picture).sum() / max(weight.sum(), 1e-9)
-    rest, variance = (weight * residual**2).sum(), (weight * (picture - mean) ** 2).sum()
-    correlation = np.sqrt(max(0.0, 1 - rest / max(variance, 1e-9))) * np.sign(gain[1]) - _OUTSIDE_COST * (1 - covered)
-    fit = Fit(affine, float(correlation), covered, gain)
+class _Tried:
+    """An affine that was tried: how well it fits, and what the next Gauss-Newton step from there needs."""
 
-    along = gradient @ affine.rotation * (terms @ gain[1:])[:, None]  # in the turned frame
-    raw = samples.points - _CENTRE
-    columns = [*along.T, *(np.cross(raw @ (np.eye(3) + affine.stretch), along).T / _ARM)]
-    if free_shape:
+    def __init__(self, volume: Reduced, affine: Affine, samples: Samples, picture: np.ndarray):
+        self._samples, self._read = samples, _Read(volume, affine.apply(samples.points))
+        inside, terms = self._read.inside, samples.terms
+        basis = np.concatenate([np.ones((len(picture), 1)), terms * self._read.values[:, None]], 1)
+        weight = inside * samples.brain
+        ridge = np.diag([1e-6, 1e-6] + [1e-3 * weight.sum()] * (basis.shape[1] - 2))
+        for _ in range(2):
+            weighted = basis * weight[:, None]
+            gain = np.linalg.solve(basis.T @ weighted + ridge, weighted.T @ picture)
+            residual = picture - basis @ gain
+            # Lesions, vessels, what is no brain: large residuals lose their say (Geman and McClure's weight).
+            scale = 3 * np.sqrt((weight * residual**2).sum() / max(weight.sum(), 1e-9)) + 1e-9
+            weight = inside * samples.brain / (1 + (residual / scale) ** 2) ** 2
+        covered = float(weight.sum() and inside[samples.brain > 0.5].mean())
+        mean = (weight * picture).sum() / max(weight.sum(), 1e-9)
+        rest, variance = (weight * residual**2).sum(), (weight * (picture - mean) ** 2).sum()
+        explained = np.sqrt(max(0.0, 1 - rest / max(variance, 1e-9))) * np.sign(gain[1])
+        self.fit = Fit(affine, float(explained - _OUTSIDE_COST * (1 - covered)), covered, gain)
+        self._basis, self._ridge, self._weight, self._residual, self._rest = basis, ridge, weight, residual, rest
+
+    def equations(self, free_shape: bool) -> tuple[np.ndarray, np.ndarray]:
+        """The normal equations (matrix, right side) of the next step."""
+        affine, weight, n = self.fit.affine, self._weight, self._basis.shape[1]
+        full = np.concatenate([self._basis, np.stack(self._slopes(free_shape), 1)], 1)
+        weighted = full * weight[:, None]
+        normal, right = full.T @ weighted, weighted.T @ self._residual
+        # Eliminate the gain: what is left is the step in position and shape.
+        solved = np.linalg.solve(normal[:n, :n] + self._ridge, np.column_stack([normal[:n, n:], right[:n]]))
+        matrix = normal[n:, n:] - normal[n:, :n] @ solved[:, :-1]
+        vector = right[n:] - normal[n:, :n] @ solved[:, -1]
+        noise = self._rest / max(weight.sum(), 1.0) * _CORRELATED_SAMPLES
+        for p, (a, b) in enumerate(_SHAPE_TERMS if free_shape else [(0, 0)]):
+            precision = noise / ((_STRETCH_SD if a == b else _SHEAR_SD) * _ARM) ** 2
+            matrix[6 + p, 6 + p] += precision
+            vector[6 + p] -= precision * affine.stretch[a, b] * _ARM
+        return matrix + 1e-9 * np.eye(len(matrix)), vector
+
+    def _slopes(self, free_shape: bool) -> list[np.ndarray]:
+        """How the corrected values answer to each shift, turn and term of shape."""
+        affine, samples, raw = self.fit.affine, self._samples, self._samples.raw
+        gain = samples.terms @ self.fit.gain[1:]
+        along = self._read.gradient() @ affine.rotation * gain[:, None]  # in the turned frame
+        columns = [*along.T, *(np.cross(raw @ (np.eye(3) + affine.stretch), along).T / _ARM)]
+        if not free_shape:
+            return [*columns, (along * raw).sum(1) / _ARM]
         for a, b in _SHAPE_TERMS:
             columns.append((along[:, a] * raw[:, b] + (along[:, b] * raw[:, a] if a != b else 0)) / _ARM)
-    else:
-        columns.append((along * raw).sum(1) / _ARM)
-    full = np.concatenate([basis, np.stack(columns, 1)], 1)
-    weighted = full * weight[:, None]
-    normal, right = full.T @ weighted, weighted.T @ residual
-    # Eliminate the gain: what is left is the step in position and shape.
-    solved = np.linalg.solve(normal[:n, :n] + ridge, np.column_stack([normal[:n, n:], right[:n]]))
-    matrix = normal[n:, n:] - normal[n:, :n] @ solved[:, :-1]
-    vector = right[n:] - normal[n:, :n] @ solved[:, -1]
-    noise = rest / max(weight.sum(), 1.0) * _CORRELATED_SAMPLES
-    for p, (a, b) in enumerate(_SHAPE_TERMS if free_shape else [(0, 0)]):
-        precision = noise / ((_STRETCH_SD if a == b else _SHEAR_SD) * _ARM) ** 2
-        matrix[6 + p, 6 + p] += precision
-        vector[6 + p] -= precision * affine.stretch[a, b] * _ARM
-    return fit, matrix + 1e-9 * np.eye(len(matrix)), vector
+        return columns
 
 
 def _moved(affine: Affine, step: np.ndarray, free_shape: bool) -> Affine:
@@ -298,10 +328,10 @@ def _moved(affine: Affine, step: np.ndarray, free_shape: bool) -> Affine:
 
 def tissue_levels(volume: Reduced, fit: Fit, samples: Samples) -> dict[str, float]:
     """Intensity of every tissue in this head (gain corrected, CSF = 1), by robust regression on its fractions."""
-    values, _, inside = _sample(volume, fit.affine.apply(samples.points))
-    gain = gain_terms(samples.points) @ fit.gain[1:]
-    corrected = values * gain / max(abs(float(gain.mean())), 1e-9)
-    base = weight = inside * samples.brain
+    read = _Read(volume, fit.affine.apply(samples.points))
+    gain = samples.terms @ fit.gain[1:]
+    corrected = read.values * gain / max(abs(float(gain.mean())), 1e-9)
+    base = weight = read.inside * samples.brain
     for _ in range(4):
         weighted = samples.tissue * weight[:, None]
         levels = np.linalg.solve(samples.tissue.T @ weighted + 1e-6 * np.eye(len(TISSUES)), weighted.T @ corrected)

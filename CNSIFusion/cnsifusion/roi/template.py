@@ -131,13 +131,12 @@ def lentiform_base(labels: np.ndarray, grid: Grid) -> np.ndarray:
     lie 1 to 4 mm medial of theirs (measured on heads with known truth), and columns there would hang under the
     internal capsule.
     """
-    k, j, i = np.ogrid[tuple(slice(0, n) for n in labels.shape)]
+    base = (labels == LABELS["putamen_left"]) | (labels == LABELS["putamen_right"])
+    k, j, i = np.nonzero((labels == LABELS["pallidum_left"]) | (labels == LABELS["pallidum_right"]))
     ax, y, z = np.abs(i + grid.origin[0]), -(j + grid.origin[1]), k + grid.origin[2]
     across = (ax - 20) + 0.5 * (y + 1.5)
-    outer = (across / 5.5) ** 2 + ((y + 1.5) / 10) ** 2 + ((z + 1) / 8) ** 2 <= 1
-    putamen = (labels == LABELS["putamen_left"]) | (labels == LABELS["putamen_right"])
-    pallidum = (labels == LABELS["pallidum_left"]) | (labels == LABELS["pallidum_right"])
-    return putamen | (pallidum & outer)
+    base[k, j, i] = (across / 5.5) ** 2 + ((y + 1.5) / 10) ** 2 + ((z + 1) / 8) ** 2 <= 1
+    return base
 
 
 def sublentiform_window(ax: np.ndarray, y: np.ndarray, z: np.ndarray) -> np.ndarray:
