@@ -15,7 +15,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "Testing" / "slicerlibs"))
 
-from browser import Reader, RunningApp, openPage  # noqa: E402
+from browser import Reader, readerAtWork  # noqa: E402
 from PIL import Image  # noqa: E402
 
 OUT = ROOT / "Resources" / "Screenshots"
@@ -29,12 +29,8 @@ def main() -> int:
     OUT.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
         image = REAL if REAL.is_file() else _simulated(Path(folder))
-        app = RunningApp()
-        try:
-            with openPage(app.address) as page:
-                _click(Reader(page), image)
-        finally:
-            app.stop()
+        with readerAtWork() as reader:
+            _click(reader, image)
     return 0
 
 

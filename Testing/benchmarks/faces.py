@@ -63,7 +63,7 @@ def main(image: Path) -> int:
         opened = time.perf_counter()
         with openPage(app.address) as page:
             _row("page's first view", time.perf_counter() - opened)
-            _measure(app, Reader(page), image)
+            _measure(app, Reader(page, app), image)
     finally:
         app.stop()
     return 0

@@ -107,8 +107,14 @@ def openPage(address: str) -> Iterator:
 class Reader:
     """A radiologist at the page: what they see and click."""
 
-    def __init__(self, page) -> None:
-        self.page = page
+    def __init__(self, page, app: RunningApp) -> None:
+        self.page, self.app, self.errors = page, app, []
+        page.on("pageerror", lambda error: self.errors.append(str(error)))
+
+    def assertNoFault(self) -> None:
+        """Nothing was raised on the page, or in the program."""
+        assert self.errors == []
+        assert not self.app.faults(), "".join(self.app.lines[-40:])
 
     def text(self, selector: str) -> str:
         """The words of one element."""
@@ -183,3 +189,14 @@ class Reader:
     def _pixels(self, box: dict) -> np.ndarray:
         picture = Image.open(io.BytesIO(self.page.screenshot(clip=box)))
         return np.asarray(picture.convert("RGB")).astype(int)
+
+
+@contextmanager
+def readerAtWork() -> Iterator[Reader]:
+    """A reader at a page of a program of their own."""
+    app = RunningApp()
+    try:
+        with openPage(app.address) as page:
+            yield Reader(page, app)
+    finally:
+        app.stop()

@@ -61,3 +61,18 @@ def demonstrationBundle() -> Path:
 
     assert (default_bundle_dir() / "bundle.json").is_file(), "the demonstration bundle is missing: run `make bundle`"
     return default_bundle_dir()
+
+
+@pytest.fixture(scope="session")
+def image(request, tmp_path_factory):
+    """A DICOM series of a real T2 where the real volumes are at hand, otherwise of the simulated patient."""
+    path = DATA / "oms_patient01_study1" / "T2w.nii.gz"
+    sys.path.insert(0, str(TESTING / "engine" / "imaging"))
+    from dicom_files import write_series  # a helper of the imaging tests
+
+    from cnsifusion.imaging import read_image
+
+    volume = read_image(path if path.is_file() else request.getfixturevalue("simulated_image"))
+    folder = tmp_path_factory.mktemp("dicom") / "T2"
+    write_series(volume.with_array(volume.array.clip(0)), folder)
+    return folder

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from browser import Reader, RunningApp, chromiumPath, openPage
+from browser import chromiumPath, readerAtWork
 
 from cnsifusion.errors import BadInput
 from cnsifusion.imaging import read_image
@@ -38,38 +38,33 @@ def _strangersFile(image, path) -> dict[str, float]:
 
 def test_labels_of_a_strangers_file_are_asked_for(simulated_image, tmp_path):
     volumes = _strangersFile(simulated_image, tmp_path / "stranger.seg.nrrd")
-    app = RunningApp()
-    try:
-        with openPage(app.address) as page:
-            reader, errors = Reader(page), []
-            page.on("pageerror", lambda error: errors.append(str(error)))
-            reader.openImage(simulated_image)
-            page.set_input_files("#upload-regions", tmp_path / "stranger.seg.nrrd")
-            page.wait_for_selector("#labels")
-            assert [line.inner_text() for line in page.locator(".label-name").all()] == list(NAMES)
-            selects = page.locator(".label-row select")
-            guesses = [selects.nth(n).input_value() for n in range(4)]
-            assert guesses == ["CSF ventricles", "Sub-lentiform left", LEAVE_OUT, "CSF ventricles"]
-            for n in range(4):
-                selects.nth(n).select_option(LEAVE_OUT)
-            page.click("#labels-bring-in")
-            page.wait_for_selector("#labels-fault")
-            assert "Every label is left out" in reader.text("#labels-fault")
-            for n, region in enumerate(("CSF ventricles", "Sub-lentiform right", LEAVE_OUT, "CSF ventricles")):
-                selects.nth(n).select_option(region)
-            page.click("#labels-bring-in")
-            page.wait_for_selector("#labels", state="hidden")
-            ventricles = reader.waitForChange(lambda: reader.milliliters("CSF ventricles"), 0.0)
-            assert ventricles == pytest.approx(volumes[NAMES[0]] + volumes[NAMES[3]], abs=0.006)
-            right = reader.milliliters("Sub-lentiform right")
-            assert right == pytest.approx(volumes[NAMES[1]], abs=0.006)
-            assert reader.milliliters("Sub-lentiform left") == 0
-            page.click("#undo")  # one step back
-            assert reader.waitForChange(lambda: reader.milliliters("CSF ventricles"), ventricles) == 0
-            assert reader.milliliters("Sub-lentiform right") == 0
-            assert not errors and not app.faults()
-    finally:
-        app.stop()
+    with readerAtWork() as reader:
+        page = reader.page
+        reader.openImage(simulated_image)
+        page.set_input_files("#upload-regions", tmp_path / "stranger.seg.nrrd")
+        page.wait_for_selector("#labels")
+        assert [line.inner_text() for line in page.locator(".label-name").all()] == list(NAMES)
+        selects = page.locator(".label-row select")
+        guesses = [selects.nth(n).input_value() for n in range(4)]
+        assert guesses == ["CSF ventricles", "Sub-lentiform left", LEAVE_OUT, "CSF ventricles"]
+        for n in range(4):
+            selects.nth(n).select_option(LEAVE_OUT)
+        page.click("#labels-bring-in")
+        page.wait_for_selector("#labels-fault")
+        assert "Every label is left out" in reader.text("#labels-fault")
+        for n, region in enumerate(("CSF ventricles", "Sub-lentiform right", LEAVE_OUT, "CSF ventricles")):
+            selects.nth(n).select_option(region)
+        page.click("#labels-bring-in")
+        page.wait_for_selector("#labels", state="hidden")
+        ventricles = reader.waitForChange(lambda: reader.milliliters("CSF ventricles"), 0.0)
+        assert ventricles == pytest.approx(volumes[NAMES[0]] + volumes[NAMES[3]], abs=0.006)
+        right = reader.milliliters("Sub-lentiform right")
+        assert right == pytest.approx(volumes[NAMES[1]], abs=0.006)
+        assert reader.milliliters("Sub-lentiform left") == 0
+        page.click("#undo")  # one step back
+        assert reader.waitForChange(lambda: reader.milliliters("CSF ventricles"), ventricles) == 0
+        assert reader.milliliters("Sub-lentiform right") == 0
+        reader.assertNoFault()
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from browser import Reader, RunningApp, chromiumPath, openPage
+from browser import chromiumPath, readerAtWork
 
 pytest.importorskip("trame_slicer", reason="needs the extra 'web'")
 pytest.importorskip("playwright", reason="needs the extra 'test'")
@@ -21,20 +21,14 @@ def reader(simulated_image, tmp_path_factory):
 
     file = tmp_path_factory.mktemp("other") / "other.seg.nrrd"
     Analyzer().propose(simulated_image, file)
-    app = RunningApp()
-    try:
-        with openPage(app.address) as page:
-            reader = Reader(page)
-            reader.app, reader.errors, reader.file = app, [], file
-            page.on("pageerror", lambda error: reader.errors.append(str(error)))
-            reader.openImage(simulated_image)
-            page.set_input_files("#upload-regions", file)
-            reader.waitFor(f"document.querySelector('#region-{LEFT.replace(' ', '-')}').innerText.includes('ml')")
-            page.click(f"#region-{LEFT.replace(' ', '-')}")
-            reader.waitFor("document.querySelector('#statistics')?.innerText.startsWith('Sub-lentiform left')")
-            yield reader
-    finally:
-        app.stop()
+    with readerAtWork() as reader:
+        page, reader.file = reader.page, file
+        reader.openImage(simulated_image)
+        page.set_input_files("#upload-regions", file)
+        reader.waitFor(f"document.querySelector('#region-{LEFT.replace(' ', '-')}').innerText.includes('ml')")
+        page.click(f"#region-{LEFT.replace(' ', '-')}")
+        reader.waitFor("document.querySelector('#statistics')?.innerText.startsWith('Sub-lentiform left')")
+        yield reader
 
 
 def changed(reader, name, before):
@@ -240,5 +234,4 @@ def test_10_nothing_is_cut_off_and_nothing_failed(reader):
             "[...document.querySelectorAll('#steps *')].filter(e => e.getBoundingClientRect().right > 402).length"
         )
         assert wide == 0, region
-    assert reader.errors == []
-    assert not reader.app.faults(), "".join(reader.app.lines[-40:])
+    reader.assertNoFault()

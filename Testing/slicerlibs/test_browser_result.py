@@ -1,0 +1,185 @@
+"""The job by clicking, in a real Chromium on the real program, from Analyze on: score, report, DICOM, many tabs."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from browser import chromiumPath, readerAtWork
+
+from cnsifusion.imaging import read_image, write_volume
+
+pytest.importorskip("trame_slicer", reason="needs the extra 'web'")
+pytest.importorskip("playwright", reason="needs the extra 'test'")
+pytestmark = [
+    pytest.mark.usefixtures("demonstrationBundle"),
+    pytest.mark.skipif(chromiumPath() is None, reason="no Chromium or Chrome on this machine (set CHROMIUM)"),
+]
+
+
+@pytest.fixture(scope="module")
+def reader(image):
+    with readerAtWork() as reader:
+        reader.openImage(image)
+        yield reader
+
+
+def test_09_analyze_and_read_the_score(reader):
+    reader.page.click("#button-analyze")
+    reader.page.wait_for_selector("#progress-analyze")
+    reader.page.wait_for_selector("#probability", timeout=300_000)
+    assert re.fullmatch(r"\d{1,3}%", reader.text("#probability"))
+    assert reader.text("#verdict") == "DEMONSTRATION, not meaningful for patients"
+    sizes = [
+        reader.page.locator(selector).evaluate("e => getComputedStyle(e).fontSize")
+        for selector in ("#probability", "#verdict")
+    ]
+    assert sizes[0] == sizes[1], "the demonstration's word is as large as the number"
+    assert "lumbar puncture" in reader.text("#result")
+    reader.page.wait_for_function("document.querySelector('#probability').getBoundingClientRect().bottom < innerHeight")
+
+
+def test_10_a_slice_of_the_result_is_shown(reader):
+    row = reader.page.locator("[id^=instance-]").last  # the lowest slice: the region is large there
+    number = re.search(r"slice (\d+)", row.get_attribute("title")).group(1)
+    row.click()
+    reader.waitFor(f"document.querySelector('#slice-Red').innerText.startsWith('Axial {number}/')", 20)
+
+
+def test_11_the_heat_map_can_be_taken_away(reader):
+    reader.page.mouse.move(5, 5)
+    withLog = reader.settledPixels()
+    reader.page.locator("#map-heatMap").click()
+    reader.waitForChange(lambda: int((np.abs(reader.axialPixels() - withLog).sum(2) > 30).sum() > 50), 0)
+    assert "where the network part looked, not where infection is" in reader.text("#map-caption")
+    withHeat = reader.settledPixels()
+    reader.page.locator("#heat-shown").uncheck()
+    reader.waitForChange(lambda: int((np.abs(reader.axialPixels() - withHeat).sum(2) > 30).sum() > 50), 0)
+
+
+def test_12_the_pretest_probability_is_used(reader):
+    before = reader.text("#at-pretest")
+    reader.page.fill("#pretest", "10")
+    reader.page.keyboard.press("Enter")
+    after = reader.waitForChange(lambda: reader.text("#at-pretest"), before)
+    assert after.startswith("With a pre-test probability of 10% it would be")
+
+
+def test_13_the_report_opens(reader):
+    with reader.page.expect_popup() as popup:
+        reader.page.click("#button-report")
+    report = popup.value
+    report.wait_for_load_state()
+    assert "DEMONSTRATION" in report.inner_text("body")
+    report.emulate_media(media="print")
+    for paper, millimeters in (("A4", 210), ("Letter", 215.9)):
+        assert len(re.findall(rb"/Type /Page\b", report.pdf(format=paper))) == 1, f"more than one page of {paper}"
+        report.set_viewport_size({"width": int((millimeters - 22) / 25.4 * 96), "height": 900})  # 11 mm margins
+        rights = "[...document.querySelectorAll('*')].map(e => e.getBoundingClientRect().right - innerWidth)"
+        assert max(report.evaluate(rights)) <= 1, f"something is cut off on {paper}"
+    for _ in range(40):
+        report.evaluate("document.querySelector('section').append(document.querySelector('.banner').cloneNode(true))")
+    assert len(re.findall(rb"/Type /Page\b", report.pdf(format="A4"))) > 1, "what has no room must not be lost"
+    report.close()
+
+
+def test_13b_the_report_is_saved_as_pdf(reader):
+    with reader.page.expect_download() as download:
+        reader.page.click("#button-pdf")
+    assert Path(download.value.path()).read_bytes().startswith(b"%PDF")
+
+
+def test_13c_dicom_objects_come_without_the_demonstrations_score(reader):
+    page = reader.page
+    page.click("#button-dicom")
+    page.wait_for_selector("#dicom-confirm")
+    page.click("#dicom-write")
+    page.wait_for_selector("#dicom-zip", timeout=60_000)
+    assert set(reader.dicomArchive().namelist()) == {"key_images.dcm", "seg.dcm", "sr.dcm"}
+    assert b"CNSIPROB" not in reader.dicomArchive().read("sr.dcm")
+    page.click("#button-dicom")
+    page.locator("#dicom-confirm").check()
+    page.click("#dicom-write")
+    reader.waitForChange(lambda: b"CNSIPROB" in reader.dicomArchive().read("sr.dcm"), False)
+
+
+def test_13d_many_patients_into_one_table(reader, tmp_path, simulated_image):
+    """Images that are refused at once are enough here: the engine's own test analyzes whole ones."""
+    volume = read_image(simulated_image)
+    for name in ("one", "two"):
+        write_volume(volume.with_array(volume.array * 0 + 5), tmp_path / "in" / f"{name}.nrrd")
+    page = reader.page
+    page.click("#batch-open")
+    page.fill("#batch-path", str(tmp_path / "in"))
+    page.fill("#batch-out", str(tmp_path / "out"))
+    page.click("#button-batch")
+    page.wait_for_selector("#batch-text", timeout=60_000)
+    assert "2 images analyzed, 2 without a score" in reader.text("#batch-text")
+    rows = (tmp_path / "out" / "cohort.csv").read_text("utf-8").splitlines()
+    assert len(rows) == 3 and rows[1].startswith("one.nrrd,") and "same value" in rows[1]
+    assert reader.text("#probability"), "the patient in front stays as it was"
+
+
+def test_14_cancel_a_second_run(reader):
+    first = reader.text("#probability")
+    # A warm analysis takes half a second: the page itself presses Cancel as soon as it is there.
+    reader.page.evaluate("""() => { const seen = new MutationObserver(() => {
+        const button = document.querySelector('#button-cancel');
+        if (button && !button.disabled) { seen.disconnect(); button.click(); } });
+        seen.observe(document.body, {childList: true, subtree: true, attributes: true}) }""")
+    reader.page.click("#button-analyze")
+    reader.waitFor("document.querySelector('#message')?.innerText.includes('Cancelled')")
+    reader.page.wait_for_selector("#progress-analyze", state="detached")
+    assert reader.text("#probability") == first
+
+
+def test_15_a_second_tab_shows_the_same(reader):
+    second = reader.page.context.new_page()
+    second.goto(f"http://127.0.0.1:{reader.app.port}/")
+    second.wait_for_selector("#probability")
+    assert second.inner_text("#probability") == reader.text("#probability")
+    second.close()
+
+
+def test_15b_two_tabs_and_a_reload_do_not_disturb_the_session(reader):
+    """One tab starts an analysis, is reloaded, the other is closed meanwhile: one result, the same as before."""
+    first = reader.page
+    second = first.context.new_page()
+    second.goto(f"http://127.0.0.1:{reader.app.port}/")
+    second.wait_for_selector("#probability")
+    rows, score = reader.text("#step-regions"), reader.text("#probability")
+    first.click("#button-analyze")
+    second.wait_for_selector("#progress-analyze")
+    assert second.locator("#button-analyze").is_disabled(), "one job at a time, whichever tab asks"
+    first.reload()
+    first.wait_for_selector("#steps")
+    second.close()
+    first.wait_for_selector("#progress-analyze", state="detached", timeout=300_000)
+    first.wait_for_selector("#probability", timeout=300_000)
+    assert (reader.text("#step-regions"), reader.text("#probability")) == (rows, score)
+    assert reader.settledPixels().std() > 20, "the reloaded page shows no picture"
+
+
+def test_15c_an_image_is_sent_from_the_browser(reader, simulated_image):
+    reader.page.click("#another-image")
+    reader.page.set_input_files("#upload-image", str(simulated_image))
+    reader.page.wait_for_selector("#probability", state="detached")
+    reader.waitFor("document.querySelector('#slice-Red').innerText.includes('/32')")
+
+
+def test_16_another_image_starts_afresh(reader, simulated_image):
+    reader.openImage(simulated_image)
+    reader.page.wait_for_selector("#probability", state="detached")
+    assert reader.milliliters("CSF ventricles") == 0
+
+
+def test_17_nothing_is_cut_off(reader):
+    """At 1366x768 no word runs out of the panel."""
+    wide = reader.page.evaluate(
+        "[...document.querySelectorAll('#steps *')].filter(e => e.getBoundingClientRect().right > 402).length"
+    )
+    assert wide == 0
+
+
+def test_18_no_error_on_the_page_or_in_the_program(reader):
+    reader.assertNoFault()
