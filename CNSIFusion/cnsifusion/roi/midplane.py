@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 from scipy import ndimage
 
@@ -31,12 +33,13 @@ def find_midplane(volume: Volume, affine: np.ndarray) -> Plane:
         normal = frame @ np.array([1.0, np.tan(yaw), np.tan(roll)])
         return normal / np.linalg.norm(normal)
 
-    def asymmetry(parameters: np.ndarray) -> float:
-        normal = turned(parameters[1:])
+    @cache  # the search comes back to places where it was
+    def asymmetry(offset: float, roll: float, yaw: float) -> float:
+        normal = turned(np.array([roll, yaw]))
         second = frame[:, 1] - (frame[:, 1] @ normal) * normal
         second /= np.linalg.norm(second)
         axes = np.stack([normal, second, np.cross(normal, second)], 1)
-        origin = centre + parameters[0] * normal
+        origin = centre + offset * normal
         one, other = (
             ndimage.map_coordinates(array, volume.grid.to_ijk(p @ axes.T + origin).T[::-1], order=1, mode="constant")
             for p in (half, half * mirror)
@@ -47,14 +50,14 @@ def find_midplane(volume: Volume, affine: np.ndarray) -> Plane:
         return -float(np.corrcoef(one[both], other[both])[0, 1])
 
     best, step = np.zeros(3), np.array([2.0, 2.0, 2.0])
-    value = asymmetry(best)
+    value = asymmetry(*best)
     while step[0] > 0.2:
         improved = False
         for axis in range(3):
             for sign in (1.0, -1.0):
                 trial = best.copy()
                 trial[axis] += sign * step[axis]
-                if np.abs(trial).max() <= 8 and (new := asymmetry(trial)) < value - 1e-6:
+                if np.abs(trial).max() <= 8 and (new := asymmetry(*trial)) < value - 1e-6:
                     best, value, improved = trial, new, True
         if not improved:
             step = step / 2

@@ -157,7 +157,7 @@ class _Read:
     def __init__(self, volume: Reduced, points: np.ndarray):
         ijk = volume.grid.to_ijk(points)
         size = np.array(volume.grid.size)
-        inside = np.all((ijk >= -0.5) & (ijk <= size - 0.5), 1)
+        inside = _every((ijk >= -0.5) & (ijk <= size - 0.5))
         ijk = np.clip(ijk, 0, size - 1.000001)
         near = np.rint(ijk).astype(np.intp)
         self.inside = inside & volume.signal[near[:, 2], near[:, 1], near[:, 0]]
@@ -188,6 +188,11 @@ class _Read:
         return np.stack([gi, gj, along_k], 1) / self._grid.spacing @ self._grid.matrix.T
 
 
+def _every(axes: np.ndarray) -> np.ndarray:
+    """Whether all three of the last axis hold (np.all says the same, many times slower)."""
+    return axes[..., 0] & axes[..., 1] & axes[..., 2]
+
+
 def gain_terms(points: np.ndarray) -> np.ndarray:
     """Polynomials (n, 7) of template positions: constant, linear and square; the gain is a combination of them."""
     scaled = (points - _CENTRE) / 70
@@ -205,7 +210,7 @@ def _search(volume: Reduced, centres: np.ndarray, samples: Samples, keep: int) -
     for angles in product(_PITCH, _ROLL, _YAW):
         rotation = Rotation.from_euler("xyz", angles, degrees=True).as_matrix()
         index = np.rint(shifts[:, None, :] + (samples.points - _CENTRE) @ rotation.T @ to_voxel).astype(np.int32)
-        inside = np.all((index >= 0) & (index < size), 2)
+        inside = _every((index >= 0) & (index < size))
         flat = (index[..., 2] * size[1] + index[..., 1]) * size[0] + index[..., 0]
         flat = np.where(inside, flat, 0)
         inside &= signal[flat]

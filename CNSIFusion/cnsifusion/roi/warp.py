@@ -24,6 +24,8 @@ _BOX = (np.array([-68.0, -60.0, -58.0]), np.array([68.0, 86.0, 52.0]))
 LEVELS = ((4.0, 2.5, 25), (2.0, 1.2, 14))
 #: Smoothing (voxels) of each update and of the whole displacement; square of the gradient (1/mm2) that counts as flat.
 _FLUID, _ELASTIC, _FLOOR = 1.0, 1.1, 1e-4
+#: The patient is blurred with a kernel of so many standard deviations.
+_TRUNCATE = 3
 #: Iterations between looks at where the bent template has brain.
 _TRUST_EVERY = 4
 
@@ -85,14 +87,27 @@ def _patient(volume: Volume, registration: Registration, grid: Grid) -> tuple[np
     points = _points(grid)
     step = grid.spacing[0]
     blur = [max(0.0, (step / 2 / s) ** 2 - 0.1) ** 0.5 for s in volume.spacing[::-1]]
-    array = ndimage.gaussian_filter(volume.array, blur, truncate=3) if max(blur) > 0.3 else volume.array
     matrix = registration.fit.affine.matrix
     index = np.moveaxis(volume.grid.to_ijk(points @ matrix[:3, :3].T + matrix[:3, 3])[..., ::-1], -1, 0)
-    values = ndimage.map_coordinates(array.astype(float), index, order=1, mode="nearest")
+    box = _read_box(index, volume.array.shape, blur)
+    array = volume.array[box]
+    array = ndimage.gaussian_filter(array, blur, truncate=_TRUNCATE) if max(blur) > 0.3 else array
+    inner = index - np.array([part.start for part in box]).reshape(3, 1, 1, 1)
+    values = ndimage.map_coordinates(array.astype(float), inner, order=1, mode="nearest")
     limits = np.array(volume.array.shape).reshape(3, 1, 1, 1)
     inside = np.all((index >= -0.5) & (index <= limits - 0.5), 0)
     gain = (gain_terms(points.reshape(-1, 3)) @ registration.fit.gain[1:]).reshape(grid.shape)
     return values * gain / max(abs(float(gain.mean())), 1e-12), inside
+
+
+def _read_box(index: np.ndarray, shape: tuple[int, ...], blur: list[float]) -> tuple[slice, ...]:
+    """The voxels [k, j, i] of an image on which its values at ``index`` (3, ...) depend when it is blurred first."""
+    box = []
+    for places, size, sigma in zip(index, shape, blur):
+        rim = int(_TRUNCATE * sigma + 0.5) + 1
+        low, high = int(np.floor(places.min())) - rim, int(np.ceil(places.max())) + rim + 1
+        box.append(slice(min(max(low, 0), size - 1), max(min(high, size), 1)))
+    return tuple(box)
 
 
 def _picture(registration: Registration, grid: Grid, sigma: float) -> tuple[np.ndarray, np.ndarray]:
