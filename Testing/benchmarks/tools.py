@@ -29,10 +29,11 @@ from cnsifusion.roi.agreement import dice
 from cnsifusion.roi.tools.csf import ALL_SLICES, CsfSettings, grow, lobe
 from cnsifusion.roi.tools.pvs import detect
 from cnsifusion.roi.tools.result import cropped
+from cnsifusion.roi.tools.sides import Midline, find_midline
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
 CASES = ("synA_normal", "synB_pvs", "oms_patient01_study1", "oms_patient01_study2", "oms_patient03_study1",
-         "simulated-9001", "simulated-9002", "simulated-9003", "simulated-9004")  # fmt: skip
+         "oms_patient03_study2", "simulated-9001", "simulated-9002", "simulated-9003", "simulated-9004")  # fmt: skip
 LEVELS = (0.85, 0.90, 0.95)
 _MARGIN_MM, _BRUSH_MM = 15.0, 8.0
 
@@ -53,6 +54,20 @@ class Error:
     point: tuple[int, int, int]
     add: bool
     slices: int
+
+
+class Lines:
+    """The lines of symmetry of an image's slices, each found once, as the faces keep them."""
+
+    def __init__(self, image: np.ndarray, spacing: tuple[float, float, float]):
+        self._image, self._pixel = image, (spacing[1], spacing[0])
+        self._found: dict[int, Midline | None] = {}
+
+    def of(self, k: int) -> Midline | None:
+        """The line of slice ``k``."""
+        if k not in self._found:
+            self._found[k] = find_midline(self._image[k], self._pixel)
+        return self._found[k]
 
 
 #: A tool: the mask now, the error -> the mask after one action.
@@ -101,14 +116,20 @@ def reader(tool: Tool, scene: Scene, actions: int) -> list[float]:
     return curve[:actions]
 
 
-def csf_tool(scene: Scene) -> Tool:
-    """Ours: a click for large errors works on all slices, for errors of up to two slices on its own."""
+def csf_tool(scene: Scene, both: bool = True) -> Tool:
+    """Ours: a click for large errors works on all slices, for errors of up to two slices on its own.
+
+    As in both faces a click that adds takes the other side too where it matches and nothing of it is drawn
+    (``bothSides`` is left at its default).
+    """
+    lines = Lines(scene.image, scene.spacing)
 
     def act(mask: np.ndarray, error: Error) -> np.ndarray:
-        settings = CsfSettings(neighbours=ALL_SLICES if error.slices > 2 else 0)
+        settings, drawn = CsfSettings(neighbours=ALL_SLICES if error.slices > 2 else 0), cropped(mask, (0, 0, 0), "")
         if error.add:
-            return mask | grow(scene.image, scene.spacing, error.point, settings).on(mask.shape)
-        return mask & ~lobe(cropped(mask, (0, 0, 0), ""), scene.spacing, error.point, settings).on(mask.shape)
+            line = lines.of(error.point[0]) if both else None
+            return mask | grow(scene.image, scene.spacing, error.point, settings, line, drawn).on(mask.shape)
+        return mask & ~lobe(drawn, scene.spacing, error.point, settings).on(mask.shape)
 
     return act
 
@@ -233,6 +254,7 @@ def economy(name: str, volume: Volume, truth: np.ndarray, actions: int) -> dict[
     print(f"{name:22s} {'(any threshold)':20s} cannot exceed {ceiling:.2f}")
     curves = {
         "CNSI CSF": reader(csf_tool(whole), whole, actions),
+        "CNSI CSF, one side": reader(csf_tool(whole, both=False), whole, actions),
         "Threshold + Islands": reader(islands_tool(whole, threshold), whole, actions),
         "Level tracing": reader(tracing_tool(whole, threshold), whole, actions),
         "Grow from seeds": seeds_reader(small, actions),
@@ -242,15 +264,15 @@ def economy(name: str, volume: Volume, truth: np.ndarray, actions: int) -> dict[
     return curves
 
 
-def summary(cases: list[dict[str, list[float]]], actions: int) -> None:
+def summary(kind: str, cases: list[dict[str, list[float]]], actions: int) -> None:
     """Print the median NoC over the cases (one not reached counts as more than ``actions``), tool by tool."""
-    for tool in cases[0]:
+    for tool in cases[0] if cases else ():
         medians = []
         for level in LEVELS:
             reached = [next((n for n, x in enumerate(c[tool], 1) if x >= level), np.inf) for c in cases]
             medians.append(float(np.median(reached)))
         shown = "".join(f"{f'{m:g}' if np.isfinite(m) else f'>{actions}':>14s}" for m in medians)
-        print(f"{f'median of {len(cases)}':22s} {tool:20s}{shown}")
+        print(f"{f'median of {len(cases)} {kind}':22s} {tool:20s}{shown}")
 
 
 def _case(name: str) -> tuple[Volume, np.ndarray]:
@@ -274,16 +296,20 @@ def latency(clicks: int = 60) -> None:
     inside = np.argwhere(ndimage.zoom(truth.astype(np.float32), zoom, order=1) > 0.5)
     chosen = np.random.default_rng(0).choice(len(inside), clicks, replace=False)
     points = [tuple(int(p) for p in inside[n]) for n in chosen]
-    hover, every = CsfSettings(), CsfSettings(neighbours=ALL_SLICES)
+    hover, every, lines = CsfSettings(), CsfSettings(neighbours=ALL_SLICES), Lines(image, spacing)
     kinds = {
-        "hover / click, one slice": lambda p: grow(image, spacing, p, hover),
-        "click, +-2 slices": lambda p: grow(image, spacing, p, CsfSettings(neighbours=2)),
-        "click, all slices": lambda p: grow(image, spacing, p, every),
+        "line of symmetry of a slice": lambda p: find_midline(image[p[0]], (spacing[1], spacing[0])),
+        "hover / click, one slice": lambda p: grow(image, spacing, p, hover, lines.of(p[0])),
+        "click, +-2 slices": lambda p: grow(image, spacing, p, CsfSettings(neighbours=2), lines.of(p[0])),
+        "click, all slices": lambda p: grow(image, spacing, p, every, lines.of(p[0])),
+        "click, all, one side": lambda p: grow(image, spacing, p, every),
         "PVS click": lambda p: detect(image, spacing, p),
     }
     print(f"Milliseconds of process time on {image.shape[::-1]} voxels, {clicks} points in the ventricles:")
     for kind, call in kinds.items():
         times = []
+        for k in {point[0] for point in points}:
+            lines.of(k)
         for point in points:
             start = time.process_time()
             call(point)
@@ -304,8 +330,10 @@ def main() -> None:
     if options.times_only:
         return
     print(f"\n{'case':22s} {'tool':20s}" + "".join(f"{f'NoC@{100 * x:.0f}':>14s}" for x in LEVELS))
-    cases = [economy(name, *_case(name), options.actions) for name in options.cases]
-    summary(cases, options.actions)
+    cases = {name: economy(name, *_case(name), options.actions) for name in options.cases}
+    summary("cases", list(cases.values()), options.actions)
+    for kind, real in (("real", True), ("simulated", False)):
+        summary(kind, [curve for name, curve in cases.items() if name.startswith("oms") == real], options.actions)
 
 
 if __name__ == "__main__":
