@@ -39,7 +39,7 @@ def find_midline(plane: np.ndarray, sampling: tuple[float, float]) -> Midline | 
     ``sampling`` is the size of a pixel (rows, columns) in mm. The slice is turned in small steps; at each, one
     convolution of its rows with themselves compares every left with every right.
     """
-    steps = tuple(max(round(_CELL_MM / s), 1) for s in sampling)
+    steps = (max(round(_CELL_MM / sampling[0]), 1), max(round(_CELL_MM / sampling[1]), 1))
     cells = _cells(plane, steps)
     if min(cells.shape) < 8:
         return None
@@ -89,8 +89,8 @@ class Opposite:
 
     def matches(self, found: np.ndarray) -> bool:
         """Whether ``found``, grown from the seed, lies as the mirrored region does and is about as large."""
-        held = np.count_nonzero(found[tuple(self._pixels.T)])
-        return held >= _MATCH * self._size and np.count_nonzero(found) <= _LARGER * self._size
+        held, size = int(np.count_nonzero(found[tuple(self._pixels.T)])), int(np.count_nonzero(found))
+        return held >= _MATCH * self._size and size <= _LARGER * self._size
 
 
 def _cells(plane: np.ndarray, steps: tuple[int, int]) -> np.ndarray:
