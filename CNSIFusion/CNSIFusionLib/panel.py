@@ -11,6 +11,8 @@ from CNSIFusionLib import compat
 _POLL_MILLISECONDS = 50
 #: Redrawing reads the segments; while the reader paints, now and then is enough.
 _SEGMENTS_REDRAW_MILLISECONDS = 300
+#: As wide as the widest step: a panel that grew when a step opens would resize the views, and draw each of them anew.
+_WIDTH = 372
 _STATES = {"done": "  ✓", "next": "  ◀", "running": "  …", "problem": "  ✖", "todo": ""}
 
 
@@ -22,6 +24,7 @@ class Panel:
         layout.addWidget(self._widget)
         self.ui = slicer.util.childWidgetVariables(self._widget)
         self._widget.setMRMLScene(slicer.mrmlScene)
+        self.ui.researchLabel.minimumWidth = _WIDTH
         self.session = None
         self._sections = {}
         self._states = {}
@@ -148,12 +151,15 @@ class Panel:
 
     def _poll(self) -> None:
         """Take what arrived, or draw it with the tick after: each for itself holds the mouse up half as long."""
-        if self._dirty and self._entered and not self._drewLast:
-            self._dirty, self._drewLast = False, True
-            self._draw()
-        else:
-            self._drewLast = False
-            self.session.poll()
+        from CNSIFusionLib import views
+
+        with views.takingTurns():
+            if self._dirty and self._entered and not self._drewLast:
+                self._dirty, self._drewLast = False, True
+                self._draw()
+            else:
+                self._drewLast = False
+                self.session.poll()
 
     def _draw(self) -> None:
         from cnsifusion.mrml.panel import Line, panelView

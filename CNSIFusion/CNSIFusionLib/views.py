@@ -1,15 +1,36 @@
 """Slicer's slice views: show the case's image, its heat map, a place in it. Without a main window nothing happens."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import qt
 import slicer
 from slicer import vtkMRMLLayoutNode, vtkMRMLSliceNode
 
 from cnsifusion.mrml.beside import LinkedSlices
+
+#: Time for the mouse between the drawing of one view and the next.
+_TURN_MILLISECONDS = 20
 
 
 def sliceNodes() -> list:
     """The slice nodes of the layout's views."""
     manager = slicer.app.layoutManager()
     return [manager.sliceWidget(name).mrmlSliceNode() for name in manager.sliceViewNames()] if manager else []
+
+
+@contextmanager
+def takingTurns() -> Iterator[None]:
+    """What changes inside is drawn view after view, the mouse heard in between: together they hold it up for longer."""
+    manager = slicer.app.layoutManager()
+    waiting = [manager.sliceWidget(name).sliceView() for name in manager.sliceViewNames()] if manager else []
+    for view in waiting:
+        view.pauseRender()
+    try:
+        yield
+    finally:
+        for turn, view in enumerate(waiting):
+            qt.QTimer.singleShot(turn * _TURN_MILLISECONDS, view.resumeRender)
 
 
 def showVolume(volumeNode) -> None:
