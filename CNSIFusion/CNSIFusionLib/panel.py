@@ -25,7 +25,7 @@ class Panel:
         self.ui = slicer.util.childWidgetVariables(self._widget)
         self._widget.setMRMLScene(slicer.mrmlScene)
         self.ui.researchLabel.minimumWidth = _WIDTH
-        self.session = None
+        self.session = self.turns = None
         self._sections = {}
         self._states = {}
         self._dirty, self._entered, self._drewLast = True, False, False
@@ -78,6 +78,7 @@ class Panel:
             section.cleanup()
         self._sections = {}
         if self.session is not None:
+            self.turns.end()
             self.session.close()
             self.session = None
 
@@ -115,7 +116,7 @@ class Panel:
     def _begin(self) -> None:
         from cnsifusion.mrml.resultview import RESEARCH_USE
         from cnsifusion.mrml.session import Session
-        from CNSIFusionLib import database
+        from CNSIFusionLib import database, views
         from CNSIFusionLib.many import ManySection
         from CNSIFusionLib.result import ResultSection
         from CNSIFusionLib.sections import AnalyzeSection, ImageSection, ModelSection, RegionsSection
@@ -128,6 +129,8 @@ class Panel:
             return
         self.session = Session(slicer.mrmlScene, onChange=self.markDirty)
         self.session.sources.instanceFiles = database.instanceFiles
+        self.turns = views.Turns()
+        self.session.showing = self.turns.take
         self._sections = {
             "image": ImageSection(self),
             "regions": RegionsSection(self),
@@ -151,15 +154,12 @@ class Panel:
 
     def _poll(self) -> None:
         """Take what arrived, or draw it with the tick after: each for itself holds the mouse up half as long."""
-        from CNSIFusionLib import views
-
-        with views.takingTurns():
-            if self._dirty and self._entered and not self._drewLast:
-                self._dirty, self._drewLast = False, True
-                self._draw()
-            else:
-                self._drewLast = False
-                self.session.poll()
+        if self._dirty and self._entered and not self._drewLast:
+            self._dirty, self._drewLast = False, True
+            self._draw()
+        else:
+            self._drewLast = False
+            self.session.poll()
 
     def _draw(self) -> None:
         from cnsifusion.mrml.panel import Line, panelView

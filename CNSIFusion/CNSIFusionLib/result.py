@@ -53,11 +53,13 @@ class ResultSection(Section):
         if view.result is None:
             self._drawn, self._rows = None, {}
             return
-        self._drawHeat(case, view)
         _silently(self.ui.pretestBox, lambda box: box.setValue(100 * (case.pretest or 0.0)))
         if view.result != self._drawn:
+            self.panel.turns.take(lambda: self._drawHeat(case, view))
             self._drawResult(view.result)
             self._drawn = view.result
+        else:
+            self._drawHeat(case, view)
         self._select(case.selectedInstance)
 
     def _drawResult(self, result) -> None:

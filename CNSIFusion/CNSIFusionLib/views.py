@@ -1,7 +1,6 @@
 """Slicer's slice views: show the case's image, its heat map, a place in it. Without a main window nothing happens."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 import qt
 import slicer
@@ -19,18 +18,38 @@ def sliceNodes() -> list:
     return [manager.sliceWidget(name).mrmlSliceNode() for name in manager.sliceViewNames()] if manager else []
 
 
-@contextmanager
-def takingTurns() -> Iterator[None]:
-    """What changes inside is drawn view after view, the mouse heard in between: together they hold it up for longer."""
-    manager = slicer.app.layoutManager()
-    waiting = [manager.sliceWidget(name).sliceView() for name in manager.sliceViewNames()] if manager else []
-    for view in waiting:
-        view.pauseRender()
-    try:
-        yield
-    finally:
-        for turn, view in enumerate(waiting):
-            qt.QTimer.singleShot(turn * _TURN_MILLISECONDS, view.resumeRender)
+class Turns:
+    """Has what changed drawn view after view and the mouse heard in between: together the views hold it up for long."""
+
+    def __init__(self):
+        self._waiting = []
+        self._timer = qt.QTimer()
+        self._timer.setSingleShot(True)
+        self._timer.setInterval(_TURN_MILLISECONDS)
+        self._timer.connect("timeout()", self._next)
+
+    def take(self, change: Callable[[], None]) -> None:
+        """Make a change that is drawn in turns; while those of a former change last, they go on as they are."""
+        manager = slicer.app.layoutManager()
+        if manager and not self._waiting:
+            self._waiting = [manager.sliceWidget(name).sliceView() for name in manager.sliceViewNames()]
+            for view in self._waiting:
+                view.pauseRender()
+            self._timer.start()  # it fires when the event loop is back
+        change()
+
+    def end(self) -> None:
+        """Let all views draw as they like."""
+        self._timer.stop()
+        while self._waiting:
+            self._waiting.pop().resumeRender()
+
+    def _next(self) -> None:
+        view = self._waiting.pop(0)
+        view.resumeRender()
+        view.forceRender()  # now: what it would plan for later could meet the next one's turn
+        if self._waiting:
+            self._timer.start()
 
 
 def showVolume(volumeNode) -> None:

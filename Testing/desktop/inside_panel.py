@@ -9,7 +9,7 @@ import desk
 import numpy as np
 import qt
 import slicer
-from onpanel import alive, analyzeAgain, case, choose, idle, message, panel, waitIdle
+from onpanel import alive, analyzeAgain, case, choose, foldRegions, idle, message, panel, waitIdle, watchedAnalysis
 
 _state = {}
 
@@ -53,11 +53,6 @@ def test_proposes_with_a_click():
     assert rows["Sub-lentiform left"] > 0.3 and rows["Sub-lentiform right"] > 0.3
 
 
-def _foldRegions(folded: bool) -> None:
-    panel().ui.regionsSection.collapsed = folded
-    desk.settle(0.3)
-
-
 def test_undo_brings_back_what_a_second_proposal_replaced():
     from cnsifusion.mrml.editing import RegionEditor
     from cnsifusion.mrml.segmentation import fingerprint
@@ -67,12 +62,12 @@ def test_undo_brings_back_what_a_second_proposal_replaced():
     editor.apply("CSF ventricles", np.ones((2, 9, 9), bool), (1, 1, 1))
     editor.close()
     drawn = fingerprint(case().segmentation)
-    _foldRegions(False)
+    foldRegions(False)
     desk.click(panel().ui.proposeButton)
     waitIdle(240)
     desk.waitFor(lambda: "brings the former regions back" in message(), "the word on undo", 5)
     assert fingerprint(case().segmentation) == proposed != drawn
-    _foldRegions(False)
+    foldRegions(False)
     desk.click(panel().ui.editButton)
     editor = panel()._sections["regions"].corrector.widget
     for button, expected in (("UndoButton", drawn), ("RedoButton", proposed)):
@@ -82,19 +77,16 @@ def test_undo_brings_back_what_a_second_proposal_replaced():
     assert not display.GetSegmentVisibility("Lateral ventricles") and display.GetSegmentVisibility("CSF ventricles")
     desk.click(panel().ui.editButton)
     waitIdle()
-    _foldRegions(True)
+    foldRegions(True)
 
 
 def test_analyzes_with_progress_and_shows_the_score():
     assert panel().ui.analyzeButton.enabled, panel().ui.analyzeButton.toolTip
     fractions = []
-    with desk.StallWatch() as watch:
-        start = time.monotonic()
-        desk.click(panel().ui.analyzeButton)
-        desk.waitFor(lambda: fractions.append(panel().ui.progressBar.value) or idle(), "the analysis", 240)
-        desk.measures["analysis_seconds"] = round(time.monotonic() - start, 2)
-    desk.measures["longest_stall_ms"] = round(1000 * watch.longest)
-    desk.measures["longest_stall_cpu_ms"] = round(1000 * watch.longestCpu)
+    start = time.monotonic()
+    desk.click(panel().ui.analyzeButton)
+    desk.waitFor(lambda: fractions.append(panel().ui.progressBar.value) or idle(), "the analysis", 240)
+    desk.measures["analysis_seconds"] = round(time.monotonic() - start, 2)
     desk.settle(0.3)
     assert message() == "", message()
     assert len(set(fractions)) >= 4, fractions
@@ -114,9 +106,15 @@ def test_analyzes_with_progress_and_shows_the_score():
     assert not panel().ui.resultSection.collapsed
 
 
-def test_gui_never_stalled_above_200_ms():
-    """The GUI thread's own time, so that a busy machine does not count; both stand in the measures."""
-    assert desk.measures["longest_stall_cpu_ms"] <= 200, desk.measures
+def test_gui_thread_stays_free_while_it_analyzes():
+    """Asserted by the thread's own time, so that a busy machine does not count; on the clock the goal is 100 ms."""
+    runs = [watchedAnalysis() for _ in range(5)]
+    clock, own = [run.longest for run in runs], [run.longestCpu for run in runs]
+    for name, stalls in (("stall_ms", clock), ("stall_cpu_ms", own)):
+        middle, worst = round(1000 * sorted(stalls)[2]), round(1000 * max(stalls))
+        desk.measures |= {f"{name}_median": middle, f"{name}_worst": worst}
+    assert desk.measures["stall_cpu_ms_median"] <= 40, desk.measures
+    assert len(set().union(*(run.sizes for run in runs))) == 1, "the views were resized"
 
 
 def test_click_on_a_slice_jumps_there_with_the_heat_map():

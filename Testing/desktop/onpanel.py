@@ -48,3 +48,22 @@ def analyzeAgain() -> None:
     waitIdle()
     panel().session.analyze()
     desk.waitFor(lambda: "step" in (panel().session.job.progress if panel().session.job else {}), "progress", 60)
+
+
+def watchedAnalysis() -> desk.StallWatch:
+    """Analyze once more; the watch over the GUI thread until the views stand still, with the view's sizes meanwhile."""
+    waitIdle()
+    view = desk.sliceWidget().sliceView()
+    with desk.StallWatch() as watch:
+        watch.sizes = {(view.width, view.height)}
+        panel().guarded(panel().session.analyze)
+        desk.waitFor(lambda: watch.sizes.add((view.width, view.height)) or idle(), "the analysis", 240)
+        desk.settle(0.4)
+    assert message() == "", message()
+    return watch
+
+
+def foldRegions(folded: bool) -> None:
+    """Open or fold the step of the regions."""
+    panel().ui.regionsSection.collapsed = folded
+    desk.settle(0.3)

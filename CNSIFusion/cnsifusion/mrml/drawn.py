@@ -2,18 +2,56 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Hashable
+from typing import Any
+
 import numpy as np
 import vtk
-from slicer import vtkMRMLTransformNode, vtkOrientedImageData, vtkOrientedImageDataResample
+from slicer import (
+    vtkMRMLTransformNode,
+    vtkOrientedImageData,
+    vtkOrientedImageDataResample,
+    vtkSegmentationConverter,
+)
 from vtk.util.numpy_support import numpy_to_vtk, vtk_to_numpy
 
 from cnsifusion.mrml.volumes import NodeGeometry, worldMatrix
 from cnsifusion.roi.tools.result import ToolResult, nothing
 
+LABELMAP = vtkSegmentationConverter.GetSegmentationBinaryLabelmapRepresentationName()
+
 
 def segmentIdOf(segmentationNode, name: str) -> str:
     """Id of the segment with this name, "" where there is none."""
     return segmentationNode.GetSegmentation().GetSegmentIdBySegmentName(name) or ""
+
+
+class Remembered:
+    """What was read from segments, by :func:`stamp`: Slicer copies a segment's voxels for it, in several threads, and
+    on a busy computer the face waits for each of them.
+    """
+
+    _SIZE = 64
+
+    def __init__(self) -> None:
+        self._known: dict[Hashable, Any] = {}
+
+    def get(self, stamp: Hashable, read: Callable[[], Any]) -> Any:
+        """What ``read()`` gave when the stamp was new."""
+        if stamp not in self._known:
+            while len(self._known) >= self._SIZE:
+                del self._known[next(iter(self._known))]
+            self._known[stamp] = read()
+        return self._known[stamp]
+
+
+def stamp(segmentationNode, segmentId: str) -> Hashable:
+    """Changes whenever the segment's voxels do: Slicer's undo history, too, goes by the labelmap's time stamp, which no
+    two labelmaps share. None where the segment holds nothing.
+    """
+    segment = segmentationNode.GetSegmentation().GetSegment(segmentId)
+    labelmap = segment.GetRepresentation(LABELMAP)
+    return None if labelmap is None else (labelmap.GetMTime(), labelmap.GetExtent(), segment.GetLabelValue())
 
 
 def segmentWindow(segmentationNode, name: str, volumeNode, geometry: NodeGeometry) -> ToolResult:

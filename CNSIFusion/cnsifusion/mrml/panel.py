@@ -14,6 +14,7 @@ from cnsifusion.analysis.result import PatientResult
 from cnsifusion.errors import CNSIFusionError
 from cnsifusion.mrml.batch import BatchView
 from cnsifusion.mrml.case import CaseState
+from cnsifusion.mrml.drawn import Remembered, segmentIdOf, stamp
 from cnsifusion.mrml.exporting import EXPORT
 from cnsifusion.mrml.models import ModelCard
 from cnsifusion.mrml.results import resultOf
@@ -24,7 +25,6 @@ from cnsifusion.mrml.segmentation import (
     REJECTED_TAG,
     fingerprint,
     regionsInfo,
-    segmentIdOf,
     tagValue,
 )
 from cnsifusion.mrml.session import ANALYZE, CHECK, PROPOSE, Session
@@ -33,6 +33,7 @@ from cnsifusion.roi.names import PVS_LEFT, PVS_RIGHT, REGIONS, SEGMENTS
 IMAGE, REGIONS_STEP, MODEL, ANALYZE_STEP, RESULT = "image", "regions", "model", "analyze", "result"
 TITLES = {IMAGE: "1 Image", REGIONS_STEP: "2 Regions", MODEL: "3 Model", ANALYZE_STEP: "4 Analyze", RESULT: "5 Result"}
 
+_volumes = Remembered()
 _VERDICTS = {
     "ok": ("info", "Suitable: an axial T2 of the head."),
     "warn": ("warn", "Usable, with warnings:"),
@@ -263,7 +264,7 @@ def _regionRows(case: CaseState | None) -> list[RegionRow]:
         ml, state = 0.0, "not drawn"
         if segmentId:
             segment = node.GetSegmentation().GetSegment(segmentId)
-            ml = _milliliters(node, segmentId)
+            ml = _volumes.get(stamp(node, segmentId), lambda at=segmentId: _milliliters(node, at))
             state = tagValue(segment, ORIGIN_TAG) or "manual"
             if tagValue(segment, EDITED_TAG):
                 state = "edited"

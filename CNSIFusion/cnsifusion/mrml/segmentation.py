@@ -9,11 +9,22 @@ from dataclasses import asdict, replace
 
 import numpy as np
 import vtk
-from slicer import vtkOrientedImageData, vtkSegment, vtkSegmentation, vtkSegmentationConverter
+from slicer import vtkOrientedImageData, vtkSegment, vtkSegmentation
 
 from cnsifusion import __version__
 from cnsifusion.errors import BadInput
-from cnsifusion.mrml.drawn import Piece, orientedImage, segmentIdOf, segmentMask, take, voxelsOf, whole
+from cnsifusion.mrml.drawn import (
+    LABELMAP,
+    Piece,
+    Remembered,
+    orientedImage,
+    segmentIdOf,
+    segmentMask,
+    stamp,
+    take,
+    voxelsOf,
+    whole,
+)
 from cnsifusion.mrml.volumes import NodeGeometry
 from cnsifusion.roi.names import PART_CODES, PARTS, REGIONS, SEGMENTS, VENTRICLES, Code, SegmentName
 from cnsifusion.roi.region_io import PART_SEGMENTS
@@ -28,7 +39,7 @@ ALGORITHM_TYPE_TAG, ALGORITHM_NAME_TAG = "DICOM.SegmentAlgorithmType", "DICOM.Se
 #: back with the former regions, and an attribute of the node for when that segment is gone (or never was).
 _DETAILS = "CNSIFusion.RegionDetails"
 _ALGORITHM_TYPES = {"automatic": "AUTOMATIC", "semiautomatic": "SEMIAUTOMATIC", "manual": "MANUAL"}
-_LABELMAP = vtkSegmentationConverter.GetSegmentationBinaryLabelmapRepresentationName()
+_fingerprints = Remembered()
 
 
 def addSegmentationNode(scene, volumeNode):
@@ -170,7 +181,7 @@ def markEdited(segmentationNode, segmentId: str, rejected: str = "") -> None:
     would bring back wrong voxels: hence the touch.
     """
     segment = segmentationNode.GetSegmentation().GetSegment(segmentId)
-    labelmap = segment.GetRepresentation(_LABELMAP)
+    labelmap = segment.GetRepresentation(LABELMAP)
     if labelmap is not None:
         labelmap.Modified()
     segment.SetTag(EDITED_TAG, "1")
@@ -188,12 +199,18 @@ def fingerprint(segmentationNode) -> str:
 
     Empty where nothing is drawn.
     """
-    total, drawn = 0, False
     segmentation = segmentationNode.GetSegmentation()
-    for segmentId in segmentation.GetSegmentIDs():
-        name = segmentation.GetSegment(segmentId).GetName()
+    named = ((i, segmentation.GetSegment(i).GetName()) for i in segmentation.GetSegmentIDs())
+    regions = [(segmentId, name) for segmentId, name in named if name in SEGMENTS]
+    stamps = tuple((name, stamp(segmentationNode, segmentId)) for segmentId, name in regions)
+    return _fingerprints.get(stamps, lambda: _fingerprint(segmentationNode, regions))
+
+
+def _fingerprint(segmentationNode, regions: list[tuple[str, str]]) -> str:
+    total, drawn = 0, False
+    for segmentId, name in regions:
         image = vtkOrientedImageData()
-        if name not in SEGMENTS or not segmentationNode.GetBinaryLabelmapRepresentation(segmentId, image):
+        if not segmentationNode.GetBinaryLabelmapRepresentation(segmentId, image):
             continue
         piece = voxelsOf(image)
         if piece is not None:
@@ -292,7 +309,7 @@ def _addSegment(segmentationNode, segment, mask: np.ndarray, volumeNode, geometr
         window = mask[box]
         origin = tuple(s.start for s in box)
         extent = geometry.extentToNode(origin, window.shape)
-        segment.AddRepresentation(_LABELMAP, orientedImage(geometry.toNode(window), extent, volumeNode))
+        segment.AddRepresentation(LABELMAP, orientedImage(geometry.toNode(window), extent, volumeNode))
     segmentId = segmentationNode.GetSegmentation().GenerateUniqueSegmentID(segment.GetName())
     segmentationNode.GetSegmentation().AddSegment(segment, segmentId)
     return segmentId

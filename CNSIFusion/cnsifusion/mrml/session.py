@@ -63,8 +63,9 @@ class Session:
 
     def __init__(self, scene, engine: child.Engine | None = None, onChange: Callable[[], None] = lambda: None):
         self.scene, self.onChange = scene, onChange
-        #: How the face makes one undo step of a change of the case's regions as a whole.
+        #: How the face makes one undo step of a change of the case's regions as a whole, and lets a job's outcome in.
         self.asUndoStep: Callable[[Callable[[], None]], None] = lambda change: change()
+        self.showing: Callable[[Callable[[], None]], None] = lambda change: change()
         self.engine = engine or child.Engine()
         self.case = CaseState.active(scene)
         self.job: Job | None = None
@@ -298,7 +299,6 @@ class Session:
         if end.state != child.DONE:
             return self.end(end)
         folder = Path(end.event["result"]).parent
-
         job = self.job
         proposed = not job.analyzedRegions and job.case.volume is not None
         volume = volumeFromNode(job.case.volume) if proposed else None
@@ -324,7 +324,7 @@ class Session:
             elif error := ready.exception():
                 self._endWithError(error)
             else:
-                show(job, ready.result())
+                self.showing(lambda: show(job, ready.result()))
                 self.end(end)
 
         self.background.later(read, then)
