@@ -7,11 +7,13 @@ import qt
 import slicer
 from slicer.i18n import tr as _
 
+from cnsifusion.mrml.importing import labelsToAssign
 from cnsifusion.mrml.panel import ANALYZE_STEP, IMAGE, MODEL, REGIONS_STEP
 from cnsifusion.roi.names import SEGMENTS
 from CNSIFusionLib import views
 from CNSIFusionLib.correcting import Corrector
 from CNSIFusionLib.drawing import linesText, swatch
+from CNSIFusionLib.labels import LabelsDialog
 
 _IMAGE_FILES = "(*.nii *.nii.gz *.nrrd *.nhdr *.mha *.mhd)"
 _REGION_FILES = "(*.seg.nrrd *.nrrd *.nii *.nii.gz *.dcm)"
@@ -198,7 +200,14 @@ class RegionsSection(Section):
             slicer.util.mainWindow(), _("Bring in regions"), "", _("Regions") + f" {_REGION_FILES}"
         )
         if path:
-            self.session.importRegions(Path(path))
+            self._bringIn(Path(path))
+
+    def _bringIn(self, path: Path) -> None:
+        """Bring in a region file; where its labels tell too little, ask about them first."""
+        labels = labelsToAssign(path, self.panel.volume())
+        names = LabelsDialog(labels).ask() if labels else None
+        if names or not labels:
+            self.session.importRegions(path, names)
 
     def _listSegments(self, node) -> None:
         self.ui.segmentCombo.clear()

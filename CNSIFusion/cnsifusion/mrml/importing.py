@@ -12,6 +12,8 @@ from cnsifusion.mrml.volumes import volumeFromNode
 from cnsifusion.roi.names import PVS_LEFT, PVS_RIGHT, SEGMENTS, SUBLENTIFORM_LEFT, SUBLENTIFORM_RIGHT, VENTRICLES
 from cnsifusion.roi.region_io import PART_SEGMENTS, stored_segments
 
+LABELS_QUESTION = "Which label is which region?"
+LABELS_REASON = "The file's labels are not all named as the protocol names its regions."
 LEAVE_OUT = "leave out"
 #: What a label may become; several labels with one name are joined.
 CHOICES = (LEAVE_OUT, *SEGMENTS, *PART_SEGMENTS.values())

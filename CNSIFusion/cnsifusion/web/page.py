@@ -22,7 +22,7 @@ from trame.widgets.vuetify3 import (
     VTextField,
 )
 
-from cnsifusion.mrml.importing import CHOICES
+from cnsifusion.mrml.importing import CHOICES, LABELS_QUESTION, LABELS_REASON
 from cnsifusion.mrml.panel import TITLES
 from cnsifusion.web.result import buildResult
 from cnsifusion.web.toolbox import buildToolbox, fileInput
@@ -216,8 +216,8 @@ def _regionsStep(app) -> None:
 
 def _labelsDialog(app) -> None:
     """Which label of a region file becomes which region."""
-    with VDialog(v_model=("labels_open",), max_width=640), VCard(title="Which label is which region?"), VCardText():
-        html.Div("The file's labels are not all named as the protocol names its regions.", classes="line mb-2")
+    with VDialog(v_model=("labels_open",), max_width=640), VCard(title=LABELS_QUESTION), VCardText():
+        html.Div(LABELS_REASON, classes="line mb-2")
         rows = html.Div(id="labels", classes="labels")
         with rows, html.Div(v_for="(label, n) in labels", key="n", classes="label-row"):
             html.Span("{{ label.name }}", classes="label-name", title=("label.name",))
