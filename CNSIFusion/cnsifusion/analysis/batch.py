@@ -189,7 +189,7 @@ def _analyze(analyzer: Analyzer, patient: Patient, out: Path, bundle: Path) -> R
         return Row(patient.name, out.name, problem=str(error))
     except MemoryError:
         return Row(patient.name, out.name, problem=str(OutOfMemory("The computer has too little free memory.")))
-    except Exception:
+    except Exception:  # a fault of ours in one patient must not cost the other patients of a night
         logging.getLogger(__name__).exception("a patient's analysis failed")
         return Row(patient.name, out.name, problem="The analysis failed unexpectedly; the log says more.")
     finally:

@@ -56,7 +56,7 @@ def answer(line: str, emit: Emit, analyzer: Analyzer, more: Mapping[str, Command
         tagged({"event": "error", "exit_code": error.exit_code, "message": str(error)})
     except MemoryError:
         tagged(memory_event())
-    except Exception:
+    except Exception:  # whatever it is: the face waits for exactly one end, and for the next answer
         logging.getLogger(__name__).exception("request failed")
         tagged({"event": "error", "exit_code": 1, "message": "The analysis failed unexpectedly; the log says more."})
 

@@ -6,6 +6,7 @@ indices (i, j) on slice k of the canonical grid; outlines are edges (n, 2, 3) in
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -73,7 +74,7 @@ class Hand(Protocol):
         """Settings or voxels changed: what hovering found no longer holds, and a stroke under way is dropped."""
 
 
-class _MaskHand:
+class _MaskHand(ABC):
     """Tools whose click means a mask at one voxel: hovering shows it on the slice, each voxel asked once."""
 
     def __init__(self, controller: ToolController):
@@ -99,7 +100,7 @@ class _MaskHand:
         """See :class:`Hand`."""
         self._stroke, self._drawn = [place], self.at(pixel(place), self._c.neighbours)
 
-    def drag(self, place: Place) -> None:
+    def drag(self, place: Place) -> None:  # noqa: B027  (a click is all it takes; those that drag say so)
         """See :class:`Hand`."""
 
     def outline(self) -> np.ndarray:
@@ -108,9 +109,9 @@ class _MaskHand:
             return NO_EDGES
         return outline(self._drawn.mask, self._drawn.origin, self._stroke[0][2], self._c.geometry.grid)
 
+    @abstractmethod
     def at(self, point: tuple[int, int, int], neighbours: int) -> ToolResult:
         """What a click at a voxel (k, j, i) means, with this many slices on each side."""
-        raise NotImplementedError
 
 
 class GrowHand(_MaskHand):

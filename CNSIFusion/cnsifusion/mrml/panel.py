@@ -6,6 +6,7 @@ Both faces draw :class:`PanelView`; neither decides anything of its own.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import partial
 
 from slicer import vtkOrientedImageData
 from vtk.util.numpy_support import vtk_to_numpy
@@ -264,7 +265,7 @@ def _regionRows(case: CaseState | None) -> list[RegionRow]:
         ml, state = 0.0, "not drawn"
         if segmentId:
             segment = node.GetSegmentation().GetSegment(segmentId)
-            ml = _volumes.get(stamp(node, segmentId), lambda at=segmentId: _milliliters(node, at))
+            ml = _volumes.get(stamp(node, segmentId), partial(_milliliters, node, segmentId))
             state = tagValue(segment, ORIGIN_TAG) or "manual"
             if tagValue(segment, EDITED_TAG):
                 state = "edited"
