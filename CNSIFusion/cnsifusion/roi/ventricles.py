@@ -23,6 +23,8 @@ _BESIDE_MM = 1.5
 #: The tissue that counts for a voxel of the wall lies between these distances (mm) from CSF and is no brighter than
 #: this share of the way from tissue to CSF (no lesion); its level is smoothed over this length (mm).
 _SHELL_MM, _SHELL_SHARE, _SHELL_SMOOTH_MM = (1.5, 5.0), 0.35, 5.0
+#: Template z (mm) of the third ventricle's roof: CSF above it is the velum interpositum's.
+_ROOF_Z = 4.0
 #: Template |x| and LPS y (mm) beyond which a horn is occipital.
 _BACK = (12.0, 30.0)
 _CLOSED_OFF_SLICES = 2
@@ -63,6 +65,8 @@ def find_ventricles(volume: Volume, anatomy: Anatomy, fluid: np.ndarray, tissue:
         zone = (own <= _REACH[part]) & (own <= nearest) & (own <= distance["outer"])
         if part == "lateral":
             zone |= _occipital(volume, anatomy, zone & strong, strong)
+        elif part == "third":
+            zone &= anatomy.lattice.spread(anatomy.lattice.points[2]) <= _ROOF_Z
         near = zone & bright & (own <= _NEAR_MM) & (supported | (own <= _CERTAIN_MM))
         grown = _connected(near | (zone & strong), near & (own < 0.5))
         grown |= ndimage.binary_dilation(grown & strong, _PLANE, iterations=rim) & zone & bright

@@ -13,7 +13,7 @@ from cnsifusion.roi import names
 from cnsifusion.roi.anatomy import locate
 from cnsifusion.roi.propose import propose
 from cnsifusion.roi.sublentiform import _above_artery, _in_depth, find_sublentiform
-from cnsifusion.roi.ventricles import _beside, _inferior, _islands_mostly_in, csf_levels
+from cnsifusion.roi.ventricles import _beside, _inferior, _islands_mostly_in, csf_levels, find_ventricles
 
 SIDES = {"left": names.SUBLENTIFORM_LEFT, "right": names.SUBLENTIFORM_RIGHT}
 
@@ -88,6 +88,15 @@ def test_tip_of_an_inferior_horn(
     bright[k] = disc
     tip = _inferior(volume, anatomy, lateral, bright, np.full(volume.grid.shape, 5.0, np.float32))
     assert np.array_equal(tip[k], disc & expected)
+
+
+def test_the_third_ventricle_ends_at_its_roof(whole_head: Proposal) -> None:
+    """Where everything is as bright as CSF, only the template's roof parts it from the velum interpositum."""
+    volume, anatomy = whole_head.phantom.volume, whole_head.anatomy
+    z = anatomy.lattice.spread(anatomy.lattice.points[2])
+    fluid, tissue = csf_levels(volume, anatomy)
+    third = find_ventricles(volume.with_array(fluid), anatomy, fluid, tissue).parts == 2
+    assert (third & (z > 2)).any() and not third[z > 4].any()
 
 
 def test_arteries_are_no_part_of_the_sublentiform_region(whole_head: Proposal) -> None:
