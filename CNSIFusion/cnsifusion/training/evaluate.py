@@ -156,7 +156,11 @@ def _second_reports(experiment: Experiment, result: Evaluation, models: list[str
     if _CHEAP in result.predictions and permutation is None:
         result.learning = learning_curve(experiment, cohort)
         for name in experiment.settings.ablations:
-            result.ablations[name] = _ablation(experiment, name)
+            try:
+                result.ablations[name] = _ablation(experiment, name)
+            except BadInput as error:  # most often pvs-only: few patients have a slice with 64 pixels of PVS
+                reason = str(error).split("\n")[0].split(";")[0]
+                result.warnings.append(f"The ablation {name} was left out: {reason}.")
         result.seconds["learning curve and ablations"] = time.monotonic() - started
 
 

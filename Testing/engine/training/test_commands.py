@@ -89,7 +89,7 @@ def test_cohort_features_is_one_table_that_resumes(cohort, tmp_path, capsys):
 
 def test_evaluate_writes_figures_from_images_and_names_patients_where_it_must(cohort, tmp_path, capsys):
     settings = tmp_path / "settings.json"
-    settings.write_text(json.dumps(QUICK))
+    settings.write_text(json.dumps({**QUICK, "ablations": ["with-shape", "pvs-only"]}))
     named = rewritten(cohort, tmp_path, lambda rows: named_after_patients(rows, tmp_path / "Glimmerschiefer"))
     shutil.copy(cohort.parent / "simulation.json", tmp_path)  # says that these are simulated
     words = ["--region", "sublentiform", "--models", "radiomics-logistic", "--settings", str(settings)]
@@ -101,7 +101,9 @@ def test_evaluate_writes_figures_from_images_and_names_patients_where_it_must(co
     assert files_with(tmp_path / "out", "Glimmerschiefer") == files_with(tmp_path / "out", "Feldspat") == []
     metrics = rows_of(tmp_path / "out" / "patient_metrics.csv")
     assert {"radiomics-logistic", "age-sex", "acquisition"} <= {row["model"] for row in metrics}
-    assert "SIMULATED" in (tmp_path / "out" / "report.html").read_text("utf-8")
+    report = (tmp_path / "out" / "report.html").read_text("utf-8")
+    assert "SIMULATED" in report and "The ablation pvs-only was left out: 8 patients cannot be used." in report
+    assert [row["ablation"] for row in rows_of(tmp_path / "out" / "ablations.csv")] == ["with-shape"]
 
 
 @pytest.mark.parametrize(
