@@ -8,7 +8,8 @@ SOAK = Path(__file__).resolve().parents[2] / "soak.py"
 
 
 def test_a_section_of_the_soak_runs_and_finds_nothing():
-    done = subprocess.run([sys.executable, str(SOAK), "storage", "--quick"], capture_output=True, text=True, check=False)
+    command = [sys.executable, str(SOAK), "storage", "--quick"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     (line,) = [x for x in done.stdout.splitlines() if x.startswith("storage")]
     assert line.split()[-3:] == ["3", "3", "0"], line
