@@ -46,6 +46,16 @@ def _write(title: str, volume, **tags) -> None:
     _series[title] = {"uid": str(header.SeriesInstanceUID), "files": files}
 
 
+def _loadInBrowser(uid: str) -> None:
+    """Choose a series in the window of Slicer's DICOM module, and press Load there."""
+    browser = slicer.modules.DICOMInstance.browserWidget
+    browser.dicomBrowser.setSelectedItems(ctk.ctkDICOMModel.SeriesType, [uid])
+    desk.waitFor(lambda: browser.loadButton.enabled, "the Load button", 10)
+    desk.click(browser.loadButton)
+    desk.waitFor(lambda: slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode"), "the loaded series", 20)
+    desk.settle(0.5)
+
+
 def test_a_closed_and_an_empty_database_are_said_to_be_so():
     _needsDatabase()
     from DICOMLib import DICOMUtils
@@ -61,8 +71,8 @@ def test_a_closed_and_an_empty_database_are_said_to_be_so():
     panel().guarded(pressed)  # the click that came just before the database was closed
     desk.settle(0.3)
     assert "DICOM database is not open" in message(), message()
-    (_folder / "database").mkdir()
-    assert DICOMUtils.openDatabase(str(_folder / "database"))
+    DICOMUtils.openTemporaryDatabase(str(_folder / "database"))
+    assert slicer.dicomDatabase.isOpen
     panel().markDirty()
     desk.waitFor(lambda: button.enabled, "the button", 5)
     desk.click(button)
@@ -87,15 +97,22 @@ def test_its_series_are_the_same_voxels_and_headers_to_us():
     assert DICOMUtils.importDicom(str(_folder / "images"))
     database = slicer.dicomDatabase
     assert len(database.patients()) == 2
+    desk.click(panel().ui.dicomButton)
+    assert slicer.util.selectedModule() == "DICOM"
+    desk.settle(0.5)
     for name, series in _series.items():
         assert sorted(database.filesForSeries(series["uid"])) == sorted(map(str, series["files"])), name
         before = set(slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode"))
-        assert DICOMUtils.loadSeriesByUID([series["uid"]]), name
+        if len(before) == 0:
+            _loadInBrowser(series["uid"])
+        else:
+            assert DICOMUtils.loadSeriesByUID([series["uid"]]), name
         (node,) = set(slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")) - before
         series["node"] = node
         handed = panel().session.sources.handOver(node)(_folder / f"job {name}")
         assert {p.resolve() for p in handed.iterdir()} == {p.resolve() for p in series["files"]}, name
         assert (read_image(handed).array == volumeFromNode(node).array).all(), name
+    desk.openPanel()
 
 
 def test_a_series_that_is_no_axial_t2_is_refused_with_the_reason():
