@@ -108,13 +108,13 @@ def _check(options: argparse.Namespace, emit: Callable[[dict], None]) -> None:
 def _propose(options: argparse.Namespace, emit: Callable[[dict], None]) -> None:
     from cnsifusion.analysis import Analyzer
 
-    case = Analyzer().propose(options.image, options.output, emit)
+    _, regions = Analyzer().propose(options.image, options.output, emit)
     if options.progress == "jsonl":
         emit({"event": "done", "rois": str(options.output)})
         return
-    for name, mask in case.regions.masks.items():
-        print(f"{name}: {mask.sum() * case.volume.grid.voxel_volume / 1000:.2f} ml")
-    for sentence in [*case.regions.withheld.values(), *case.regions.notes]:
+    for name, mask in regions.masks.items():
+        print(f"{name}: {mask.sum() * regions.grid.voxel_volume / 1000:.2f} ml")
+    for sentence in [*regions.withheld.values(), *regions.notes]:
         print(f"note: {sentence}")
 
 

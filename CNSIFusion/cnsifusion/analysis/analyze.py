@@ -16,7 +16,7 @@ import SimpleITK as sitk  # noqa: N813
 
 from cnsifusion import __version__
 from cnsifusion.analysis.features import extract_features
-from cnsifusion.analysis.heads import Heads
+from cnsifusion.analysis.heads import Head, Heads
 from cnsifusion.analysis.heatmap import CellMap, heat_volume
 from cnsifusion.analysis.logmap import LOG_CAPTION, log_maps
 from cnsifusion.analysis.occlusion import CAPTION, network_maps
@@ -26,6 +26,7 @@ from cnsifusion.analysis.progress import (
     FEATURES,
     LOCATE,
     NETWORK,
+    PREPARE,
     PROPOSAL_STEPS,
     PROPOSE,
     READ,
@@ -40,10 +41,12 @@ from cnsifusion.imaging import CheckReport, PreparationSettings, Volume, tempora
 from cnsifusion.imaging.read import file_sha256
 from cnsifusion.radiomics import FeatureTable, RadiomicsSettings
 from cnsifusion.roi.anatomy import warm_up
-from cnsifusion.roi.case import Case, with_regions
+from cnsifusion.roi.case import Case, accepted, with_regions
 from cnsifusion.roi.instances import Instance, NotClassified, make_instances
 from cnsifusion.roi.patches import PatchPlace, PatchSettings, cut_patches
+from cnsifusion.roi.propose import propose
 from cnsifusion.roi.region_io import read_regions, write_regions
+from cnsifusion.roi.regions import RegionSet
 from cnsifusion.roi.statistics import region_statistics
 
 #: Draws a result with its case and maps (by name) into a folder; returns file names by role. Given by the caller, since
@@ -59,6 +62,7 @@ class Analyzer:
         self._bundles: dict[tuple[Path, int], Bundle] = {}
         self._heads = Heads()
         self._pace = Pace()
+        self._next: tuple[Head, str | Path] | None = None
 
     def analyze(
         self,
@@ -103,16 +107,37 @@ class Analyzer:
         self._pace.remember(model.sha256, image, progress.seconds)
         return result
 
-    def propose(self, image: str | Path, out: str | Path, emit: Callable[[dict], None] = lambda event: None) -> Case:
-        """Propose regions for ``image`` and write them to the region file ``out`` (.seg.nrrd)."""
+    def propose(
+        self, image: str | Path, out: str | Path, emit: Callable[[dict], None] = lambda event: None
+    ) -> tuple[CheckReport, RegionSet]:
+        """Propose regions for ``image`` and write them to the region file ``out`` (.seg.nrrd); returns check and regions.
+
+        They need no bias correction: :meth:`get_ahead` prepares the head for an analysis afterwards.
+        """
         progress = StepProgress(PROPOSAL_STEPS, emit, self._pace.expected("propose", image))
         progress(READ[0])
-        prepared = self._heads.prepared(self._heads.read(image), PreparationSettings(), progress)
-        case = with_regions(prepared, None, progress)
-        write_regions(case.regions, out)
+        head = self._heads.read(image)
+        examined = self._heads.examined(head, progress)
+        anatomy = accepted(examined)
+        progress(PROPOSE[0])
+        regions = propose(head.volume, anatomy)
+        write_regions(regions, out)
         progress.done()
         self._pace.remember("propose", image, progress.seconds)
-        return case
+        self._next = head, image
+        return examined[0], regions
+
+    def get_ahead(self) -> None:
+        """Prepare the head of the last proposal, while the reader looks at it: then an analysis begins at once."""
+        waiting, self._next = self._next, None
+        if waiting is None:
+            return
+        head, image = waiting
+        progress = StepProgress((LOCATE, PREPARE), lambda event: None)
+        with suppress(CNSIFusionError, MemoryError):  # an analysis says what is wrong
+            self._heads.prepared(head, PreparationSettings(), progress)
+            progress.done()
+            self._pace.remember("propose", image, progress.seconds)
 
     def warm_up(self) -> None:
         """Read and work out what does not depend on a head, while there is none: 1.2 s less for the first one."""

@@ -12,7 +12,7 @@ READ, LOCATE, PREPARE, PROPOSE = ("Read the image", 0.3), ("Check and locate the
 FEATURES, NETWORK, EXPLAIN, REPORT = ("Compute radiomics", 0.1), ("Run the network", 0.2), (
     "Explain the result", 0.3), ("Write the report", 0.4)  # fmt: skip
 ANALYSIS_STEPS = (READ, LOCATE, PREPARE, PROPOSE, FEATURES, NETWORK, EXPLAIN, REPORT)
-PROPOSAL_STEPS = (READ, LOCATE, PREPARE, PROPOSE)
+PROPOSAL_STEPS = (READ, LOCATE, PROPOSE)
 #: Not done again for a head that was worked on a moment ago.
 _REMEMBERED = (LOCATE[0], PREPARE[0])
 

@@ -38,6 +38,7 @@ def serve(
     for line in lines:
         if line.strip():
             answer(line, emit, analyzer, more)
+            analyzer.get_ahead()
 
 
 def answer(line: str, emit: Emit, analyzer: Analyzer, more: Mapping[str, Command] = MappingProxyType({})) -> None:
@@ -118,8 +119,8 @@ def _analyze(request: dict, emit: Emit, analyzer: Analyzer) -> dict:
 
 
 def _propose(request: dict, emit: Emit, analyzer: Analyzer) -> dict:
-    case = analyzer.propose(request["image"], request["out"], emit)
-    return {"event": "done", "rois": request["out"], "check": case.check.to_dict()}
+    check, _ = analyzer.propose(request["image"], request["out"], emit)
+    return {"event": "done", "rois": request["out"], "check": check.to_dict()}
 
 
 def _check(request: dict, emit: Emit, analyzer: Analyzer) -> dict:

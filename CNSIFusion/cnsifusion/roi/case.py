@@ -37,6 +37,14 @@ def examine(volume: Volume) -> tuple[CheckReport, Anatomy | None]:
     return report + check_contrast(volume, anatomy), anatomy
 
 
+def accepted(examined: tuple[CheckReport, Anatomy | None]) -> Anatomy:
+    """The anatomy of a head that was examined; raises BadInput with the check's reasons when it is refused."""
+    report, anatomy = examined
+    if report.verdict == "refuse" or anatomy is None:
+        raise BadInput(" ".join(report.reasons))
+    return anatomy
+
+
 def prepare_head(
     volume: Volume,
     preparation: PreparationSettings | None = None,
@@ -50,12 +58,10 @@ def prepare_head(
     if examined is None:
         progress("Check and locate the anatomy")
         examined = examine(volume)
-    report, anatomy = examined
-    if report.verdict == "refuse" or anatomy is None:
-        raise BadInput(" ".join(report.reasons))
+    anatomy = accepted(examined)
     progress("Prepare the image")
     prepared = prepare(volume, anatomy.brain, anatomy.white_matter, preparation)
-    return Case(volume, report, anatomy, prepared, RegionSet(volume.grid))
+    return Case(volume, examined[0], anatomy, prepared, RegionSet(volume.grid))
 
 
 def with_regions(case: Case, regions: RegionSet | None, progress: Progress = lambda name: None) -> Case:

@@ -159,6 +159,21 @@ def test_worker_survives_bad_requests(analyzer, simulated_image, tmp_path) -> No
     assert answers[-1]["check"]["verdict"] in ("ok", "warn") and answers[-1]["id"] == 5
 
 
+def test_worker_prepares_the_head_of_a_proposal_after_its_answer(simulated_image, tmp_path) -> None:
+    """Nobody waits for the bias field: not the proposal, which does not need it, nor the analysis after it."""
+    answers: list[dict] = []
+    requests = [
+        {"id": n, "command": command, "image": str(simulated_image), "out": str(tmp_path / name)}
+        for n, (command, name) in enumerate((("propose", "r.seg.nrrd"), ("analyze", "out")))
+    ]
+    serve(map(json.dumps, requests), answers.append, Analyzer())
+    steps = [[a["name"] for a in answers if a["id"] == n and a["event"] == "progress"] for n in (0, 1)]
+    assert steps[0] == ["Read the image", "Check and locate the anatomy", "Propose regions"]
+    assert steps[1][:3] == ["Read the image", "Propose regions", "Compute radiomics"]
+    assert [a["event"] for a in answers].count("done") == 2
+    assert (tmp_path / "r.seg.nrrd").is_file() and (tmp_path / "out" / "result.json").is_file()
+
+
 def run(*words: str | Path) -> subprocess.CompletedProcess:
     return subprocess.run([*CLI, *map(str, words)], capture_output=True, text=True, check=False, timeout=300)
 
