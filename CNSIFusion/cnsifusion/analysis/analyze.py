@@ -110,7 +110,7 @@ class Analyzer:
     def propose(
         self, image: str | Path, out: str | Path, emit: Callable[[dict], None] = lambda event: None
     ) -> tuple[CheckReport, RegionSet]:
-        """Propose regions for ``image`` and write them to the region file ``out`` (.seg.nrrd); returns check and regions.
+        """Propose regions for ``image`` into the region file ``out`` (.seg.nrrd); returns the check and the regions.
 
         They need no bias correction: :meth:`get_ahead` prepares the head for an analysis afterwards.
         """
