@@ -13,7 +13,7 @@ _POLL_MILLISECONDS = 50
 _SEGMENTS_REDRAW_MILLISECONDS = 300
 #: As wide as the widest step: a panel that grew when a step opens would resize the views, and draw each of them anew.
 _WIDTH = 372
-_STATES = {"done": "  ✓", "next": "  ◀", "running": "  …", "problem": "  ✖", "todo": ""}
+_STATES = {"done": "  ✓", "next": "  ◀ next", "running": "  …", "problem": "  ✖", "todo": ""}
 
 
 class Panel:
@@ -81,6 +81,10 @@ class Panel:
             self.turns.end()
             self.session.close()
             self.session = None
+
+    def widen(self, width: int) -> None:
+        """Be at least as wide as the tools just opened, also when they are closed again: see ``_WIDTH``."""
+        self.ui.researchLabel.minimumWidth = max(self.ui.researchLabel.minimumWidth, width)
 
     def closeTools(self) -> None:
         """Put the correcting tools away."""

@@ -9,6 +9,7 @@ from slicer.i18n import tr as _
 
 from cnsifusion.mrml.exporting import CONFIRM_SCORE
 from cnsifusion.mrml.panel import RESULT, Line
+from cnsifusion.mrml.results import Outlines
 from CNSIFusionLib import compat, views
 from CNSIFusionLib.drawing import linesText, placeStrip, scale, sideBar, signedBar
 from CNSIFusionLib.sections import Section
@@ -26,6 +27,7 @@ class ResultSection(Section):
         super().__init__(panel)
         self._drawn = None
         self._rows = {}
+        self._outlines = Outlines()
         _columns(self.ui.instanceTable, [(_("Patient's right"), 136), (_("Slice"), 0), (_("Patient's left"), 136)])
         _columns(
             self.ui.contributionTable,
@@ -50,6 +52,8 @@ class ResultSection(Section):
         self.panel.drawButton(self.ui.pdfButton, view.actions["pdf"])
         self.panel.drawButton(self.ui.dicomOutButton, view.actions["dicom"])
         case = self.session.case
+        if self.panel.volume():
+            self._outlines.follow(case)
         if view.result is None:
             self._drawn, self._rows = None, {}
             return

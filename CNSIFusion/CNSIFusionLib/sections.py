@@ -139,6 +139,7 @@ class RegionsSection(Section):
     def draw(self, view) -> None:
         """Show the view's region step."""
         self.panel.drawButton(self.ui.proposeButton, view.actions["propose"])
+        self.ui.proposeButton.default = view.steps[REGIONS_STEP].state == "next"
         self.panel.drawButton(self.ui.editButton, view.actions["edit"])
         if self.corrector.isOpen:
             self.ui.editButton.text = _("Done correcting")
@@ -193,6 +194,7 @@ class RegionsSection(Section):
         else:
             self.session.segmentation()
             self.corrector.open(self.session.case)
+            self.panel.widen(self.corrector.widget.minimumSizeHint.width())
             self.ui.editButton.checked = True
 
     def _import(self) -> None:
@@ -284,17 +286,8 @@ class AnalyzeSection(Section):
         running = self.session.busy
         self.ui.progressBar.visible = self.ui.progressLabel.visible = running
         self.ui.progressBar.value = round(1000 * view.progress.get("fraction", 0.0)) if running else 0
-        self.ui.progressLabel.text = escape(_progressText(view.progress)) if running else ""
+        self.ui.progressLabel.text = escape(view.progressText)
 
     def _analyze(self) -> None:
         self.panel.closeTools()
         self.session.analyze()
-
-
-def _progressText(progress: dict) -> str:
-    text = progress.get("name", "")
-    if "steps" in progress:
-        text = _("Step {step} of {steps}: {name}").format(**{**progress, "name": text})
-    if progress.get("seconds_left"):
-        text += _(", about {seconds:.0f} s left").format(seconds=max(progress["seconds_left"], 1))
-    return text

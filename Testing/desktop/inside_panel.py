@@ -109,11 +109,10 @@ def test_analyzes_with_progress_and_shows_the_score():
 def test_gui_thread_stays_free_while_it_analyzes():
     """Asserted by the thread's own time, so that a busy machine does not count; on the clock the goal is 100 ms."""
     runs = [watchedAnalysis() for _ in range(5)]
-    clock, own = [run.longest for run in runs], [run.longestCpu for run in runs]
-    for name, stalls in (("stall_ms", clock), ("stall_cpu_ms", own)):
-        middle, worst = round(1000 * sorted(stalls)[2]), round(1000 * max(stalls))
-        desk.measures |= {f"{name}_median": middle, f"{name}_worst": worst}
-    assert desk.measures["stall_cpu_ms_median"] <= 40, desk.measures
+    for name in ("longest", "longestCpu"):
+        stalls = sorted(round(1000 * getattr(run, name)) for run in runs)
+        desk.measures |= {f"{name}_stall_ms_median": stalls[2], f"{name}_stall_ms_worst": stalls[-1]}
+    assert desk.measures["longestCpu_stall_ms_median"] <= 40, desk.measures
     assert len(set().union(*(run.sizes for run in runs))) == 1, "the views were resized"
 
 
@@ -149,9 +148,10 @@ def test_click_on_a_slice_jumps_there_with_the_heat_map():
     panel().ui.heatSlider.value = 0.25
     desk.settle(0.3)
     assert abs(composite.GetForegroundOpacity() - 0.25) < 1e-6
+    fill = case().segmentation.GetDisplayNode().GetVisibility2DFill
+    assert not fill()  # outlines alone under a map
     desk.click(panel().ui.heatCheck)
-    desk.settle(0.3)
-    assert not composite.GetForegroundVolumeID()
+    desk.waitFor(lambda: not composite.GetForegroundVolumeID() and fill(), "the map's end", 5)
     desk.click(panel().ui.heatCheck)
     assert "not where infection is" in panel().ui.heatLabel.text
 

@@ -53,6 +53,7 @@ def take(image: Path, folder: Path) -> None:
     desk.moveTo((place[0] + 0.6, *place[1:]))
     desk.reveal(effect._options.ui.messageLabel)
     save("2_correct")
+    desk.clickAt((place[0] + 0.6, *place[1:]))  # the other pictures are of whole regions
     panel.closeTools()
     panel.ui.regionsSection.collapsed = True
     panel.ui.modelSection.collapsed = False

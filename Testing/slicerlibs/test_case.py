@@ -7,6 +7,7 @@ from test_segmentation import someRegions
 
 from cnsifusion.errors import BadInput
 from cnsifusion.mrml.case import CaseState
+from cnsifusion.mrml.results import Outlines
 from cnsifusion.mrml.segmentation import addSegmentationNode, fingerprint, regionsFromNode, showRegions
 from cnsifusion.mrml.volumes import NodeGeometry, volumeFromNode
 
@@ -19,6 +20,25 @@ def test_defaults_and_round_trip(headless, makeVolume):
     again = CaseState.forVolume(headless.scene, case.volume)
     assert again.node is case.node
     assert (again.pretest, again.bundle, again.erase, again.check["verdict"]) == (0.2, "/some/folder", True, "ok")
+
+
+def test_regions_are_outlines_alone_while_a_map_lies_over_the_image(headless, makeVolume):
+    case, outlines = CaseState.forVolume(headless.scene, makeVolume()), Outlines()
+    case.segmentation = addSegmentationNode(headless.scene, case.volume)
+    display = case.segmentation.GetDisplayNode()
+    outlines.follow(case)
+    assert display.GetVisibility2DFill()
+    case.logMap = makeVolume(name="map")
+    outlines.follow(case)
+    assert not display.GetVisibility2DFill()
+    display.SetVisibility2DFill(True)  # the reader's own choice
+    outlines.follow(case)
+    assert display.GetVisibility2DFill()
+    case.heatMapShown = False
+    outlines.follow(case)
+    case.heatMapShown = True
+    outlines.follow(case)
+    assert not display.GetVisibility2DFill()
 
 
 def test_a_default_cannot_be_changed_by_its_reader(headless, makeVolume):

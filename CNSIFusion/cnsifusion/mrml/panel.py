@@ -88,6 +88,7 @@ class PanelView:
     actions: dict[str, Action]
     regions: list[RegionRow]
     progress: dict = field(default_factory=dict)
+    progressText: str = ""
     result: ResultView | None = None
     message: Line | None = None
     card: ModelCard | None = None
@@ -116,12 +117,22 @@ def panelView(session: Session) -> PanelView:
         actions=_actions(session, case, rows, bundle, result),
         regions=rows,
         progress=dict(session.job.progress) if session.busy else {},
+        progressText=_progressText(session.job.progress) if session.busy else "",
         result=resultView(case, result, stale) if case and result else None,
         message=Line(case.message["text"], case.message["level"]) if case and case.message else None,
         card=session.models.card(session.bundleFolder()),
         batch=session.batch.view,
         beside=beside.GetName() if (beside := session.beside.shown()) else "",
     )
+
+
+def _progressText(progress: dict) -> str:
+    text = progress.get("name", "")
+    if "steps" in progress:
+        text = f"Step {progress['step']} of {progress['steps']}: {text}"
+    if progress.get("seconds_left"):
+        text += f", about {max(progress['seconds_left'], 1):.0f} s left"
+    return text
 
 
 def _states(session: Session, case, rows: list[RegionRow], bundle, result, stale: bool) -> dict[str, str]:

@@ -42,6 +42,26 @@ def resultOf(case: CaseState) -> PatientResult | None:
     return None if node is None else _parsed(node.GetText())
 
 
+class Outlines:
+    """Has regions drawn as outlines alone while a map lies over the image: their fill would change its colours.
+
+    Only when a map comes or goes, so that a reader's own choice stays in between.
+    """
+
+    def __init__(self) -> None:
+        self._known: tuple[str, bool] | None = None
+
+    def follow(self, case: CaseState) -> None:
+        """Take notice of the case as it stands."""
+        display = case.segmentation.GetDisplayNode() if case.segmentation else None
+        if display is None:
+            return
+        now = display.GetID(), case.heatMapShown and case.shownMap is not None
+        if now != self._known:
+            display.SetVisibility2DFill(not now[1])
+        self._known = now
+
+
 @lru_cache(maxsize=4)
 def _parsed(text: str) -> PatientResult:
     """Asked for at every redraw."""

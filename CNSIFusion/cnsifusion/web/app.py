@@ -21,6 +21,7 @@ from cnsifusion.errors import BadInput, CNSIFusionError
 from cnsifusion.imaging import temporary_folder
 from cnsifusion.mrml.importing import FileLabel, assignment, labelsToAssign
 from cnsifusion.mrml.panel import panelView
+from cnsifusion.mrml.results import Outlines
 from cnsifusion.mrml.segmentation import keepPartsHidden
 from cnsifusion.mrml.session import Session
 from cnsifusion.web.locks import HOST, Locks
@@ -89,6 +90,7 @@ class BrowserApp:
         self._dirty = True
         self._shown: tuple = ()
         self._beside = ""
+        self._outlines = Outlines()
         self._watched: list[tuple] = []
         self._message: dict = {}
         self._regionFile = Path()
@@ -272,6 +274,8 @@ class BrowserApp:
             self.viewer.showOnly(segmentation)
             self.tools.setCase(case if volume else None)
         self.viewer.showHeat(heat, bool(case and case.heatMapShown), case.heatMapOpacity if case else 0.0)
+        if case and volume:
+            self._outlines.follow(case)
         beside = self.session.beside.shown()
         if (beside.GetID() if beside else "") != self._beside:
             self._beside = beside.GetID() if beside else ""

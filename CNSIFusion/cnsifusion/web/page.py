@@ -178,7 +178,7 @@ def _openControls(app) -> None:
 def _regionsStep(app) -> None:
     with _step("regions"):
         _lines("regions")
-        with html.Div(classes="mt-1"):
+        with html.Div(classes="mt-1 mb-2"):
             _button(
                 app,
                 "propose",
@@ -301,8 +301,4 @@ def _progress(key: str) -> None:
         v_if=f"panel.steps.{key}.state == 'running' && panel.progress.name", classes="mt-1", id=f"progress-{key}"
     ):
         VProgressLinear(model_value=("100 * (panel.progress.fraction || 0)",), height=6, color="primary")
-        html.Div(
-            "{{ panel.progress.name }}{{ panel.progress.seconds_left ? ', about ' + "
-            "Math.ceil(panel.progress.seconds_left) + ' s left' : '' }}",
-            classes="line",
-        )
+        html.Div("{{ panel.progressText }}", classes="line")
