@@ -93,6 +93,7 @@ class Corrector:
         self._widget.switchToSegmentationsButtonVisible = False
         self._widget.addRemoveSegmentButtonsVisible = False  # the effect's own list makes the protocol's regions
         self._widget.show3DButtonVisible = False
+        self._widget.effectColumnCount = 1  # the width is for the views
         slicer.util.findChild(self._widget, "SegmentsTableView").setMaximumHeight(_TABLE_HEIGHT)
         self._widget.setEffectNameOrder(_EFFECTS)
         self._widget.unorderedEffectsVisible = False

@@ -82,10 +82,6 @@ class Panel:
             self.session.close()
             self.session = None
 
-    def widen(self, width: int) -> None:
-        """Be at least as wide as the tools just opened, also when they are closed again: see ``_WIDTH``."""
-        self.ui.researchLabel.minimumWidth = max(self.ui.researchLabel.minimumWidth, width)
-
     def closeTools(self) -> None:
         """Put the correcting tools away."""
         if self._sections:

@@ -194,7 +194,6 @@ class RegionsSection(Section):
         else:
             self.session.segmentation()
             self.corrector.open(self.session.case)
-            self.panel.widen(self.corrector.widget.minimumSizeHint.width())
             self.ui.editButton.checked = True
 
     def _import(self) -> None:

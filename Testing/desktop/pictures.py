@@ -46,10 +46,9 @@ def take(image: Path, folder: Path) -> None:
     _jump(ventricle)
     effect = panel._sections["regions"].corrector.widget.activeEffect().self()
     place = _bright(panel.session.case.volume, ventricle)
-    effect.controller.erase = True  # take one ventricle away, so that the outline shows what a click adds
+    effect._options.ui.eraseButton.click()  # take one ventricle away, so that the outline shows what a click adds
     desk.clickAt(place)
-    effect.controller.erase = False
-    effect.controller.forget()
+    effect._options.ui.addButton.click()
     desk.moveTo((place[0] + 0.6, *place[1:]))
     desk.reveal(effect._options.ui.messageLabel)
     save("2_correct")
