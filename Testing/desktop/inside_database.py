@@ -244,7 +244,7 @@ def test_files_deleted_since_indexing_are_named_when_they_are_needed():
     waitIdle()
     panel().guarded(lambda: panel().session.exports.dicom(_folder / "out again"))
     desk.settle(0.3)
-    assert "files that the image was opened from are gone" in message(), message()
+    assert "files that the image was opened from cannot be found" in message(), message()
     handed = panel().session.sources.handOver(_series["first T2"]["node"])(_folder / "job without files")
     assert handed.name == "image.nrrd"
 

@@ -85,7 +85,10 @@ class Exports:
             raise BadInput(problem or "Analyze again: the result's files are gone.")
         files = self._session.sources.seriesFiles(self._session.case.volume)
         if not files:
-            raise BadInput("The DICOM files that the image was opened from are gone; open them again.")
+            raise BadInput(
+                "The DICOM files that the image was opened from cannot be found: they were moved or deleted, or "
+                "Slicer's DICOM database is closed. Load the series again."
+            )
         request = {"command": "dicom", "result": str(result), "out": str(out), "confirm": confirmed}
         self._session.start(
             EXPORT,
