@@ -99,11 +99,10 @@ def patient_key(file: Path) -> str:
     tags = ["PatientID", "PatientBirthDate", "PatientName"]
     try:
         header = pydicom.dcmread(file, stop_before_pixels=True, specific_tags=tags)
+        number, birth, name = (str(header.get(tag) or "") for tag in tags)  # damaged ones raise only here
     except UNREADABLE_HEADER:
         return ""
-    number = str(header.get("PatientID") or "")
-    name = str(header.get("PatientName") or "").rstrip("^ ").upper()
-    words = f"{number}|{header.get('PatientBirthDate') or name}"
+    words = f"{number}|{birth or name.rstrip('^ ').upper()}"
     return hashlib.sha256(words.encode("utf-8", "surrogateescape")).hexdigest() if number else ""
 
 
