@@ -14,6 +14,10 @@ import desk
 
 def take(image: Path, folder: Path) -> None:
     """Walk through the five steps on an image and save the screen at each."""
+    log = slicer.util.mainWindow().findChild(qt.QDockWidget, "ErrorLogDockWidget")
+    for shown in (True, False):  # looked at: what Slicer said at its start is no part of the steps
+        log.setVisible(shown)
+        desk.settle(0.3)
     desk.showWindow()
     slicer.util.mainWindow().findChild(qt.QDockWidget, "PanelDockWidget").setMinimumWidth(430)
     panel = desk.openPanel()
