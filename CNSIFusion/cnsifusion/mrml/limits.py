@@ -77,11 +77,11 @@ def places(segmentationNode) -> list[str]:
     return [ANYWHERE, OUTSIDE, *(_INSIDE + name for name in present)]
 
 
-def leaveNothing(
-    changes: Sequence[Change], editorNode, segmentationNode, volumeNode, geometry: NodeGeometry | None = None
-) -> bool:
+def leaveNothing(changes: Sequence[Change], editorNode, segmentationNode, volumeNode, geometry: NodeGeometry) -> bool:
     """Whether the limits set on a segment editor node leave no voxel of the changes: there is nothing to do or undo."""
-    geometry = geometry or NodeGeometry(volumeNode)
+    anywhere = editorNode.GetMaskMode() == vtkMRMLSegmentationNode.EditAllowedEverywhere
+    if anywhere and not editorNode.GetSourceVolumeIntensityMask():
+        return not any(change.mask.any() for change in changes)
     return not any(_left(change, editorNode, segmentationNode, volumeNode, geometry).any() for change in changes)
 
 
