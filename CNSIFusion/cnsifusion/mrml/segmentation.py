@@ -63,6 +63,7 @@ def showRegions(regions: RegionSet, segmentationNode, volumeNode) -> None:
     geometry = NodeGeometry(volumeNode)
     if not regions.grid.is_close(geometry.grid):
         raise BadInput("The regions belong to another image: their grid differs from the chosen volume's.")
+    known = proposalDetails(segmentationNode, geometry)  # a segment that goes may hold it
     wasModifying = segmentationNode.StartModify()
     try:
         for name in SEGMENTS:
@@ -71,7 +72,7 @@ def showRegions(regions: RegionSet, segmentationNode, volumeNode) -> None:
         if VENTRICLES in regions.masks:
             _removeParts(segmentationNode)
             _showParts(regions, segmentationNode, volumeNode, geometry)
-        _keepDetails(_completed(regions, proposalDetails(segmentationNode, geometry)), segmentationNode)
+        _keepDetails(_completed(regions, known), segmentationNode)
     finally:
         segmentationNode.EndModify(wasModifying)
 
