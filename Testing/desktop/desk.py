@@ -62,9 +62,15 @@ def xdotool(*words) -> None:
 
 
 def click(widget) -> None:
-    """Click the middle of a widget with the real mouse, scrolling the module panel to it first."""
-    reveal(widget)
-    moveOver(widget)
+    """Click the middle of a widget with the real mouse, scrolling the module panel to it first.
+
+    The panel may still move under the mouse (lines of the data probe come and go with it): then once more.
+    """
+    for _ in range(20):
+        reveal(widget)
+        moveOver(widget)
+        if widget.rect.contains(widget.mapFromGlobal(qt.QCursor.pos())) and widget.visible:
+            break
     xdotool("click", 1)
 
 
