@@ -48,16 +48,14 @@ _lastClick = {"at": 0.0}
 
 
 def xdotool(*words) -> None:
-    """Send real events to the X server while Slicer goes on, as it does under a real hand; then let it handle them.
+    """Send real events to the X server, then let Slicer handle them.
 
     Clicks keep 0.6 s from each other: on a quick machine two of them would be one double click.
     """
     if "click" in words or "mousedown" in words:
         settle(max(0.0, _lastClick["at"] + 0.6 - time.monotonic()))
         _lastClick["at"] = time.monotonic()
-    hand = subprocess.Popen(["xdotool", *(str(word) for word in words)])
-    waitFor(lambda: hand.poll() is not None, "xdotool", 20)
-    assert hand.returncode == 0, words
+    subprocess.run(["xdotool", *(str(word) for word in words)], check=True)
     settle(0.12)
 
 
