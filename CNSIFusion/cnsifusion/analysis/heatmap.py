@@ -18,7 +18,7 @@ class CellMap:
     """One instance's evidence: ``values`` (rows, columns), signed (above 0 speaks for infection).
 
     The first of the square cells begins at ``row`` and ``column`` of resampled slice ``slice_index``; ``pixels`` is a
-    cell's side in resampled pixels.
+    cell's side in resampled pixels. ``mask`` is the instance's (rows, columns of the resampled slice).
     """
 
     slice_index: int
@@ -26,6 +26,7 @@ class CellMap:
     column: int
     pixels: float
     values: np.ndarray
+    mask: np.ndarray
 
 
 def cut_cells(mask: np.ndarray, side: int) -> np.ndarray:
@@ -50,14 +51,14 @@ def cell_map(instance: Instance, numbers: np.ndarray, side: int, lost: np.ndarra
     shape = ((rows.max() - first[0]) // side + 1, (columns.max() - first[1]) // side + 1)
     values = np.zeros(shape)
     values[(rows - first[0]) // side, (columns - first[1]) // side] = evidence[numbers[rows, columns] - 1]
-    return CellMap(instance.slice_index, *first, side, values)
+    return CellMap(instance.slice_index, *first, side, values, instance.mask)
 
 
 def heat_volume(case: Case, maps: Sequence[CellMap]) -> Volume:
     """The maps' evidence for infection as a volume 0-1 on the image's own grid.
 
-    Negative evidence counts as none; all slices share one scale. Between cell centres the map is bilinear; where two
-    maps overlap the larger value stands.
+    Negative evidence counts as none; all slices share one scale. Between cell centres the map is bilinear, and it ends
+    with the region: what lies outside was not asked. Where two maps overlap the larger value stands.
     """
     heat = np.zeros(case.volume.grid.shape, np.float32)
     top = max([float(m.values.max(initial=0.0)) for m in maps] + [1e-12])
@@ -66,7 +67,8 @@ def heat_volume(case: Case, maps: Sequence[CellMap]) -> Volume:
         rows, j = _native(case, one.row, cells.shape[0] * one.pixels, axis=1)
         columns, i = _native(case, one.column, cells.shape[1] * one.pixels, axis=2)
         grid = np.meshgrid(*(v / one.pixels - 0.5 for v in (rows, columns)), indexing="ij")
-        picture = map_coordinates(cells, grid, order=1, mode="nearest")
+        inside = one.mask[np.ix_(*(v.astype(int) + first for v, first in ((rows, one.row), (columns, one.column))))]
+        picture = map_coordinates(cells, grid, order=1, mode="nearest") * inside
         window = heat[one.slice_index][np.ix_(j, i)]
         heat[one.slice_index][np.ix_(j, i)] = np.maximum(window, picture)
     return case.volume.with_array(heat)
@@ -76,5 +78,6 @@ def _native(case: Case, first: int, size: float, axis: int) -> tuple[np.ndarray,
     """Native voxel indices along array ``axis`` inside a map, and their distance (pixels) from the map's edge."""
     ratio = case.volume.spacing[2 - axis] / case.prepared.settings.pixel_mm
     centres = (np.arange(case.volume.grid.shape[axis]) + 0.5) * ratio - first
-    inside = np.flatnonzero((centres >= 0) & (centres < size))
+    reach = min(size, case.prepared.resampled.grid.shape[axis] - first)
+    inside = np.flatnonzero((centres >= 0) & (centres < reach))
     return centres[inside], inside

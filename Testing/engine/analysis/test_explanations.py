@@ -126,6 +126,12 @@ def test_the_log_map_lies_on_the_planted_spots(explained):
     assert np.mean(found) > 2 * max(np.mean(chance), np.mean(centre)), (found, chance, centre)
 
 
+def test_maps_end_with_the_region(explained, seen):
+    """A cell that lies half outside is not painted there: nobody asked what lies outside."""
+    for e in (explained[0], seen[0]):
+        assert e.heat.max() > 0.5 and not e.heat[~binary_dilation(e.mask)].any()
+
+
 def test_both_maps_lie_on_simulated_perivascular_spaces():
     """The bundle that ships, on infected patients it never saw: above chance (1) and above a blurred middle."""
     bundle, seconds = load_bundle(default_bundle_dir()), {"network": [], "LoG map": []}
