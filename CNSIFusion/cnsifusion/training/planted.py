@@ -68,7 +68,7 @@ SCENARIOS = (
     Scenario("fine", "sublentiform", "fine", "sublentiform", "fine scales lead"),
     Scenario("coarse", "sublentiform", "coarse", "sublentiform", "coarse scales lead", _STRONG_COARSE),
     Scenario("spatial", "sublentiform", "spatial", "sublentiform", "the network finds it, radiomics hardly"),
-    Scenario("fine, seen from the ventricles", "sublentiform", "fine", "ventricles", "chance"),
+    Scenario("ventricles", "sublentiform", "fine", "ventricles", "chance"),
     Scenario("nothing", "none", "fine", "sublentiform", "chance"),
 )
 
@@ -98,7 +98,7 @@ def run_scenario(
     models = [RADIOMICS] if backbone is None else [RADIOMICS, BASE, HYBRID]
     simulated = scenario.simulation()
     name = digest(scenario.__dict__, patients, seed, settings.to_dict(), simulated.to_dict(), models)
-    path = work / "planted" / f"{scenario.name.split(',')[0]}-{patients}-{seed}-{name}.json"
+    path = work / "planted" / f"{scenario.name}-{patients}-{seed}-{name}.json"
     if path.exists():
         return json.loads(path.read_text("utf-8"))
     folder = work / f"{scenario.effect}-{scenario.pattern}-{patients}-{seed}"
