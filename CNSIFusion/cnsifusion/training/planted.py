@@ -46,7 +46,10 @@ PRETRAINING = (14, 14, 9001)
 @dataclass(frozen=True)
 class Scenario:
     """What is planted (``effect``, ``pattern``, further ``changes`` of the simulation's settings by name), in which
-    ``region`` it is looked for, and what must come out."""
+    ``region`` it is looked for, and what must come out.
+
+    ``least`` patients of each class are simulated however few are asked for: fewer could not show a weak effect.
+    """
 
     name: str
     effect: str
@@ -54,6 +57,7 @@ class Scenario:
     region: str
     expected: str
     changes: tuple[tuple[str, Any], ...] = ()
+    least: int = 0
 
     def simulation(self) -> SimulationSettings:
         """Settings of its cohorts."""
@@ -67,7 +71,7 @@ _STRONG_COARSE = (("oedema", 0.048), ("oedema_added", 0.2))
 SCENARIOS = (
     Scenario("fine", "sublentiform", "fine", "sublentiform", "fine scales lead"),
     Scenario("coarse", "sublentiform", "coarse", "sublentiform", "coarse scales lead", _STRONG_COARSE),
-    Scenario("spatial", "sublentiform", "spatial", "sublentiform", "the network finds it, radiomics hardly"),
+    Scenario("spatial", "sublentiform", "spatial", "sublentiform", "the network finds it, radiomics hardly", least=180),
     Scenario("ventricles", "sublentiform", "fine", "ventricles", "chance"),
     Scenario("nothing", "none", "fine", "sublentiform", "chance"),
 )

@@ -127,9 +127,8 @@ def _planted(options: argparse.Namespace) -> list[str]:
     for scenario in (s for s in planted.SCENARIOS if s.name.startswith(wanted)):
         results = []
         for seed in range(301, 301 + options.seeds):
-            result = planted.run_scenario(
-                scenario, options.planted_patients, seed, settings, work, backbone, options.jobs
-            )
+            patients = max(options.planted_patients, scenario.least)
+            result = planted.run_scenario(scenario, patients, seed, settings, work, backbone, options.jobs)
             print(planted.line(result), flush=True)
             results.append(result)
         failed += planted.judge(scenario, results)
