@@ -1,7 +1,10 @@
 #!/usr/bin/env python3
 """The documentation's pictures in Resources/Screenshots, of every step of both faces, from the running program.
 
-The T2 shown is a real one of muschellij2/open_ms_data (CC-BY, Lesjak et al.) where ../shared/data is present.
+    python Testing/screenshots.py [IMAGE [FOLDER]]
+
+Without IMAGE they show a simulated patient, the only ones that may be committed. To judge the faces, look at a real T2:
+``screenshots.py ../shared/data/oms_patient01_study1/T2w.nii.gz /tmp/pictures``.
 """
 
 from __future__ import annotations
@@ -10,20 +13,33 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 
 
-def main() -> int:
+def main(words: list[str]) -> int:
     """Run the browser's script, and the desktop's where there is a Slicer; returns the worst exit code."""
     scripts = [HERE / "screenshots_browser.py"]
     if os.environ.get("SLICER_EXECUTABLE") or shutil.which("Slicer"):
         scripts.append(HERE / "screenshots_desktop.py")
     else:
         print("No Slicer on PATH: the desktop's pictures are left as they are.")
-    return max(subprocess.run([sys.executable, script], check=False).returncode for script in scripts)
+    folder = words[1] if len(words) > 1 else str(HERE.parent / "Resources" / "Screenshots")
+    with tempfile.TemporaryDirectory() as temporary:
+        image = words[0] if words else str(_simulated(Path(temporary)))
+        return max(subprocess.run([sys.executable, s, image, folder], check=False).returncode for s in scripts)
+
+
+def _simulated(folder: Path) -> Path:
+    from cnsifusion.imaging import write_volume
+    from cnsifusion.simulation import SimulationSettings, simulate_patient
+
+    path = folder / "T2w.nii.gz"
+    write_volume(simulate_patient(11, True, SimulationSettings()).volume, path)
+    return path
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    sys.exit(main(sys.argv[1:]))

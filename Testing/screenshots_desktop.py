@@ -1,6 +1,6 @@
-"""The documentation's pictures of the desktop face, from the running program on a real T2 (CC-BY, cited in desktop.md).
+"""Pictures of every step of the desktop face, taken from the running program: ``screenshots_desktop.py IMAGE FOLDER``.
 
-``python Testing/screenshots_desktop.py [IMAGE [FOLDER]]``; needs a Slicer, xvfb and xdotool.
+Needs a Slicer, xvfb and xdotool.
 """
 
 from __future__ import annotations
@@ -12,14 +12,11 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-IMAGE = ROOT.parent / "shared/data/oms_patient01_study1/T2w.nii.gz"
-FOLDER = ROOT / "Resources/Screenshots"
 
 
 def main(words: list[str]) -> int:
     """Run Slicer on a virtual screen of 1366x768; returns its exit code."""
-    image = Path(words[0]) if words else IMAGE
-    folder = Path(words[1]) if len(words) > 1 else FOLDER
+    image, folder = Path(words[0]), Path(words[1])
     spec = importlib.util.spec_from_file_location("test_desktop", ROOT / "Testing/desktop/test_desktop.py")
     desktop = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(desktop)

@@ -49,7 +49,7 @@ def take(image: Path, folder: Path) -> None:
     ventricle = _centre(panel.session.case, "CSF ventricles")
     _jump(ventricle)
     effect = panel._sections["regions"].corrector.widget.activeEffect().self()
-    place = _bright(panel.session.case.volume, ventricle)
+    place = _bright(panel.session.case, ventricle)
     effect._options.ui.eraseButton.click()  # take one ventricle away, so that the outline shows what a click adds
     desk.clickAt(place)
     effect._options.ui.addButton.click()
@@ -97,18 +97,18 @@ def _jump(lps: tuple) -> None:
     desk.settle(0.3)
 
 
-def _bright(volume, near: tuple) -> tuple:
-    """The brightest position within 25 mm in the slice of ``near``."""
+def _bright(case, near: tuple) -> tuple:
+    """The brightest position of the drawn ventricles in the slice of ``near``."""
     import numpy as np
 
+    from cnsifusion.mrml.drawn import segmentIdOf, segmentMask
     from cnsifusion.mrml.volumes import volumeFromNode
 
-    head = volumeFromNode(volume)
-    i, j, k = (int(v) for v in np.rint(head.grid.to_ijk(near)))
-    reach = int(25 / head.spacing[0])
-    window = head.array[k, j - reach : j + reach, i - reach : i + reach]
-    row, column = np.unravel_index(int(np.argmax(window)), window.shape)
-    return tuple(head.grid.to_lps((i - reach + column, j - reach + row, k)))
+    head = volumeFromNode(case.volume)
+    drawn = segmentMask(case.segmentation, segmentIdOf(case.segmentation, "CSF ventricles"), case.volume)
+    k = int(np.rint(head.grid.to_ijk(near))[2])
+    row, column = np.unravel_index(int(np.argmax(np.where(drawn[k], head.array[k], -np.inf))), drawn[k].shape)
+    return tuple(head.grid.to_lps((column, row, k)))
 
 
 def main() -> None:
