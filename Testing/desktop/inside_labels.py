@@ -1,5 +1,6 @@
 """A region file with a stranger's label names, brought into a real Slicer with a real mouse and keys."""
 
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -7,29 +8,13 @@ from pathlib import Path
 import desk
 import numpy as np
 import qt
-import SimpleITK as sitk
 import slicer
 from onpanel import case, choose, foldRegions, message, panel, waitIdle
 
+sys.path.insert(0, str(desk.ROOT / "Testing"))
+
 NAMES = ("Ventrikel <b>x</b>", "lentiform, lower (L)", "tumour")
 LEAVE_OUT = "leave out"
-
-
-def _strangersFile(path: Path) -> list[int]:
-    """A Slicer segmentation of three boxes on the case's image; their voxels."""
-    from cnsifusion.mrml.volumes import volumeFromNode
-
-    volume = volumeFromNode(panel().volume())
-    array, (slices, rows, columns) = np.zeros(volume.grid.shape, np.uint8), volume.grid.shape
-    for n in range(3):
-        first = columns // 3 + 12 * n
-        array[slices // 2, rows // 2 : rows // 2 + 10 + 4 * n, first : first + 10] = n + 1
-    stored = volume.with_array(array).to_sitk()
-    for n, name in enumerate(NAMES):
-        for key, value in (("Name", name), ("ID", f"s{n}"), ("Layer", "0"), ("LabelValue", str(n + 1))):
-            stored.SetMetaData(f"Segment{n}_{key}", value)
-    sitk.WriteImage(stored, str(path))
-    return [int((array == n + 1).sum()) for n in range(3)]
 
 
 def _whileOpen(*steps) -> None:
@@ -97,7 +82,6 @@ def _choose(*regions: str):
 
 def _guesses(window) -> None:
     assert window.windowTitle == "Which label is which region?"
-    window.grab().save(str(Path(tempfile.gettempdir()) / "cnsifusion-labels.png"))
     guesses = [combo.currentText for combo in _combos(window)]
     assert guesses == ["CSF ventricles", "Sub-lentiform left", LEAVE_OUT], guesses
     assert set(NAMES) <= {label.text for label in slicer.util.findChildren(window, className="QLabel")}
@@ -109,8 +93,11 @@ def _saysNothingIsLeft(window) -> None:
 
 
 def test_a_strangers_labels_are_asked_for_and_one_undo_takes_them_back():
+    from stranger import strangersFile
+
     from cnsifusion.mrml.editing import RegionEditor
     from cnsifusion.mrml.segmentation import fingerprint
+    from cnsifusion.mrml.volumes import volumeFromNode
 
     desk.showWindow()
     desk.openPanel()
@@ -119,7 +106,7 @@ def test_a_strangers_labels_are_asked_for_and_one_undo_takes_them_back():
     foldRegions(False)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "stranger.seg.nrrd"
-        voxels = _strangersFile(path)
+        voxels = strangersFile(volumeFromNode(panel().volume()), path, NAMES)
         _whileOpen(_fileNamed(path), _guesses, _press("Cancel"))
         assert case().segmentation is None and message() == "", message()
         editor = RegionEditor(slicer.mrmlScene, panel().session.segmentation(), case().volume)

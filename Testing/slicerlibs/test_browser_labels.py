@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import SimpleITK as sitk
 from browser import chromiumPath, readerAtWork
+from stranger import strangersFile
 
 from cnsifusion.errors import BadInput
 from cnsifusion.imaging import read_image
@@ -20,24 +20,10 @@ pytestmark = [
 NAMES = ("Ventrikel <b>x</b>", "lentiform, lower (L)", "tumour", "CSF ventricles")
 
 
-def _strangersFile(image, path) -> dict[str, float]:
-    """A Slicer segmentation of four boxes with a stranger's names; their volumes in ml."""
-    volume = read_image(image)
-    array, (slices, rows, columns) = np.zeros(volume.grid.shape, np.uint8), volume.grid.shape
-    for n in range(4):
-        first = columns // 3 + 12 * n
-        array[slices // 2, rows // 2 : rows // 2 + 10 + 4 * n, first : first + 10] = n + 1
-    stored = volume.with_array(array).to_sitk()
-    for n, name in enumerate(NAMES):
-        for key, value in (("Name", name), ("ID", f"s{n}"), ("Layer", "0"), ("LabelValue", str(n + 1))):
-            stored.SetMetaData(f"Segment{n}_{key}", value)
-    sitk.WriteImage(stored, str(path))
-    one = float(np.prod(volume.spacing)) / 1000
-    return {name: float((array == n + 1).sum()) * one for n, name in enumerate(NAMES)}
-
-
 def test_labels_of_a_strangers_file_are_asked_for(simulated_image, tmp_path):
-    volumes = _strangersFile(simulated_image, tmp_path / "stranger.seg.nrrd")
+    volume = read_image(simulated_image)
+    voxels = strangersFile(volume, tmp_path / "stranger.seg.nrrd", NAMES)
+    volumes = [count * float(np.prod(volume.spacing)) / 1000 for count in voxels]
     with readerAtWork() as reader:
         page = reader.page
         reader.openImage(simulated_image)
@@ -57,9 +43,9 @@ def test_labels_of_a_strangers_file_are_asked_for(simulated_image, tmp_path):
         page.click("#labels-bring-in")
         page.wait_for_selector("#labels", state="hidden")
         ventricles = reader.waitForChange(lambda: reader.milliliters("CSF ventricles"), 0.0)
-        assert ventricles == pytest.approx(volumes[NAMES[0]] + volumes[NAMES[3]], abs=0.006)
+        assert ventricles == pytest.approx(volumes[0] + volumes[3], abs=0.006)
         right = reader.milliliters("Sub-lentiform right")
-        assert right == pytest.approx(volumes[NAMES[1]], abs=0.006)
+        assert right == pytest.approx(volumes[1], abs=0.006)
         assert reader.milliliters("Sub-lentiform left") == 0
         page.click("#undo")  # one step back
         assert reader.waitForChange(lambda: reader.milliliters("CSF ventricles"), ventricles) == 0
