@@ -9,8 +9,8 @@ Volumes: simulated patients of this project with their exact truth, where ../sha
 labelheads.py). The sub-lentiform truth is the protocol's rule applied to the true putamen and pallidum in the true
 placement: the simulation's own for our patients, elsewhere the similarity that brings an atlas's centres onto the true
 structures (trueframe.py). The proposal's placement has no part in it. Landmarks: the anterior commissure of the
-project's simulated patients (which are bent copies of the template) and, for every head with exact truth, the base of
-the lentiform nucleus (centre of its lowest 2 mm). The PVS curve plants discs of known size and brightness on the left
+real heads as marked by eye (marks.py) and of our simulated patients (bent copies of the template, so optimistic), and,
+for every head with exact truth, the base of the lentiform nucleus (centre of its lowest 2 mm). The PVS curve plants discs of known size and brightness on the left
 of one simulated head. Times are process CPU seconds on one thread and wall seconds; the first call of a process also
 derives the template's maps and is not in the medians.
 ``--starts`` moves and turns one head's geometry by up to 20 mm and 20 degrees about each axis and counts how often the
@@ -29,6 +29,7 @@ from pathlib import Path
 
 import numpy as np
 from labelheads import painted_heads
+from marks import COMMISSURES
 from scipy import ndimage
 from scipy.spatial.distance import cdist
 from scipy.spatial.transform import Rotation
@@ -215,9 +216,11 @@ def foci_row(head: Head, regions: RegionSet) -> list[str]:
 def landmark_errors(head: Head, anatomy: Anatomy) -> dict[str, list[float]]:
     """Distances (mm) of the found landmarks from the true ones, by landmark."""
     errors: dict[str, list[float]] = {}
-    if head.commissure is not None:
-        found = anatomy.landmarks()["anterior commissure"]
-        errors["anterior commissure"] = [float(np.linalg.norm(found - head.commissure))]
+    known = {"marked by eye": COMMISSURES.get(head.name), "in copies of the template": head.commissure}
+    for kind, point in known.items():
+        if point is not None:
+            found = anatomy.landmarks()["anterior commissure"]
+            errors[f"anterior commissure {kind}"] = [float(np.linalg.norm(found - point))]
     superior = anatomy.template_to_patient[:3, 2] / np.linalg.norm(anatomy.template_to_patient[:3, 2])
     for side, truth in head.nuclei.items() if head.exact else ():
         placed = anatomy.prior(f"putamen_{side}") + anatomy.prior(f"pallidum_{side}") > 0.5
@@ -301,9 +304,7 @@ def sheet(head: Head, regions: RegionSet, folder: Path) -> None:
     import matplotlib.pyplot as plt
 
     drawn = np.logical_or.reduce([*regions.masks.values(), np.zeros(regions.grid.shape, bool)])
-    slices = np.flatnonzero(drawn.any((1, 2)))
-    if not len(slices):
-        slices = np.arange(regions.grid.size[2])
+    slices = np.flatnonzero(drawn.any((1, 2))) if drawn.any() else np.arange(regions.grid.size[2])
     slices = slices[np.unique(np.linspace(0, len(slices) - 1, 18).astype(int))]
     figure, axes = plt.subplots(3, 6, figsize=(24, 14))
     top = np.percentile(head.volume.array, 99.7)
