@@ -8,11 +8,11 @@ Volumes: simulated patients of this project with their exact truth, where ../sha
 (exact truth) and real heads (silver labels: loose), and with --labels heads painted from label maps of real people (see
 labelheads.py). The sub-lentiform truth is the protocol's rule applied to the true putamen and pallidum in the true
 placement: the simulation's own for our patients, elsewhere the similarity that brings an atlas's centres onto the true
-structures (trueframe.py). The proposal's placement has no part in it. Landmarks: the anterior commissure of the
-real heads as marked by eye (marks.py) and of our simulated patients (bent copies of the template, so optimistic), and,
-for every head with exact truth, the base of the lentiform nucleus (centre of its lowest 2 mm). The PVS curve plants discs of known size and brightness on the left
-of one simulated head. Times are process CPU seconds on one thread and wall seconds; the first call of a process also
-derives the template's maps and is not in the medians.
+structures (trueframe.py). The proposal's placement has no part in it. Landmarks: the anterior commissure of the real
+heads as marked by eye (marks.py) and of our simulated patients (bent copies of the template, so optimistic), and, for
+every head with exact truth, the base of the lentiform nucleus (centre of its lowest 2 mm). The PVS curve plants discs
+of known size and brightness on the left of one simulated head. Times are process CPU seconds on one thread and wall
+seconds; the first call of a process also derives the template's maps and is not in the medians.
 ``--starts`` moves and turns one head's geometry by up to 20 mm and 20 degrees about each axis and counts how often the
 fit ends within 2 mm of the unmoved one.
 """

@@ -129,9 +129,10 @@ def organised(volume: Volume, regions: list[RegionMask], settings: RadiomicsSett
 
     def run() -> None:
         whole, _ = operations.checkMask(image, union)
-        for name, options in [("original", extractor.enabledImagetypes["Original"]), *(
-            (s, {"binWidth": extractor.enabledImagetypes["LoG"]["binWidth"]}) for s in settings.log_sigmas_mm
-        )]:
+        for name, options in [
+            ("original", extractor.enabledImagetypes["Original"]),
+            *((s, {"binWidth": extractor.enabledImagetypes["LoG"]["binWidth"]}) for s in settings.log_sigmas_mm),
+        ]:
             filtered, crops = image, masks
             if name != "original":
                 pad = int(np.ceil(10 * name / SPACING[0]))
