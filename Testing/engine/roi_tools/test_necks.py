@@ -4,7 +4,17 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from cnsifusion.roi.tools.necks import box_of, contained, distances, holes, pieces_at, small_holes
+from cnsifusion.roi.tools.necks import (
+    box_of,
+    contained,
+    distances,
+    holes,
+    opened,
+    padded,
+    pieces_at,
+    small_holes,
+    spread,
+)
 
 SAMPLING = (0.6, 0.45)
 
@@ -25,6 +35,14 @@ def test_boxes_and_pieces_are_those_of_find_objects(blobs):
     assert boxes == [objects[number - 1] for number in touched]
     rows, columns = box_of(np.zeros_like(blobs))
     assert blobs[rows, columns].size == 0
+
+
+@pytest.mark.parametrize("steps", [1, 2, 3])
+def test_masks_spread_and_open_as_scipys(blobs, steps):
+    assert np.array_equal(padded(blobs), np.pad(blobs, 1))
+    assert np.array_equal(spread(blobs, steps), ndimage.binary_dilation(blobs, iterations=steps))
+    wider = padded(blobs)
+    assert np.array_equal(opened(wider, steps), ndimage.binary_opening(wider, iterations=steps))
 
 
 def test_distances_are_scipys_to_the_bit(blobs):

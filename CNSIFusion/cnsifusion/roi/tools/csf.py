@@ -14,7 +14,20 @@ from functools import partial
 import numpy as np
 from scipy import ndimage
 
-from cnsifusion.roi.tools.necks import Box, Leaks, box_of, contained, distances, holes, moved, pieces_at, small_holes
+from cnsifusion.roi.tools.necks import (
+    Box,
+    Leaks,
+    around,
+    box_of,
+    contained,
+    distances,
+    holes,
+    moved,
+    opened,
+    padded,
+    pieces_at,
+    small_holes,
+)
 from cnsifusion.roi.tools.result import ToolResult, cropped, nothing
 from cnsifusion.roi.tools.sides import Midline, Opposite
 
@@ -211,22 +224,38 @@ class _Outline:
         self._window, self._air, self._sampling, self.rules = window, air, sampling, rules
         self._steps = tuple(max(round(_COARSE_MM / s), 1) for s in sampling)
 
-    def leaks(self, plane: np.ndarray) -> Leaks:
-        """The test of a region of slice ``plane``, given with its box in the window: too close to the outline?"""
-        head = plane[:: self._steps[0], :: self._steps[1]] > self._air
-        head = np.pad(head | holes(head), 1)
-        head = ndimage.binary_opening(head, iterations=2)
-        (rows, columns), (down, right) = self._steps, self._sampling
-        deep = distances(head, (rows * down, columns * right))
-        coarse = (deep < _DEEP_MM)[1:-1, 1:-1]
+    def leaks(self, plane: np.ndarray, box: Box) -> Leaks:
+        """The test of a region of slice ``plane`` that lies in ``box`` of the window: too close to the outline?"""
+        (row, column), shallow = self._shallow(plane, box)
+        if not shallow.any():
+            return lambda box, region: False
 
         def leaks(box: Box, region: np.ndarray) -> bool:
-            rows, columns = (
-                np.arange(w.start + b.start, w.start + b.stop) // n for w, b, n in zip(self._window, box, self._steps)
-            )
-            return int(np.count_nonzero(region & coarse[np.ix_(rows, columns)])) > _LEAK_PIXELS
+            rows, columns = (self._cells(span, axis) for axis, span in enumerate(box))
+            return int(np.count_nonzero(region & shallow[rows[:, None] - row, columns - column])) > _LEAK_PIXELS
 
         return leaks
+
+    def _shallow(self, plane: np.ndarray, box: Box) -> tuple[tuple[int, int], np.ndarray]:
+        """The first coarse cell under ``box`` (row, column), and which cells under it lie close to the outline."""
+        head = plane[:: self._steps[0], :: self._steps[1]] > self._air
+        head = opened(padded(head | holes(head)), 2)
+        sizes = self._sampling[0] * self._steps[0], self._sampling[1] * self._steps[1]
+        ends = [self._cells(span, axis)[[0, -1]] for axis, span in enumerate(box)]
+        first, count = (int(ends[0][0]), int(ends[1][0])), [int(b - a) + 1 for a, b in ends]
+        # The outline counts as far as _DEEP_MM from the box. In the padded head a cell lies one farther on.
+        reach = [int(_DEEP_MM / size) for size in sizes]
+        corner = [max(a + 1 - r, 0) for a, r in zip(first, reach)]
+        near = head[tuple(slice(c, a + n + 1 + r) for c, a, n, r in zip(corner, first, count, reach))]
+        if near.all():
+            return first, np.zeros(count, bool)
+        under = tuple(slice(a + 1 - c, a + 1 - c + n) for a, c, n in zip(first, corner, count))
+        return first, (distances(near, sizes) < _DEEP_MM)[under]
+
+    def _cells(self, span: slice, axis: int) -> np.ndarray:
+        """The coarse cells of the rows (axis 0) or columns (1) ``span`` of the window."""
+        start = self._window[axis].start
+        return np.arange(start + span.start, start + span.stop) // self._steps[axis]
 
 
 class _NoOutline(_Outline):
@@ -235,7 +264,7 @@ class _NoOutline(_Outline):
     def __init__(self, sampling: tuple[float, float]):
         super().__init__((slice(0), slice(0)), 0.0, sampling, _ERASING)
 
-    def leaks(self, plane: np.ndarray) -> Leaks:
+    def leaks(self, plane: np.ndarray, box: Box) -> Leaks:
         return lambda box, region: False
 
 
@@ -282,7 +311,7 @@ def _grown(
     labels, touched, boxes = pieces_at(bright, start)
     if not len(touched):
         return result
-    leaks = outline.leaks(plane) if outline is not None else None
+    leaks = outline.leaks(plane, moved(around(boxes), reach)) if outline is not None else None
     neighbour = _Neighbour(before) if before is not None and outline is not None else None
     for number, box in zip(touched, boxes):
         region = labels[box] == number
