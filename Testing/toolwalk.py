@@ -197,15 +197,17 @@ class Reader(RuleBasedStateMachine):
     face: SlicersOwn | Browsers
     tally: Tally
 
-    @initialize()
-    def open(self):
+    @initialize(bare=st.booleans())
+    def open(self, bare):
+        """Begin with a proposal, or (``bare``) with nothing drawn."""
         volume, regions = head()
         scene = self.face.scene
         node = addVolumeNode(scene, volume, "T2")
         self.case = CaseState.forVolume(scene, node)
         self.case.segmentation = addSegmentationNode(scene, node)
         keepPartsHidden(self.case.segmentation)
-        showRegions(regions, self.case.segmentation, node)
+        if not bare:
+            showRegions(regions, self.case.segmentation, node)
         self.face.open(self.case)
         self.states, self.at = [snapshot(self.case)], 0
         self.face.controller.tool = CSF

@@ -2,7 +2,8 @@
 
 import slicer
 
-from cnsifusion.mrml.segmentation import ensureSegment, fingerprint
+from cnsifusion.mrml.drawn import segmentIdOf
+from cnsifusion.mrml.segmentation import ensureSegment
 
 EFFECT_NAME = "CNSI"
 _EFFECTS = [EFFECT_NAME, "Paint", "Erase", "Draw", "Islands"]
@@ -31,8 +32,7 @@ class Corrector:
 
     def open(self, case) -> None:
         """Show the tools on the case's regions, our effect active."""
-        if self._widget is None:
-            self._make()
+        self.prepare()
         ensureSegment(case.segmentation, case.segmentName)
         self._frame.show()
         self.follow(case)
@@ -49,15 +49,19 @@ class Corrector:
             self._widget.setSourceVolumeNode(case.volume)
             # PVS lie inside the sub-lentiform region: one must not erase the other.
             self._node.SetOverwriteMode(self._node.OverwriteNone)
+        if not self._node.GetSelectedSegmentID():  # undo took the first regions away, redo brought them back
+            self._node.SetSelectedSegmentID(segmentIdOf(case.segmentation, case.segmentName) or None)
+
+    def prepare(self) -> None:
+        """Make the tools before they are needed: with the regions that arrive it would hold the mouse up for long."""
+        if self._widget is None:
+            self._make()
 
     def asUndoStep(self, change) -> None:
-        """Change the case's regions as a whole: the tools' Undo brings back what was drawn before."""
-        case = self._session.case
-        if fingerprint(case.segmentation):
-            if self._widget is None:
-                self._make()
-            self.follow(case)
-            self._widget.saveStateForUndo()
+        """Change the case's regions as a whole: the tools' Undo brings back what was drawn before, or nothing."""
+        self.prepare()
+        self.follow(self._session.case)
+        self._widget.saveStateForUndo()
         change()
 
     def close(self) -> None:

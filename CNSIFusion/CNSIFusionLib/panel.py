@@ -87,6 +87,10 @@ class Panel:
         if self._sections:
             self._sections["regions"].closeCorrector()
 
+    def expectRegions(self) -> None:
+        """A job begins that may bring regions."""
+        self._sections["regions"].expectRegions()
+
     def volume(self):
         """The volume of the case in front, None where there is none."""
         case = self.session.case if self.session else None

@@ -163,6 +163,11 @@ class RegionsSection(Section):
         self.ui.editButton.checked = False
         self.panel.markDirty()
 
+    def expectRegions(self) -> None:
+        """A job may bring regions: put the tools away, but have them ready for that undo step."""
+        self.closeCorrector()
+        self.corrector.prepare()
+
     def cleanup(self) -> None:
         """Release the embedded editor."""
         self.corrector.cleanup()
@@ -185,7 +190,7 @@ class RegionsSection(Section):
             views.jumpTo((-x, -y, z))
 
     def _propose(self) -> None:
-        self.closeCorrector()
+        self.expectRegions()
         self.session.propose()
 
     def _edit(self) -> None:
@@ -288,5 +293,5 @@ class AnalyzeSection(Section):
         self.ui.progressLabel.text = escape(view.progressText)
 
     def _analyze(self) -> None:
-        self.panel.closeTools()
+        self.panel.expectRegions()
         self.session.analyze()

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import desk
 import numpy as np
+import onpanel
 import qt
 import slicer
 from onpanel import alive, analyzeAgain, case, choose, foldRegions, idle, message, panel, waitIdle, watchedAnalysis
@@ -53,27 +54,29 @@ def test_proposes_with_a_click():
     assert rows["Sub-lentiform left"] > 0.3 and rows["Sub-lentiform right"] > 0.3
 
 
-def test_undo_brings_back_what_a_second_proposal_replaced():
-    from cnsifusion.mrml.editing import RegionEditor
-    from cnsifusion.mrml.segmentation import fingerprint
+def test_undo_brings_back_what_a_second_proposal_replaced_and_then_takes_the_first_away():
+    from cnsifusion.mrml.segmentation import fingerprint, regionsInfo
 
-    proposed = fingerprint(case().segmentation)
-    editor = RegionEditor(slicer.mrmlScene, case().segmentation, case().volume)
-    editor.apply("CSF ventricles", np.ones((2, 9, 9), bool), (1, 1, 1))
-    editor.close()
-    drawn = fingerprint(case().segmentation)
+    node, known = case().segmentation, regionsInfo(case().segmentation)
+    proposed = fingerprint(node)
+    onpanel.addVoxels()
+    drawn = fingerprint(node)
     foldRegions(False)
     desk.click(panel().ui.proposeButton)
     waitIdle(240)
     desk.waitFor(lambda: "brings the former regions back" in message(), "the word on undo", 5)
-    assert fingerprint(case().segmentation) == proposed != drawn
+    assert fingerprint(node) == proposed != drawn
     foldRegions(False)
     desk.click(panel().ui.editButton)
     editor = panel()._sections["regions"].corrector.widget
-    for button, expected in (("UndoButton", drawn), ("RedoButton", proposed)):
-        desk.click(slicer.util.findChild(editor, button))
-        assert fingerprint(case().segmentation) == expected, button
-    display = case().segmentation.GetDisplayNode()
+    undo, redo = (slicer.util.findChild(editor, name) for name in ("UndoButton", "RedoButton"))
+    for button, expected in ((undo, drawn), (undo, ""), (redo, drawn), (redo, proposed)):
+        desk.click(button)
+        assert fingerprint(node) == expected, button.name
+        assert undo.enabled == bool(expected) == bool(node.GetSegmentation().GetSegmentIDs())
+        assert regionsInfo(node) == (known if expected else ({}, []))
+        desk.waitFor(lambda e=expected: editor.currentSegmentID() == ("CSF ventricles" if e else ""), "the region", 5)
+    display = node.GetDisplayNode()
     assert not display.GetSegmentVisibility("Lateral ventricles") and display.GetSegmentVisibility("CSF ventricles")
     desk.click(panel().ui.editButton)
     waitIdle()
@@ -199,7 +202,6 @@ def test_the_report_is_saved_as_pdf_and_dicom_says_why_not():
 def test_many_patients_into_a_table():
     import tempfile
 
-    import numpy as np
     import SimpleITK as sitk
 
     from CNSIFusionLib import database
@@ -290,8 +292,6 @@ def test_two_patients_do_not_mix():
 
 
 def test_edited_regions_make_the_result_stale():
-    import numpy as np
-
     node = case().segmentation
     segmentId = node.GetSegmentation().GetSegmentIdBySegmentName("Sub-lentiform left")
     array = slicer.util.arrayFromSegmentBinaryLabelmap(node, segmentId, case().volume)
@@ -347,8 +347,6 @@ def test_bundle_with_a_flipped_byte_is_refused():
 
 
 def test_refused_image_gives_no_score():
-    import numpy as np
-
     array = slicer.util.arrayFromVolume(_state["volume"]).astype(np.float32)
     inverted = slicer.util.addVolumeFromArray(array.max() - array, name="Inverted")
     inverted.CopyOrientation(_state["volume"])

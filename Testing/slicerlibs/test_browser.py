@@ -202,8 +202,16 @@ def test_07_the_wheel_with_shift_turns_the_tolerance(reader, places):
 def test_08_propose(reader):
     reader.page.click("#button-propose")
     reader.waitFor("document.querySelector('#region-Sub-lentiform-left').innerText.includes('automatic')", 300)
-    assert reader.milliliters("CSF ventricles") > 5
+    proposed = reader.milliliters("CSF ventricles")
+    assert proposed > 5
     assert "axial T2" in reader.text("#step-image")
+    notes = reader.text("#step-regions")
+    reader.page.click("#undo")
+    assert reader.waitForChange(lambda: reader.milliliters("CSF ventricles"), proposed) == 0
+    assert reader.text("#region-Sub-lentiform-left").split()[-2:] == ["not", "drawn"]
+    reader.page.click("#redo")
+    assert reader.waitForChange(lambda: reader.milliliters("CSF ventricles"), 0.0) == proposed
+    reader.waitForChange(lambda: reader.text("#step-regions") == notes, False)
 
 
 def test_08a_undo_brings_back_what_a_proposal_replaced(reader):

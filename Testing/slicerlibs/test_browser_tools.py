@@ -31,6 +31,16 @@ def reader(simulated_image, tmp_path_factory):
         yield reader
 
 
+def test_undo_takes_the_first_regions_away_and_redo_brings_them(reader):
+    before = reader.milliliters(LEFT)
+    reader.page.click("#undo")
+    assert changed(reader, LEFT, before) == 0
+    assert "not drawn" in reader.text("#step-regions") and not reader.page.locator("#foci [id^=focus-]").count()
+    assert reader.page.locator("#undo").is_disabled()
+    reader.page.click("#redo")
+    assert changed(reader, LEFT, 0.0) == before
+
+
 def changed(reader, name, before):
     return reader.waitForChange(lambda: reader.milliliters(name), before)
 

@@ -35,8 +35,8 @@ ORIGIN_TAG, EDITED_TAG = "CNSIFusion.Origin", "CNSIFusion.Edited"
 #: Why a reader rejected the region; it counts while the segment is empty.
 REJECTED_TAG = "CNSIFusion.Rejected"
 ALGORITHM_TYPE_TAG, ALGORITHM_NAME_TAG = "DICOM.SegmentAlgorithmType", "DICOM.SegmentAlgorithmName"
-#: What a RegionSet knows beside its masks, as JSON: a tag of its first segment, so that undo brings the former details
-#: back with the former regions, and an attribute of the node for when that segment is gone (or never was).
+#: What a RegionSet knows beside its masks, as JSON: a tag of every region, so that undo brings the former details back
+#: with the former regions (or takes them away with the first ones); an attribute of the node where there is no region.
 _DETAILS = "CNSIFusion.RegionDetails"
 _ALGORITHM_TYPES = {"automatic": "AUTOMATIC", "semiautomatic": "SEMIAUTOMATIC", "manual": "MANUAL"}
 _fingerprints = Remembered()
@@ -357,12 +357,11 @@ def _keepDetails(regions: RegionSet, segmentationNode) -> None:
     midplane = asdict(regions.midplane) if regions.midplane else None
     details = {"midplane": midplane, "foci": foci, "withheld": regions.withheld, "notes": regions.notes}
     text = json.dumps(details).replace("|", r"\u007c")  # Slicer's files separate tags by this sign
-    segmentationNode.SetAttribute(_DETAILS, text)
-    names = [name for name in SEGMENTS if name in regions.masks]
-    for segment in _segments(segmentationNode):
-        segment.RemoveTag(_DETAILS)
-        if names and segment.GetName() == names[0]:
-            segment.SetTag(_DETAILS, text)
+    drawn = [segment for segment in _segments(segmentationNode) if segment.GetName() in SEGMENTS]
+    for holder in drawn:
+        holder.SetTag(_DETAILS, text)
+    if not drawn:
+        segmentationNode.SetAttribute(_DETAILS, text)
 
 
 def _readDetails(segmentationNode) -> dict:
