@@ -9,6 +9,7 @@ from pathlib import Path
 from cnsifusion.errors import BadInput
 from cnsifusion.imaging import read_image
 from cnsifusion.radiomics import FeatureTable, RadiomicsSettings, RegionMask, extract, extract_with_pyradiomics
+from cnsifusion.radiomics.reference import pyradiomics_package
 from cnsifusion.roi.case import Case, prepare_case
 from cnsifusion.roi.instances import Instance, make_instances
 from cnsifusion.roi.names import REGIONS
@@ -43,6 +44,8 @@ def features_of_file(
     ``region`` is a region's name or ``all``; ``settings`` a JSON file of RadiomicsSettings; ``names`` assigns labels
     or segments of the file to the protocol's names. Raises BadInput with one sentence when nothing can be extracted.
     """
+    if engine == "pyradiomics":
+        pyradiomics_package()  # said before the image is prepared, not after
     volume = read_image(image)
     case = prepare_case(volume, read_regions(rois, volume, names))
     instances: list[Instance] = []

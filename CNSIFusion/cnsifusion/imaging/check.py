@@ -63,11 +63,14 @@ def _values(array: np.ndarray) -> list[Finding]:
     if high - low <= 0:
         return [Finding("constant", "refuse", "All voxels have the same value; this is no image.")]
     findings = []
+    if _air_below_zero(array):
+        text = "The air lies far below zero: a CT, a standardised or an inverted image, not a magnitude T2 as it came."
+        return [Finding("shifted", "refuse", text)]
     levels = len(np.unique(array[array.shape[0] // 2]))
     if levels < 16:
         text = f"The middle slice has only {levels} grey values: a labelmap or a mask, not a T2 image."
         findings.append(Finding("few-grey-levels", "refuse", text))
-    elif (shades := _shades(array[array.shape[0] // 2])) < _FEW_SHADES:
+    elif 0 < (shades := _shades(array[array.shape[0] // 2])) < _FEW_SHADES:
         text = (
             f"The tissue has only {shades} grey values: the image was stored with loss (rescaled to few levels), "
             "which moves the probability. Use the original series."
@@ -81,8 +84,17 @@ def _values(array: np.ndarray) -> list[Finding]:
     return findings
 
 
+def _air_below_zero(array: np.ndarray) -> bool:
+    """Whether more than a tenth of the voxels lie further below zero than ringing or interpolation takes them."""
+    low, dark, bright = np.percentile(array[:, ::4, ::4], (1, 10, 99))
+    return bool(dark < -0.1 * (bright - low))
+
+
 def _shades(plane: np.ndarray) -> int:
-    """Different values of a slice in the middle 90 % of its brighter part: one bright spot must not hide few levels."""
+    """Different values of a slice in the middle 90 % of its brighter part: one bright spot must not hide few levels.
+
+    0 where nothing is brighter than most of the slice.
+    """
     bright = plane[plane > np.percentile(plane, 60)]
     if not len(bright):
         return 0
@@ -117,7 +129,8 @@ def _geometry(volume: Volume) -> list[Finding]:
         text = f"Slices {spacing[2]:.1f} mm apart lie outside the intended 1-6 mm."
         findings.append(Finding("slice", "warn", text))
     if size[2] < 5 or extent[2] < 50:
-        text = f"Only {size[2]} slices over {extent[2]:.0f} mm: the ventricles and the basal ganglia must be covered."
+        slices = "slice" if size[2] == 1 else "slices"
+        text = f"Only {size[2]} {slices} over {extent[2]:.0f} mm: the ventricles and the basal ganglia must be covered."
         findings.append(Finding("coverage", "refuse", text))
     elif extent[2] < 90:
         findings.append(Finding("coverage", "warn", f"The slices cover {extent[2]:.0f} mm, less than a whole head."))

@@ -36,7 +36,7 @@ def extract_with_pyradiomics(
 
     Raises BadInput when the package is not installed.
     """
-    radiomics = _package()
+    radiomics = pyradiomics_package()
     settings = settings or RadiomicsSettings()
     acquired = acquired_pixel_mm or volume.acquisition.acquired_pixel_mm
     names = feature_names(settings)
@@ -76,7 +76,8 @@ def extract_with_pyradiomics(
     return FeatureTable(identification(regions), names, values, reasons, metadata(settings, acquired, ENGINE, version))
 
 
-def _package() -> Any:
+def pyradiomics_package() -> Any:
+    """The imported package; BadInput with what to do where it is not installed."""
     try:
         import radiomics
         import radiomics.featureextractor

@@ -15,9 +15,11 @@ from reportlab.pdfbase.pdfmetrics import stringWidth
 
 from cnsifusion.analysis import InstanceResult, PatientResult
 from cnsifusion.analysis.result import readable
+from cnsifusion.roi.names import SEGMENTS, SUBLENTIFORM_LEFT, SUBLENTIFORM_RIGHT
 
 BLUE, ORANGE, GREEN, GREY, DARK = (HexColor(c) for c in ("#0072B2", "#D55E00", "#009E73", "#777777", "#222222"))
-_SIDES = {"left": BLUE, "right": ORANGE, "none": GREEN}
+#: Sides of region B as its outlines are coloured in the pictures beside the chart.
+_SIDES = {s.side: Color(*s.color) for s in map(SEGMENTS.__getitem__, (SUBLENTIFORM_RIGHT, SUBLENTIFORM_LEFT))}
 _PARTS = [BLUE, ORANGE, GREEN, *(HexColor(c) for c in ("#CC79A7", "#E69F00", "#56B4E9", "#F0E442"))]
 _RANGE, _TRACK = HexColor("#99C7E0"), HexColor("#E8E8E8")
 _FEATURES_SHOWN = 8
@@ -53,7 +55,7 @@ def score_scale(result: PatientResult, width: float) -> Drawing:
 
 
 def by_slice(result: PatientResult, width: float) -> Drawing:
-    """Every instance's probability, by side (or part) and slice."""
+    """Every instance's probability, by side (or part) and slice; right stands on the left, as in the axial view."""
     groups = _groups(result)
     slices = sorted({i.slice_index for i in result.instances})
     drawing, chart = Drawing(width, 150), VerticalBarChart()
@@ -66,7 +68,8 @@ def by_slice(result: PatientResult, width: float) -> Drawing:
     chart.groupSpacing, chart.barSpacing = 6, 1
     colours = _colours(result, groups)
     for n, colour in enumerate(colours):
-        chart.bars[n].fillColor, chart.bars[n].strokeColor = colour, None
+        chart.bars[n].fillColor, chart.bars[n].strokeColor = colour, GREY
+        chart.bars[n].strokeWidth = 0.5
     drawing.add(chart)
     height = chart.y + result.patient.threshold * chart.height
     drawing.add(_dashed(chart.x, height, chart.x + chart.width, height))
@@ -116,9 +119,9 @@ def svg(drawing: Drawing) -> str:
 
 
 def _groups(result: PatientResult) -> dict[str, dict[int, InstanceResult]]:
-    """Instances by slice, by the name of their side (sub-lentiform) or part and side (ventricles)."""
+    """Instances by slice, by the name of their side (sub-lentiform) or part and side (ventricles); right first."""
     groups: dict[str, dict[int, InstanceResult]] = {}
-    for i in result.instances:
+    for i in sorted(result.instances, key=lambda i: (i.part, i.side != "right")):
         name = i.side if result.region == "sublentiform" else f"{i.part} {i.side}".replace(" none", "")
         groups.setdefault(name, {})[i.slice_index] = i
     return groups

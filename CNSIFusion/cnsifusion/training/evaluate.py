@@ -22,6 +22,7 @@ from cnsifusion.training.cohort import Cohort
 from cnsifusion.training.experiment import Experiment
 from cnsifusion.training.folds import patient_folds, site_folds
 from cnsifusion.training.learners import CONFOUNDERS
+from cnsifusion.training.manifest import patients_needed
 from cnsifusion.training.metrics import Predictions, auc, fold_auc
 from cnsifusion.training.nested import FoldResult
 from cnsifusion.training.predictions import join
@@ -147,8 +148,8 @@ def _origins(experiment: Experiment, models: list[str]) -> dict[str, str]:
 def _second_reports(experiment: Experiment, result: Evaluation, models: list[str], permutation: int | None) -> None:
     """Leave-one-site-out, the learning curve and the ablations."""
     cohort, started = result.cohort, time.monotonic()
-    sites = site_folds(cohort.site, result.labels)
-    if sites is not None and experiment.settings.leave_site_out:
+    sites = _sites(experiment, result) if experiment.settings.leave_site_out else None
+    if sites is not None:
         for row, found in experiment.run(cohort, models, outer=sites, permutation=permutation).items():
             result.by_site[row] = join(cohort, found, result.labels)
         result.seconds["leave one site out"] = time.monotonic() - started
@@ -164,16 +165,26 @@ def _second_reports(experiment: Experiment, result: Evaluation, models: list[str
         result.seconds["learning curve and ablations"] = time.monotonic() - started
 
 
+def _sites(experiment: Experiment, result: Evaluation) -> np.ndarray | None:
+    try:
+        return site_folds(result.cohort.site, result.labels, experiment.settings.inner_folds)
+    except BadInput as error:
+        result.warnings.append(f"Leave-one-site-out was left out: {error}.")
+        return None
+
+
 def learning_curve(experiment: Experiment, cohort: Cohort) -> list[tuple[int, float]]:
     """Mean fold-wise AUC of radiomics-logistic with a growing share of the patients, stratified, seeded."""
     points: list[tuple[int, float]] = []
+    folds, inner = experiment.settings.folds, experiment.settings.inner_folds
+    least = max(2 * folds, patients_needed(folds, inner))
     if np.bincount(cohort.labels, minlength=2).min() < max(5, 2 * experiment.settings.folds):
         return points  # too few patients to leave some out
     share = patient_folds(cohort.labels, 5, experiment.settings.seed + 77)
     for parts in range(2, 6):
         kept = np.flatnonzero(share < parts)
         smaller = cohort.of_patients(kept)
-        if np.bincount(smaller.labels, minlength=2).min() < 2 * experiment.settings.folds:
+        if np.bincount(smaller.labels, minlength=2).min() < least:
             continue
         smaller.save(experiment.cohort_path(smaller))
         predictions = join(smaller, experiment.run(smaller, [_CHEAP])[_CHEAP], smaller.labels)

@@ -103,6 +103,14 @@ def read_manifest(path: str | Path, folds: int = 5, inner_folds: int = 0) -> Man
     return Manifest(path, patients, simulated, warnings + _link_warnings(patients))
 
 
+def patients_needed(folds: int, inner_folds: int) -> int:
+    """The fewest patients of a class that ``folds`` outer and ``inner_folds`` inner folds can be made of."""
+    least = folds
+    while least - -(-least // folds) < inner_folds:  # what remains outside the largest outer fold is split again
+        least += 1
+    return least
+
+
 def problem_table(problems: list[Problem]) -> str:
     """A sentence and one line per problem. Lines are named by number, never by patient."""
     count = f"{len(problems)} problem{'s' if len(problems) > 1 else ''}"
@@ -270,9 +278,7 @@ def _class_problems(rows: list[dict[str, str]], folds: int, inner_folds: int) ->
     if folds == 0:
         return []
     counts = Counter((row.get("label") or "").strip() for row in rows)
-    least = folds
-    while least - -(-least // folds) < inner_folds:  # what remains outside the largest outer fold is split again
-        least += 1
+    least = patients_needed(folds, inner_folds)
     few = [name for name in ("0", "1") if counts[name] < least]
     split = f"the {folds} folds" if least == folds else f"{folds} outer and {inner_folds} inner folds need ({least})"
     if not counts["0"] or not counts["1"]:

@@ -204,6 +204,23 @@ def test_check_names_what_is_wrong(volume: Volume) -> None:
         assert (report.verdict, report.findings[0].code) == ("refuse", code)
 
 
+@pytest.mark.parametrize("kind", ["CT", "standardised", "inverted"])
+def test_an_image_whose_air_is_far_below_zero_is_refused_by_that_name(volume: Volume, kind) -> None:
+    """Contrast is a ratio, which a shifted zero makes meaningless; slight undershoot is ringing and stays."""
+    a = volume.array
+    shifted = {"CT": a * 2 - 1000, "standardised": (a - a.mean()) / a.std(), "inverted": -a}[kind]
+    report = check_image(volume.with_array(shifted.astype(np.float32)))
+    assert report.verdict == "refuse" and "below zero" in report.reasons[0] and len(report.reasons) < 4
+    ringing = check_image(volume.with_array(a - np.float32(0.02) * a.max()))
+    assert "shifted" not in {f.code for f in ringing.findings}
+
+
+def test_an_image_without_a_bright_part_is_not_said_to_have_no_grey_values(volume: Volume) -> None:
+    a = volume.array
+    dark = np.where(a > np.percentile(a[len(a) // 2], 30), a.max(), a)  # more than 60 % of the slice are the brightest
+    assert not any("0 grey values" in f.text for f in check_image(volume.with_array(dark)).findings)
+
+
 def test_bias_field_is_recovered(volume: Volume) -> None:
     brain = volume.array > 150
     j = np.linspace(-1, 1, volume.array.shape[1])[:, None]

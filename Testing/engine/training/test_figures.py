@@ -169,8 +169,27 @@ def test_folds_are_stratified_and_seeded():
     assert np.array_equal(fold, patient_folds(labels, 5, 3))
     assert not np.array_equal(fold, patient_folds(labels, 5, 4))
     assert permuted(labels, 1).sum() == 13 and not np.array_equal(permuted(labels, 1), labels)
-    assert site_folds(np.array(["A"] * 26), labels) is None
-    assert set(site_folds(np.repeat(["A", "B"], 13), labels)) == {0, 1}
+
+
+@pytest.mark.parametrize(
+    ("sites", "said"),
+    [
+        (["A"] * 26, None),
+        ([""] * 26, None),
+        (["A", "B"] * 7 + ["B"] * 12, "A"),
+        (["A"] * 13 + ["B"] * 12 + [""], "no site"),
+        (["A"] * 18 + ["B"] * 8, "without A"),
+        (["A"] * 13 + ["B"] * 13, ""),
+    ],
+)
+def test_sites_are_left_out_one_by_one_or_it_is_said_why_not(sites, said):
+    labels = np.array([0, 1] * 13)
+    if said:
+        with pytest.raises(BadInput, match=said):
+            site_folds(np.array(sites), labels, 5)
+    else:
+        found = site_folds(np.array(sites), labels, 5)
+        assert found is None if said is None else found.tolist() == [0] * 13 + [1] * 13
 
 
 def test_selectors_find_the_planted_feature(random):

@@ -212,3 +212,12 @@ def test_finetuning_learns_too(tmp_path):
     assert mean_auc(cohort, found["mobilenetv3-large"]) > 0.75
     with pytest.raises(BadInput, match="frozen"):
         train_bundle(experiment, "mobilenetv3-large", tmp_path / "b")
+
+
+def test_a_site_that_cannot_be_left_out_costs_a_sentence_and_not_the_evaluation(tmp_path, monkeypatch):
+    """8 + 8 patients, most of them at one site: without it too few are left for the inner folds."""
+    cohort = make_cohort(tmp_path / "cases", patients=16)
+    cohort = replace(cohort, site=np.array(["A"] * 12 + ["B"] * 4), key="sites")
+    monkeypatch.setattr(Experiment, "cohort", lambda self: cohort)
+    report = evaluate_models(open_experiment(tmp_path, cohort), ["radiomics-logistic"], tmp_path / "out")
+    assert "Leave-one-site-out was left out: too few patients" in report.read_text("utf-8")
