@@ -17,13 +17,13 @@ from types import FrameType
 from typing import Any
 
 from cnsifusion import __version__
-from cnsifusion.errors import BadInput, Cancelled, CNSIFusionError, OutOfMemory
+from cnsifusion.errors import BadInput, Cancelled, CNSIFusionError, OutOfMemory, fault
 
 RESEARCH_ONLY = "Research use only: not for diagnosis."
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; returns the exit code. One sentence on stderr for anything expected that goes wrong."""
+    """Run one command; returns the exit code. One sentence on stderr for whatever goes wrong."""
     options = _parser().parse_args(arguments)
     _silence_libraries()
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
@@ -31,15 +31,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     emit = _progress(options)
     try:
         options.run(options, emit)
-    except (CNSIFusionError, MemoryError, KeyboardInterrupt) as error:
-        failure = _expected(error)
+    except BrokenPipeError:
+        sys.stderr.close()  # the reader went away; there is nobody to tell
+        return Cancelled.exit_code
+    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001  a traceback may name a patient
+        failure = _failure(error)
         if getattr(options, "progress", None) == "jsonl":
             emit({"event": "error", "exit_code": failure.exit_code, "message": str(failure)})
         print(f"cnsifusion: {failure}", file=sys.stderr)
         return failure.exit_code
-    except BrokenPipeError:
-        sys.stderr.close()  # the reader went away; there is nobody to tell
-        return Cancelled.exit_code
     return 0
 
 
@@ -54,12 +54,15 @@ def _silence_libraries() -> None:
     sys.stderr = own
 
 
-def _expected(error: BaseException) -> CNSIFusionError:
+def _failure(error: BaseException) -> CNSIFusionError:
+    """What went wrong as one sentence with its exit code (1 for a fault of the program)."""
     if isinstance(error, CNSIFusionError):
         return error
     if isinstance(error, MemoryError):
         return OutOfMemory("The computer has too little free memory for this; close other programs and try again.")
-    return Cancelled("Cancelled.")
+    if isinstance(error, KeyboardInterrupt):
+        return Cancelled("Cancelled.")
+    return CNSIFusionError(f"This failed unexpectedly ({fault(error)}); please report it with this line.")
 
 
 def _cancel_on_signals() -> None:
@@ -196,6 +199,9 @@ def _export(request: dict, emit: Callable[[dict], None], analyzer: object) -> di
 
 
 def _app(options: argparse.Namespace, emit: Callable[[dict], None]) -> None:
+    if not 0 <= options.port < 1 << 16:
+        raise BadInput("The port is a number up to 65535; 0 chooses a free one.")
+    print("Starting the browser page; its address follows. Ctrl+C ends it.", file=sys.stderr)
     try:
         from cnsifusion.web.app import run
     except ModuleNotFoundError as error:

@@ -1,5 +1,8 @@
 """The errors a user can meet: each has the command line's documented exit code and says what to do."""
 
+import traceback
+from pathlib import Path
+
 
 class CNSIFusionError(Exception):
     """Base of every expected failure; ``str(error)`` is one sentence for the user, without patient identifiers."""
@@ -29,3 +32,13 @@ class Cancelled(CNSIFusionError):
     """The user cancelled; not a failure."""
 
     exit_code = 5
+
+
+def fault(error: BaseException) -> str:
+    """An unexpected error for a log: its type and our lines on the way to it.
+
+    Not its message, nor the lines' folders: both may hold the name of a patient or of a file.
+    """
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [f"{Path(f.filename).name}:{f.lineno}" for f in frames if "cnsifusion" in Path(f.filename).parts]
+    return f"{type(error).__name__} in {' > '.join(own)}"

@@ -67,11 +67,12 @@ class RunningApp:
                 self.process.wait()
 
     def faults(self) -> list[str]:
-        """Exceptions in what the program printed, by the last line of each traceback.
+        """Exceptions in what the program printed, by the last line of each traceback or the worker's line.
 
         A page that is closed or reloaded while it is being answered makes wslink log that its transport is closing.
         """
-        raised = [line.strip() for line in self.lines if re.match(r"(\w+\.)*\w*(Error|Exception)\b", line)]
+        kind = r"(\w+\.)*\w*(Error|Exception)\b|.*(request|analysis) failed: "
+        raised = [line.strip() for line in self.lines if re.match(kind, line)]
         return [line for line in raised if "Cannot write to closing transport" not in line]
 
     def _read(self) -> None:

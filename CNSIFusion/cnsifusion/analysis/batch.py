@@ -22,7 +22,7 @@ from cnsifusion.analysis.analyze import Analyzer
 from cnsifusion.analysis.result import PatientResult, read_result
 from cnsifusion.bundles import default_bundle_dir
 from cnsifusion.bundles.load import load_bundle
-from cnsifusion.errors import BadInput, Cancelled, CNSIFusionError, OutOfMemory
+from cnsifusion.errors import BadInput, Cancelled, CNSIFusionError, OutOfMemory, fault
 from cnsifusion.imaging import temporary_folder, write_text
 from cnsifusion.imaging.dicom import gather_series, series_files
 from cnsifusion.imaging.read import SUFFIXES
@@ -189,8 +189,8 @@ def _analyze(analyzer: Analyzer, patient: Patient, out: Path, bundle: Path) -> R
         return Row(patient.name, out.name, problem=str(error))
     except MemoryError:
         return Row(patient.name, out.name, problem=str(OutOfMemory("The computer has too little free memory.")))
-    except Exception:  # a fault of ours in one patient must not cost the other patients of a night
-        logging.getLogger(__name__).exception("a patient's analysis failed")
+    except Exception as error:  # noqa: BLE001  a fault of ours must not cost the other patients of a night
+        logging.getLogger(__name__).error("a patient's analysis failed: %s", fault(error))
         return Row(patient.name, out.name, problem="The analysis failed unexpectedly; the log says more.")
     finally:
         shutil.rmtree(temporary, ignore_errors=True)

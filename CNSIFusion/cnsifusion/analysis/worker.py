@@ -17,7 +17,7 @@ from typing import Any
 from cnsifusion.analysis.analyze import Analyzer
 from cnsifusion.analysis.batch import Outcome, analyze_patients, find_patients, read_list
 from cnsifusion.analysis.result import PatientResult
-from cnsifusion.errors import BadInput, CNSIFusionError
+from cnsifusion.errors import BadInput, CNSIFusionError, fault
 
 #: The longest request line read; paths are far shorter.
 MAX_LINE = 1 << 20
@@ -57,8 +57,8 @@ def answer(line: str, emit: Emit, analyzer: Analyzer, more: Mapping[str, Command
         tagged({"event": "error", "exit_code": error.exit_code, "message": str(error)})
     except MemoryError:
         tagged(memory_event())
-    except Exception:  # whatever it is: the face waits for exactly one end, and for the next answer
-        logging.getLogger(__name__).exception("request failed")
+    except Exception as error:  # noqa: BLE001  whatever it is: the face waits for one end, and for the next answer
+        logging.getLogger(__name__).error("request failed: %s", fault(error))
         tagged({"event": "error", "exit_code": 1, "message": "The analysis failed unexpectedly; the log says more."})
 
 

@@ -15,6 +15,7 @@ import pytest
 import SimpleITK as sitk
 
 from cnsifusion.analysis import Analyzer, read_result
+from cnsifusion.analysis.features import features_of_file
 from cnsifusion.analysis.progress import ANALYSIS_STEPS, StepProgress
 from cnsifusion.analysis.worker import serve
 from cnsifusion.errors import BadInput
@@ -235,3 +236,9 @@ def test_real_volumes_give_regions_where_the_anatomy_is(analyzer, real, name, tm
         in_plane = np.linalg.norm(side[:, :2].mean(axis=0) - instance.position_mm[:2])
         assert in_plane < 15, instance.key
         assert instance.position_mm[2] < np.percentile(side[:, 2], 60)
+
+
+def test_a_missing_engine_is_said_before_the_image_is_read(tmp_path, monkeypatch) -> None:
+    monkeypatch.setitem(sys.modules, "radiomics", None)
+    with pytest.raises(BadInput, match="pyradiomics engine is not installed"):
+        features_of_file(tmp_path / "none.nii.gz", tmp_path / "none.seg.nrrd", "all", "pyradiomics", None, None)

@@ -13,6 +13,8 @@ import pytest
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "imaging"))
 from dicom_files import write_series
 
+from cnsifusion.analysis import Analyzer
+from cnsifusion.analysis.worker import answer
 from cnsifusion.cli import main
 from cnsifusion.imaging import read_image
 
@@ -99,3 +101,24 @@ def test_refusals_do_not_name_the_patient(series, tmp_path) -> None:
 
 def _may_unshare() -> bool:
     return bool(shutil.which("unshare")) and subprocess.run(["unshare", "-n", "true"], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("words", [("check", "x.nii.gz"), ("analyze", "x.nii.gz", "-o", "o", "--progress", "jsonl")])
+def test_a_fault_of_the_program_is_one_line_without_the_words_of_the_error(words, monkeypatch, capsys) -> None:
+    def broken(self, *arguments, **options):
+        raise ValueError("/data/Glimmerschiefer_Henriette/T2.nii.gz")
+
+    monkeypatch.setattr(Analyzer, "check", broken)
+    monkeypatch.setattr(Analyzer, "analyze", broken)
+    assert main(list(words)) == 1
+    out, err = capsys.readouterr()
+    assert err.count("\n") == 1 and "ValueError in cli.py:" in err and found((out + err).encode()) == []
+    assert ('"exit_code": 1' in out) == ("jsonl" in words)
+
+
+def test_the_worker_logs_where_it_failed_and_not_on_whose_file(caplog, monkeypatch) -> None:
+    monkeypatch.setattr(Analyzer, "check", lambda self, image: open(image))  # noqa: PTH123, SIM115
+    events: list[dict] = []
+    answer('{"id": 1, "command": "check", "image": "/none/Glimmerschiefer.nii.gz"}', events.append, Analyzer())
+    assert events[-1]["exit_code"] == 1 and "FileNotFoundError in worker.py:" in caplog.text
+    assert found((caplog.text + json.dumps(events)).encode()) == []
