@@ -7,7 +7,7 @@ indices (i, j) on slice k of the canonical grid; outlines are edges (n, 2, 3) in
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -50,31 +50,43 @@ def replacing(name: str, old: ToolResult, new: ToolResult) -> list[Change]:
     return [Change(name, gone, old.origin, erase=True), Change(name, new.mask, new.origin)]
 
 
-class Hand(Protocol):
+class Hand(ABC):
     """One tool held over the axial view. ``preview`` is what a click here would change."""
 
+    _c: ToolController
     preview: ToolResult
 
+    @property
+    def erases(self) -> bool:
+        """Whether a click here takes voxels away."""
+        return self._c.erase
+
+    @abstractmethod
     def hover(self, place: Place) -> np.ndarray:
         """The outline of what a click would change on this slice; says in the controller why there is none."""
 
+    @abstractmethod
     def press(self, place: Place) -> None:
         """The button went down."""
 
+    @abstractmethod
     def drag(self, place: Place) -> None:
         """The mouse moved on with the button down, on the slice of the press."""
 
+    @abstractmethod
     def outline(self) -> np.ndarray:
         """What is shown while the button is down."""
 
+    @abstractmethod
     def release(self) -> None:
         """The button went up: commit the stroke."""
 
+    @abstractmethod
     def forget(self) -> None:
         """Settings or voxels changed: what hovering found no longer holds, and a stroke under way is dropped."""
 
 
-class _MaskHand(ABC):
+class _MaskHand(Hand):
     """Tools whose click means a mask at one voxel: hovering shows it on the slice, each voxel asked once."""
 
     def __init__(self, controller: ToolController):
@@ -100,7 +112,7 @@ class _MaskHand(ABC):
         """See :class:`Hand`."""
         self._stroke, self._drawn = [place], self.at(pixel(place), self._c.neighbours)
 
-    def drag(self, place: Place) -> None:  # noqa: B027  (a click is all it takes; those that drag say so)
+    def drag(self, place: Place) -> None:
         """See :class:`Hand`."""
 
     def outline(self) -> np.ndarray:
@@ -142,6 +154,12 @@ class GrowHand(_MaskHand):
 class FocusHand(_MaskHand):
     """PVS: the candidate under the cursor, accepted or rejected; a bright dot of its own where there is none."""
 
+    @property
+    def erases(self) -> bool:
+        """See :class:`Hand`."""
+        focus = self._focusAt(self._hovered) if self._hovered else None
+        return self._c.erase if focus is None else self._c.accepted(focus)
+
     def at(self, point: tuple[int, int, int], neighbours: int) -> ToolResult:
         """See :class:`_MaskHand`."""
         focus = self._focusAt(point)
@@ -171,7 +189,7 @@ class FocusHand(_MaskHand):
         return PVS_LEFT if onLeft else PVS_RIGHT
 
 
-class OutlineHand:
+class OutlineHand(Hand):
     """A closed line drawn with the button down: its inside is added or erased."""
 
     def __init__(self, controller: ToolController):
@@ -209,8 +227,10 @@ class OutlineHand:
         self._c.commit([Change(self._c.segmentName, found.mask, found.origin, self._c.erase)], found.reason)
 
 
-class MoveHand:
+class MoveHand(Hand):
     """The whole region: dragged from inside it moves, from outside it turns and changes its size."""
+
+    erases = False
 
     def __init__(self, controller: ToolController):
         self._c = controller
@@ -274,7 +294,7 @@ class MoveHand:
         return transform(self.preview, grid.spacing, grid.shape, self._motion, slices)
 
 
-class SplineHand:
+class SplineHand(Hand):
     """A closed smooth line through points that can be dragged, begun from what is drawn on the slice.
 
     Only what the moved point changes is added or erased: pixels and holes away from it stay as they were. The points

@@ -299,7 +299,8 @@ class ToolController:
 
     def color(self) -> tuple[float, float, float]:
         """RGB 0-1 of the outline: the segment's, or the colour of erasing."""
-        return _ERASE_COLOR if self.erase and self.tool != MOVE else SEGMENTS[self.segmentName].color
+        hand = self._hand()
+        return _ERASE_COLOR if hand is not None and hand.erases else SEGMENTS[self.segmentName].color
 
     def commit(self, changes: Sequence[Change], reason: str = "") -> None:
         """Have the face carry out what really changes, as one action; say ``reason`` (or why) where nothing does."""
