@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -33,8 +32,11 @@ _CLOSED_OFF_SLICES = 2
 _TEMPORAL_X, _TEMPORAL_Y, _TEMPORAL_Z = 20.0, (-10.0, 45.0), 2.0
 _TIP_MM2, _TIP_SHARE = 250.0, 0.6
 _PLANE = ndimage.generate_binary_structure(2, 1)[None]
-#: So much pure CSF (mm3) is enough to know its level.
-_ENOUGH_PURE_MM3 = 300.0
+#: So much tissue (mm3) around the ventricles is enough to know its level.
+_ENOUGH_MM3 = 300.0
+#: What shares a voxel with CSF is looked for within this distance (mm) in plane and in the next slices, in an image
+#: smoothed by _QUIET_MM so that it is not the darkest noise.
+_SHARED_MM, _QUIET_MM = 1.0, 0.8
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,13 +50,15 @@ class Ventricles:
 def find_ventricles(volume: Volume, anatomy: Anatomy, fluid: np.ndarray, tissue: np.ndarray) -> Ventricles:
     """Ventricles of ``volume``; ``fluid`` and ``tissue`` [k, j, i] are the local levels of csf_levels.
 
-    A voxel half-way between the levels is half CSF: the mask is the 50 % partial-volume definition. Far from where the
-    template expects a part only what is nearly as bright as CSF counts, with its rim, and a half-bright voxel beside
-    the template's ventricle needs CSF next to it (partial volume has, a lesion has not): lesions at the wall stay out.
+    A voxel half-way between CSF and the tissue it is mixed with is half CSF: the mask is the 50 % partial-volume
+    definition. Far from where the template expects a part only what is nearly as bright as CSF counts, with its
+    rim, and a half-bright voxel beside the template's ventricle needs CSF next to it (partial volume has, a lesion has
+    not): lesions at the wall stay out.
     """
     distance = _distances(anatomy)
-    bright = volume.array > (fluid + tissue) / 2
-    strong = volume.array > tissue + _SURE_CSF * (fluid - tissue)
+    share = (volume.array - tissue) / np.maximum(fluid - tissue, 1e-6)
+    bright = share > (1 + _mixed_with(share, volume)) / 2
+    strong = share > _SURE_CSF
     supported = _beside(strong, volume)
     rim = max(1, round(1.2 / volume.spacing[0]))
     parts = np.zeros(volume.grid.shape, np.uint8)
@@ -78,6 +82,21 @@ def find_ventricles(volume: Volume, anatomy: Anatomy, fluid: np.ndarray, tissue:
             continue
         parts[grown & (parts == 0)] = value
     return Ventricles(parts, withheld)
+
+
+def _mixed_with(share: np.ndarray, volume: Volume) -> np.ndarray:
+    """Level of the tissue that a voxel of the wall is mixed with, from the region's (0) to CSF's (1).
+
+    It is the mean of the region's and of the darkest nearby: beside choroid plexus, caudate or cortex half-way to CSF
+    is higher than beside white matter.
+    """
+    quiet = ndimage.gaussian_filter(share, [0, *(_QUIET_MM / s for s in volume.spacing[1::-1])], truncate=3)
+    darkest = quiet
+    for axis, spacing in ((1, volume.spacing[1]), (2, volume.spacing[0])):
+        darkest = ndimage.minimum_filter1d(darkest, 2 * max(1, round(_SHARED_MM / spacing)) + 1, axis)
+    darkest[1:] = np.minimum(darkest[1:], quiet[:-1])
+    darkest[:-1] = np.minimum(darkest[:-1], quiet[1:])
+    return np.clip(darkest, -_SHELL_SHARE, _SHELL_SHARE) / 2
 
 
 def _beside(strong: np.ndarray, volume: Volume) -> np.ndarray:
@@ -185,45 +204,34 @@ def csf_levels(volume: Volume, anatomy: Anatomy) -> tuple[np.ndarray, np.ndarray
     if ring.any():  # without lesions and partial volume
         ring &= volume.array <= np.percentile(volume.array[ring], 80)
     tissue_level = float(volume.array[ring].mean()) if ring.any() else 0.0
-    core = (distance < 0.6) & (volume.array > 1.3 * tissue_level)
-    first = float(np.median(volume.array[core])) if core.any() else 2 * tissue_level
-    # Pure CSF is where neither the slice's plane nor the next slices bring partial volume, if there is enough of it;
-    # otherwise it is the upper part of what there is.
-    fluid_level = first
-    for pure, percentile in _purer(core & (volume.array > (first + tissue_level) / 2), volume):
+    expected = distance < 0.6
+    core = expected & (volume.array > 1.3 * tissue_level)
+    fluid_level = float(np.median(volume.array[core])) if core.any() else 2 * tissue_level
+    # Pure CSF is where neither the slice's plane nor the next slices bring partial volume. Of small ventricles in thick
+    # slices little is pure, and their first level is too low: then more is asked of what counts.
+    for least in (0.5, _SURE_CSF):
+        bright = volume.array > tissue_level + least * (fluid_level - tissue_level)
+        pure = _surrounded(bright, volume) & expected
         if not pure.any():
             break
-        level, share = float(np.percentile(volume.array[pure], percentile)), _enough(pure, volume)
-        if share >= 1:
-            core, fluid_level = pure, level
-        else:  # a few voxels count for a part
-            fluid_level += share * (level - fluid_level)
+        fluid_level = float(np.median(volume.array[pure]))
+        core = pure if least == 0.5 else core  # the more there is, the better it shows the coil's shading
     offset = fluid_level - float(volume.array[core].mean()) if core.any() else 0.0
     fluid = _field(volume, core, fluid_level - offset, 30.0) + np.float32(offset)
     tissue = _field(volume, ring, tissue_level, 12.0)
     bright = volume.array > (fluid + tissue) / 2
     shell = boxed(bright & (distance < _NEAR_MM), _SHELL_MM[1], volume) & ~boxed(bright, _SHELL_MM[0], volume)
     shell &= anatomy.brain & (volume.array < tissue + _SHELL_SHARE * (fluid - tissue))
-    if shell.sum() * volume.grid.voxel_volume < _ENOUGH_PURE_MM3:
+    if shell.sum() * volume.grid.voxel_volume < _ENOUGH_MM3:
         return fluid, tissue
     return fluid, _field(volume, shell, float(volume.array[shell].mean()), _SHELL_SMOOTH_MM)
 
 
-def _enough(pure: np.ndarray, volume: Volume) -> float:
-    """The volume of ``pure`` in units of what is enough to know a level."""
-    return float(pure.sum()) * volume.grid.voxel_volume / _ENOUGH_PURE_MM3
-
-
-def _purer(fluid: np.ndarray, volume: Volume) -> Iterator[tuple[np.ndarray, float]]:
-    """``fluid``, then without a rim of about 1 mm in plane, then only where the slices above and below are fluid too.
-
-    Each with the percentile of its intensities that stands for pure CSF.
-    """
-    yield fluid, 75.0
+def _surrounded(fluid: np.ndarray, volume: Volume) -> np.ndarray:
+    """``fluid`` without a rim of about 1 mm in plane, and only where the slices above and below have the same."""
     rim = max(1, round(1.0 / volume.spacing[0]))
     inner = ndimage.binary_erosion(fluid, _PLANE, iterations=rim)
-    yield inner, 65.0
-    yield ndimage.binary_erosion(inner, np.ones((3, 1, 1), bool)), 50.0
+    return ndimage.binary_erosion(inner, np.ones((3, 1, 1), bool))
 
 
 def _field(volume: Volume, mask: np.ndarray, level: float, sigma_mm: float) -> np.ndarray:
