@@ -68,7 +68,8 @@ def find_ventricles(volume: Volume, anatomy: Anatomy, fluid: np.ndarray, tissue:
         own = distance[part]
         zone = (own <= _REACH[part]) & (own <= nearest) & (own <= distance["outer"])
         if part == "lateral":
-            zone |= _occipital(volume, anatomy, zone & strong, strong)
+            tips = _occipital(volume, anatomy, zone & strong, strong)
+            zone |= ndimage.binary_dilation(tips, _PLANE, iterations=rim)
         elif part == "third":
             zone &= anatomy.lattice.spread(anatomy.lattice.points[2]) <= _ROOF_Z
         near = zone & bright & (own <= _NEAR_MM) & (supported | (own <= _CERTAIN_MM))
@@ -128,9 +129,9 @@ def _occipital(volume: Volume, anatomy: Anatomy, sure: np.ndarray, strong: np.nd
         grown[k] = _islands_mostly_in(back[k], sure[k], 0.5)
     for _ in range(_CLOSED_OFF_SLICES):  # a tip that its walls close off shows under or over the open horn
         for source, target in ((slice(1, None), slice(None, -1)), (slice(None, -1), slice(1, None))):
-            over = boxed(grown, 1.0, volume)[source] & back[target]
+            over = boxed(grown, max(1.0, volume.spacing[2] / 2), volume)[source] & back[target]
             for k in np.flatnonzero(over.any((1, 2))):
-                grown[target][k] |= _islands_mostly_in(back[target][k], over[k], 0.6)
+                grown[target][k] |= _islands_mostly_in(back[target][k], over[k], 0.5)
     return grown
 
 
