@@ -30,7 +30,7 @@ _CLOSED_OFF_SLICES = 2
 #: Tips of inferior horns lie at template |x| above, between these LPS y and below this z (mm). Such a tip is an island
 #: of a slice of at most this size (mm2), more than this share of it within reach of the lateral ventricle.
 _TEMPORAL_X, _TEMPORAL_Y, _TEMPORAL_Z = 20.0, (-10.0, 45.0), 2.0
-_TIP_MM2, _TIP_SHARE = 250.0, 0.6
+_TIP_MM2, _TIP_SHARE = 400.0, 0.5
 _PLANE = ndimage.generate_binary_structure(2, 1)[None]
 #: So much tissue (mm3) around the ventricles is enough to know its level.
 _ENOUGH_MM3 = 300.0
@@ -57,7 +57,9 @@ def find_ventricles(volume: Volume, anatomy: Anatomy, fluid: np.ndarray, tissue:
     """
     distance = _distances(anatomy)
     share = (volume.array - tissue) / np.maximum(fluid - tissue, 1e-6)
-    bright = share > (1 + _mixed_with(share, volume)) / 2
+    # The third ventricle is a slit between even walls, over and under which cisterns lie.
+    half = {"third": share > 0.5}
+    half["lateral"] = half["fourth"] = share > (1 + _mixed_with(share, volume)) / 2
     strong = share > _SURE_CSF
     supported = _beside(strong, volume)
     rim = max(1, round(1.2 / volume.spacing[0]))
@@ -65,7 +67,7 @@ def find_ventricles(volume: Volume, anatomy: Anatomy, fluid: np.ndarray, tissue:
     withheld: dict[str, str] = {}
     nearest = np.minimum(np.minimum(distance["lateral"], distance["third"]), distance["fourth"])
     for value, part in PARTS.items():
-        own = distance[part]
+        own, bright = distance[part], half[part]
         zone = (own <= _REACH[part]) & (own <= nearest) & (own <= distance["outer"])
         if part == "lateral":
             tips = _occipital(volume, anatomy, zone & strong, strong)
