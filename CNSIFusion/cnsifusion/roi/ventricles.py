@@ -56,7 +56,8 @@ def find_ventricles(volume: Volume, anatomy: Anatomy, fluid: np.ndarray, tissue:
     not): lesions at the wall stay out.
     """
     distance = _distances(anatomy)
-    share = (volume.array - tissue) / np.maximum(fluid - tissue, 1e-6)
+    contrast = fluid - tissue
+    share = np.divide(volume.array - tissue, contrast, out=np.zeros_like(contrast), where=contrast > 0)
     # The third ventricle is a slit between even walls, over and under which cisterns lie.
     half = {"third": share > 0.5}
     half["lateral"] = half["fourth"] = share > (1 + _mixed_with(share, volume)) / 2
@@ -90,8 +91,8 @@ def find_ventricles(volume: Volume, anatomy: Anatomy, fluid: np.ndarray, tissue:
 def _mixed_with(share: np.ndarray, volume: Volume) -> np.ndarray:
     """Level of the tissue that a voxel of the wall is mixed with, from the region's (0) to CSF's (1).
 
-    It is the mean of the region's and of the darkest nearby: beside choroid plexus, caudate or cortex half-way to CSF
-    is higher than beside white matter.
+    It is the mean of the region's and of the darkest nearby, so half-way to CSF is higher beside choroid plexus,
+    caudate or cortex than beside white matter.
     """
     quiet = ndimage.gaussian_filter(share, [0, *(_QUIET_MM / s for s in volume.spacing[1::-1])], truncate=3)
     darkest = quiet
@@ -218,7 +219,8 @@ def csf_levels(volume: Volume, anatomy: Anatomy) -> tuple[np.ndarray, np.ndarray
         if not pure.any():
             break
         fluid_level = float(np.median(volume.array[pure]))
-        core = pure if least == 0.5 else core  # the more there is, the better it shows the coil's shading
+        if least == 0.5:  # the more there is, the better it shows the coil's shading
+            core = pure
     offset = fluid_level - float(volume.array[core].mean()) if core.any() else 0.0
     fluid = _field(volume, core, fluid_level - offset, 30.0) + np.float32(offset)
     tissue = _field(volume, ring, tissue_level, 12.0)

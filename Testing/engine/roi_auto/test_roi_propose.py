@@ -13,7 +13,14 @@ from cnsifusion.roi import names
 from cnsifusion.roi.anatomy import locate
 from cnsifusion.roi.propose import propose
 from cnsifusion.roi.sublentiform import _above_artery, _in_depth, find_sublentiform
-from cnsifusion.roi.ventricles import _beside, _inferior, _islands_mostly_in, csf_levels, find_ventricles
+from cnsifusion.roi.ventricles import (
+    _beside,
+    _inferior,
+    _islands_mostly_in,
+    _mixed_with,
+    csf_levels,
+    find_ventricles,
+)
 
 SIDES = {"left": names.SUBLENTIFORM_LEFT, "right": names.SUBLENTIFORM_RIGHT}
 
@@ -48,6 +55,32 @@ def test_the_half_way_level_follows_the_tissue_at_the_wall(whole_head: Proposal)
     assert 85 < np.median((after - before)[wall & (distance <= 2)]) < 170
 
 
+def test_csf_level_where_little_is_pure(whole_head: Proposal) -> None:
+    """Ventricles that are three fifths CSF but for three slices: those give the level."""
+    phantom, anatomy = whole_head.phantom, whole_head.anatomy
+    volume = phantom.volume
+    fluid, tissue = csf_levels(volume, anatomy)
+    lateral = phantom.fractions["lateral_left"] + phantom.fractions["lateral_right"]
+    k = int(lateral.sum((1, 2)).argmax())
+    mixed = sum(phantom.fractions[part] for part in ("lateral_left", "lateral_right", "third", "fourth")) > 0.01
+    mixed[k - 1 : k + 2] = False
+    low, _ = csf_levels(volume.with_array(volume.array - 0.4 * (fluid - tissue) * mixed), anatomy)
+    assert 0.96 < np.median(low[lateral > 0.5]) / np.median(fluid[lateral > 0.5]) < 1.01
+
+
+def test_the_half_way_level_follows_the_tissue_in_the_voxel() -> None:
+    """Between CSF and choroid plexus (0.3) it is higher than between CSF and white matter (0), in plane and across."""
+    share = np.zeros((5, 24, 24), np.float32)
+    share[2, :, 12:] = 1.0
+    share[2, :12, :12] = 0.3
+    share[[1, 3], :, 12:] = 1.0
+    share[1, 6:, 18:] = 0.0
+    grid = Grid((24, 24, 5), (0.6, 0.6, 5.0), (0.0, 0.0, 0.0), (1.0, 0, 0, 0, 1.0, 0, 0, 0, 1.0))
+    level = _mixed_with(share, Volume(share, grid))
+    assert level[2, 4, 11] > 0.13 and abs(level[2, 18, 11]) < 0.06
+    assert level[2, 12, 22] < 0.02 and level[2, 2, 22] == pytest.approx(0.175)  # tissue under it; CSF all around
+
+
 def test_a_closed_off_tip_needs_the_horn_under_or_over_it() -> None:
     mask = np.zeros((12, 12), bool)
     mask[2:4, 2:8] = mask[8:10, 2:8] = True
@@ -69,7 +102,7 @@ def test_half_bright_voxels_need_csf_beside_above_or_below() -> None:
     ("at", "radius", "gap", "expected"),
     [
         ((27.0, 8.0, -26.0), 3.0, 1, True),
-        ((27.0, 8.0, -26.0), 10.0, 1, False),  # a cistern
+        ((27.0, 8.0, -26.0), 12.0, 1, False),  # a cistern
         ((27.0, 8.0, -26.0), 3.0, 5, False),  # the horn does not come near
         ((27.0, -12.0, -10.0), 3.0, 1, False),  # not where inferior horns are
     ],
