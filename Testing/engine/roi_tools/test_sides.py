@@ -22,10 +22,16 @@ def ellipse(centre, half, degrees=0.0):
     return ((down - centre[0]) / half[0]) ** 2 + ((right - centre[1]) / half[1]) ** 2 < 1
 
 
-def head(degrees=0.0, other=1.0, slices=5):
-    """A head with a ventricle (400 on 150) on either side, the second ``other`` times as long and wide."""
+def head(degrees=0.0, other=1.0, slices=5, bent=0.0, wide=8):
+    """A head with a ventricle (400 on 150) on either side, the second ``other`` times as long and wide.
+
+    Both are ``wide`` pixels in half and moved to the right by ``bent`` pixels.
+    """
     plane = 150.0 * ellipse((0, 0), (94, 78), degrees)
-    near, far = ellipse((0, -18), (24, 8), degrees), ellipse((0, 18), (24 * other, 8 * other), degrees)
+    near, far = (
+        ellipse((0, bent - 18), (24, wide), degrees),
+        ellipse((0, bent + 18), (24 * other, wide * other), degrees),
+    )
     plane[near | far] = 400
     smooth = ndimage.gaussian_filter(plane, 0.8) + np.random.default_rng(1).normal(0, 3, plane.shape)
     return np.stack([smooth] * slices).astype(np.float32), near, far
@@ -80,6 +86,14 @@ def test_a_somewhat_larger_other_side_is_taken():
     image, near, far = head(other=1.3)
     found = grow(image, SPACING, (2, *point()), CsfSettings(), find_midline(image[2], PIXEL)).on(image.shape)
     assert overlap(found[2], near | far) > 0.95
+
+
+@pytest.mark.parametrize("bent", [-3, 3])
+def test_slender_horns_of_a_bent_head_are_both_taken(bent):
+    image, near, far = head(bent=bent, wide=5)
+    for at in (point(right=bent - 18), point(right=bent + 18)):
+        found = grow(image, SPACING, (2, *at), CsfSettings(), find_midline(image[2], PIXEL)).on(image.shape)
+        assert overlap(found[2], near | far) > 0.95
 
 
 def test_what_is_drawn_on_the_other_side_stays_as_the_reader_left_it():

@@ -140,8 +140,8 @@ def grow(
 def _other_side(bright, region, grown, midline: Midline, corner: tuple[int, int], sampling: tuple[float, float]):
     """What matches the ``region`` on the other side of the head, ``grown`` from there; empty where nothing does."""
     nowhere = np.zeros_like(region)
-    opposite = Opposite(region, corner, midline, sampling)
-    seed = opposite.seed(bright)
+    opposite = Opposite(region, bright, corner, midline, sampling)
+    seed = opposite.seed()
     if seed is None:
         return nowhere
     start = nowhere.copy()

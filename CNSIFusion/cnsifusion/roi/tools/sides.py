@@ -16,6 +16,8 @@ _TURN_DEGREES, _TURN_STEP = 24.0, 3.0
 _MIN_SYMMETRY = 0.9
 #: What lies opposite holds this share of the mirrored region at least, and is at most so many times as large.
 _MATCH, _LARGER = 0.3, 2.5
+#: No head is straight: what lies opposite is looked for up to so far (mm) nearer to the line or farther from it.
+_BENT_MM = 4.0
 
 
 @dataclass(frozen=True)
@@ -65,20 +67,33 @@ def find_midline(plane: np.ndarray, sampling: tuple[float, float]) -> Midline | 
 
 
 class Opposite:
-    """Where a region of one slice would lie on the other side of the head.
+    """Where a region of one slice would lie on the other side: where most is ``bright`` near its mirror image.
 
-    ``region`` is a bool window [j, i] whose first pixel is ``corner`` (j, i) of the slice.
+    ``region`` and ``bright`` are bool windows [j, i] whose first pixel is ``corner`` (j, i) of the slice.
     """
 
-    def __init__(self, region: np.ndarray, corner: tuple[int, int], midline: Midline, sampling: tuple[float, float]):
-        self._region, self._sampling = region, sampling
+    def __init__(
+        self,
+        region: np.ndarray,
+        bright: np.ndarray,
+        corner: tuple[int, int],
+        midline: Midline,
+        sampling: tuple[float, float],
+    ):
+        self._rest, self._sampling = bright & ~region, sampling
         mirrored = midline.mirrored(np.argwhere(region) + corner, sampling) - corner
-        within = np.all((mirrored >= 0) & (mirrored < region.shape), axis=1)
-        self._pixels, self._size = mirrored[within], max(len(mirrored), 1)
+        self._size = max(len(mirrored), 1)
+        steps = np.outer(np.arange(0, _BENT_MM, min(sampling)), (1, -1)).reshape(-1, 1)
+        shifts = np.rint(steps * midline.normal / sampling).astype(int)
+        places = [self._inside(mirrored + shift) for shift in shifts]  # of equal ones the nearest is taken
+        self._pixels = max(places, key=lambda pixels: np.count_nonzero(self._rest[tuple(pixels.T)]))
 
-    def seed(self, bright: np.ndarray) -> tuple[int, int] | None:
-        """The deepest ``bright`` pixel there that the region does not hold itself; None where too little is bright."""
-        rest = bright & ~self._region
+    def _inside(self, pixels: np.ndarray) -> np.ndarray:
+        return pixels[np.all((pixels >= 0) & (pixels < self._rest.shape), axis=1)]
+
+    def seed(self) -> tuple[int, int] | None:
+        """The deepest bright pixel there that the region does not hold itself; None where too little is bright."""
+        rest = self._rest
         hits = self._pixels[rest[tuple(self._pixels.T)]]
         if len(hits) < _MATCH * self._size:
             return None
