@@ -123,7 +123,9 @@ def _propose(options: argparse.Namespace, emit: Callable[[dict], None]) -> None:
 
 def _features(options: argparse.Namespace, emit: Callable[[dict], None]) -> None:
     from cnsifusion.analysis.features import features_of_file
+    from cnsifusion.radiomics import FeatureTable
 
+    FeatureTable.check_file(options.output)
     names = _assignments(options.assign)
     table = features_of_file(options.image, options.rois, options.region, options.engine, options.settings, names)
     table.write(options.output)

@@ -37,7 +37,7 @@ from cnsifusion.analysis.progress import (
 from cnsifusion.analysis.result import Contribution, HeatMap, InstanceResult, PatientResult, PatientScore
 from cnsifusion.bundles import Bundle, Prediction, default_bundle_dir, load_bundle
 from cnsifusion.errors import BadInput, CNSIFusionError
-from cnsifusion.imaging import CheckReport, PreparationSettings, Volume, temporary_folder, write_volume
+from cnsifusion.imaging import CheckReport, PreparationSettings, Volume, check_output, temporary_folder, write_volume
 from cnsifusion.imaging.read import file_sha256
 from cnsifusion.radiomics import FeatureTable, RadiomicsSettings
 from cnsifusion.roi.anatomy import warm_up
@@ -45,13 +45,15 @@ from cnsifusion.roi.case import Case, accepted, with_regions
 from cnsifusion.roi.instances import Instance, NotClassified, make_instances
 from cnsifusion.roi.patches import PatchPlace, PatchSettings, cut_patches
 from cnsifusion.roi.propose import propose
-from cnsifusion.roi.region_io import read_regions, write_regions
+from cnsifusion.roi.region_io import check_region_file, read_regions, write_regions
 from cnsifusion.roi.regions import RegionSet
 from cnsifusion.roi.statistics import region_statistics
 
 #: Draws a result with its case and maps (by name) into a folder; returns file names by role. Given by the caller, since
 #: reporting draws results and must not be known here.
 Reporter = Callable[[PatientResult, Case, dict[str, Volume], Path], dict[str, str]]
+#: What an analysis may leave beside result.json.
+_FILES = ("rois.seg.nrrd", "heatmap.nii.gz", "logmap.nii.gz", "key_images.png", "report.html")
 
 
 class Analyzer:
@@ -78,6 +80,7 @@ class Analyzer:
         ``rois`` is a region file (else regions are proposed), ``bundle`` a model bundle (else the demonstration
         bundle). Raises BadInput or BundleError with one sentence; then nothing is written.
         """
+        check_output(out)
         model = self._bundle(Path(bundle) if bundle else default_bundle_dir())
         steps = [step for step in ANALYSIS_STEPS if step != PROPOSE or not rois]
         progress = StepProgress(steps, emit, self._pace.expected(model.sha256, image))
@@ -114,6 +117,7 @@ class Analyzer:
 
         They need no bias correction: :meth:`get_ahead` prepares the head for an analysis afterwards.
         """
+        check_region_file(out)
         progress = StepProgress(PROPOSAL_STEPS, emit, self._pace.expected("propose", image))
         progress(READ[0])
         head = self._heads.read(image)
@@ -182,6 +186,8 @@ class Analyzer:
             result = replace(result, files=names, seconds=dict(progress.seconds))
             result.write(temporary / "result.json")
             (out / "result.json").unlink(missing_ok=True)
+            for former in set(_FILES) - set(names.values()):
+                (out / former).unlink(missing_ok=True)  # a map of another run, perhaps of another head
             for name in [*names.values(), "result.json"]:
                 (temporary / name).replace(out / name)
         except OSError as error:

@@ -14,7 +14,7 @@ import logging
 import shutil
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
 from cnsifusion import __version__
@@ -23,7 +23,7 @@ from cnsifusion.analysis.result import PatientResult, read_result
 from cnsifusion.bundles import default_bundle_dir
 from cnsifusion.bundles.load import load_bundle
 from cnsifusion.errors import BadInput, Cancelled, CNSIFusionError, OutOfMemory, fault
-from cnsifusion.imaging import temporary_folder, write_text
+from cnsifusion.imaging import check_output, temporary_folder, write_text
 from cnsifusion.imaging.dicom import gather_series, series_files
 from cnsifusion.imaging.read import SUFFIXES
 
@@ -131,8 +131,10 @@ def analyze_patients(
     """Analyze every patient into a folder below ``out`` and write the table ``cohort.csv`` there, anew after each.
 
     With ``resume``, results of an earlier run that depend on the very same files, bundle and engine are kept. Raises
-    BundleError for a bundle that cannot be used; what goes wrong with one patient stands in its row.
+    BundleError for a bundle that cannot be used and BadInput where ``cohort.csv`` is another table; what goes wrong with one patient stands in its row.
     """
+    check_output(out)
+    _check_table(out / TABLE)
     folder = bundle or default_bundle_dir()
     sha256 = load_bundle(folder).sha256
     rows: list[Row] = []
@@ -150,6 +152,13 @@ def analyze_patients(
         rows.append(_row(patient, known.name, result) if result else _analyze(analyzer, patient, known, folder))
         _write(rows, out / TABLE)
     return Outcome(out / TABLE, rows)
+
+
+def _check_table(path: Path) -> None:
+    """Refuse to replace a table that no batch wrote: a manifest may have this name."""
+    begins = ",".join(column.name for column in fields(Row)[:3])
+    if path.exists() and not path.read_bytes().startswith(begins.encode()):
+        raise BadInput(f"The output folder holds a {TABLE} of another kind; choose another folder.")
 
 
 def _is_image(path: Path) -> bool:

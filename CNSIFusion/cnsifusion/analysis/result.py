@@ -144,6 +144,8 @@ def read_result(path: str | Path) -> PatientResult:
     """The PatientResult in the file ``path``. Raises BadInput when it is not one, or of another schema version."""
     try:
         return parse_result(Path(path).read_text("utf-8"))
+    except FileNotFoundError as error:
+        raise BadInput("There is no result.json at the path given.") from error
     except (OSError, UnicodeDecodeError) as error:
         raise BadInput("The result file cannot be read; run the analysis again.") from error
 

@@ -5,7 +5,7 @@ from cnsifusion.bundles.card import bundle_card, card_text
 from cnsifusion.bundles.head import Contributions
 from cnsifusion.bundles.load import default_bundle_dir, load_bundle, verify_bundle
 from cnsifusion.bundles.settings import BundleSettings
-from cnsifusion.bundles.write import write_bundle
+from cnsifusion.bundles.write import check_bundle_folder, write_bundle
 
 __all__ = [
     "Bundle",
@@ -15,6 +15,7 @@ __all__ = [
     "Prediction",
     "bundle_card",
     "card_text",
+    "check_bundle_folder",
     "default_bundle_dir",
     "load_bundle",
     "verify_bundle",

@@ -11,19 +11,34 @@ from pathlib import Path
 from cnsifusion.bundles.decode import encode
 from cnsifusion.bundles.load import load_bundle
 from cnsifusion.bundles.settings import BundleSettings, FileEntry
-from cnsifusion.imaging import temporary_folder
+from cnsifusion.errors import BadInput
+from cnsifusion.imaging import check_output, temporary_folder
+
+_NAMES = {"bundle.json", "model.onnx", "head.onnx"}
+
+
+def check_bundle_folder(directory: str | Path) -> None:
+    """Refuse before any work a ``directory`` whose place a bundle must not take: what lies in it would be lost.
+
+    A new, an empty or a bundle's own folder will do. Raises BadInput.
+    """
+    target = Path(directory)
+    check_output(target)
+    if target.is_dir() and {path.name for path in target.iterdir()} - _NAMES:
+        raise BadInput("The output folder holds other files than a model bundle's; give a new folder.")
 
 
 def write_bundle(directory: str | Path, settings: BundleSettings, contents: dict[str, bytes]) -> Path:
     """Write ``bundle.json`` and the graphs in ``contents`` (file name -> bytes) as a folder in place of ``directory``.
 
     Sizes and hashes are filled in here. The new folder is verified in full before it takes the old one's place; raises
-    BundleError where it would not load.
+    BundleError where it would not load, BadInput where it cannot be written or would take another folder's place.
     """
-    target = Path(directory)
+    target = Path(directory).resolve()
     entries = {n: FileEntry(hashlib.sha256(c).hexdigest(), len(c)) for n, c in contents.items()}
     complete = replace(settings, files=entries)
     _recover(target)
+    check_bundle_folder(target)
     work = temporary_folder(target.parent)
     try:
         for name, content in contents.items():
@@ -36,6 +51,8 @@ def write_bundle(directory: str | Path, settings: BundleSettings, contents: dict
             target.rename(_replaced(target))
         work.rename(target)
         shutil.rmtree(_replaced(target), ignore_errors=True)
+    except OSError as error:
+        raise BadInput(f"The bundle could not be written ({error.strerror}); free space or choose a folder.") from error
     finally:
         shutil.rmtree(work, ignore_errors=True)
     return target

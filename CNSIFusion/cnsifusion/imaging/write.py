@@ -53,6 +53,19 @@ def atomic_path(target: str | Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def check_output(folder: str | Path) -> None:
+    """Refuse before any work what must fail after it: a file in the folder's place, or no right to write there.
+
+    Creates nothing. Raises BadInput.
+    """
+    folder = Path(folder).absolute()
+    there = next(p for p in (folder, *folder.parents) if os.access(p, os.F_OK))
+    if not there.is_dir():
+        raise BadInput("The output folder cannot be written (a file has its name); choose another.")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise BadInput("The output folder cannot be written (no permission); choose another.")
+
+
 def temporary_folder(parent: str | Path | None = None) -> Path:
     """A new folder below ``parent`` (made if need be; None: the system's folder for temporary files), this user's only.
 

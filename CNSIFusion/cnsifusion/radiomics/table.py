@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from cnsifusion.errors import BadInput
-from cnsifusion.imaging.write import atomic_path, write_text
+from cnsifusion.imaging.write import atomic_path, check_output, write_text
 
 _TYPES = {"str": str, "int": int, "float": float, "bool": bool}
 
@@ -93,6 +93,13 @@ class FeatureTable:
         warnings = list(dict.fromkeys(w for t in tables for w in t.metadata.get("warnings", ())))
         metadata = {**first.metadata, "warnings": warnings}
         return cls(ids, first.names, np.concatenate([t.values for t in tables]), reasons, metadata)
+
+    @staticmethod
+    def check_file(path: str | Path) -> None:
+        """Refuse before any work a ``path`` that ``write`` could not write. Raises BadInput."""
+        if Path(path).suffix.lower() not in (".csv", ".parquet"):
+            _unknown_format(path)
+        check_output(Path(path).parent)
 
     def write(self, path: str | Path) -> None:
         """Write as ``.csv`` or ``.parquet`` by the name's ending. Raises BadInput for another ending."""

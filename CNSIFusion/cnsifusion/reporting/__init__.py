@@ -41,14 +41,14 @@ def write_report(result_path: str | Path, out: str | Path) -> None:
     """
     from cnsifusion.reporting.html import read_key_images, render
 
+    suffix = Path(out).suffix.lower()
+    if suffix not in (".html", ".pdf"):
+        raise BadInput("The report's name must end in .html or .pdf.")
     result = read_result(result_path)
     try:
         picture = read_key_images(result, Path(result_path).parent)
     except (OSError, KeyError) as error:
         raise BadInput("The key images beside the result are missing; run the analysis again.") from error
-    suffix = Path(out).suffix.lower()
-    if suffix not in (".html", ".pdf"):
-        raise BadInput("The report's name must end in .html or .pdf.")
     try:
         if suffix == ".html":
             write_text(render(result, picture), out)

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from cnsifusion.errors import BadInput
-from cnsifusion.imaging import Grid, Volume, atomic_path
+from cnsifusion.imaging import Grid, Volume, atomic_path, check_output
 from cnsifusion.roi import region_details
 from cnsifusion.roi.names import PART_CODES, PARTS, SEGMENTS, VENTRICLES, Code
 from cnsifusion.roi.region_files import PART_SEGMENTS, StoredSegment, read_segments
@@ -28,14 +28,20 @@ _PART_COLORS = {1: (0.0, 0.447, 0.698), 2: (0.0, 0.62, 0.451), 3: (0.4, 0.4, 0.4
 _CATEGORY = SEGMENTS[VENTRICLES].category
 
 
+def check_region_file(path: str | Path) -> None:
+    """Refuse before any work a ``path`` that write_regions could not write. Raises BadInput."""
+    if not str(path).lower().endswith(".seg.nrrd"):
+        raise BadInput("Regions are written as .seg.nrrd files; give the output a name that ends in .seg.nrrd.")
+    check_output(Path(path).parent)
+
+
 def write_regions(regions: RegionSet, path: str | Path) -> None:
     """Write ``regions`` to ``path`` (.seg.nrrd), atomically; read_regions gives back the same bits.
 
     Raises BadInput when the path does not end in .seg.nrrd or cannot be written, ValueError for a mask that is no
     protocol name or lies on another grid (a mistake of the caller).
     """
-    if not str(path).lower().endswith(".seg.nrrd"):
-        raise BadInput("Regions are written as .seg.nrrd files; give the output a name that ends in .seg.nrrd.")
+    check_region_file(path)
     entries = _entries(regions)
     boxes = [_box(mask) for _, mask in entries]
     placed = _place([mask for _, mask in entries], boxes)

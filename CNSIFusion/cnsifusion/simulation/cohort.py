@@ -19,7 +19,7 @@ import numpy as np
 
 from cnsifusion import __version__
 from cnsifusion.errors import BadInput
-from cnsifusion.imaging.write import write_text, write_volume
+from cnsifusion.imaging.write import check_output, write_text, write_volume
 from cnsifusion.processes import end_with
 from cnsifusion.roi.placement import write_placement
 from cnsifusion.roi.region_io import write_regions
@@ -75,7 +75,7 @@ def simulate_cohort(
     ``view`` "deep" (see simulate_patient) also ``placements/*.npz``, which the manifest names. A
     patient depends on ``seed``, class, index and settings alone, so a cohort can be interrupted, resumed and enlarged,
     and ``jobs`` processes give the same bytes as one. Raises BadInput for impossible numbers and for a folder that
-    holds another cohort.
+    holds another cohort, simulated or real.
     """
     settings, out = settings or SimulationSettings(), Path(out_dir)
     if min(patients, controls) < 0 or not patients + controls or max(patients, controls) > _ROOM or seed < 0:
@@ -113,7 +113,10 @@ def _claim(out: Path, about: dict[str, Any]) -> None:
             raise BadInput("The folder's simulation.json cannot be read; choose an empty folder.") from error
         if any(found.get(name) != about[name] for name in about):
             raise BadInput("The folder holds a cohort of another seed, settings or version; choose an empty folder.")
+    elif (out / "manifest.csv").exists():
+        raise BadInput("The folder holds a manifest that was not simulated; choose an empty folder.")
     else:
+        check_output(out)
         write_text(json.dumps(about, indent=1), path)
 
 

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from cnsifusion.errors import BadInput
+from cnsifusion.imaging import check_output
 from cnsifusion.models.settings import get_model
 from cnsifusion.radiomics import FeatureTable
 from cnsifusion.training.cohort import feature_table
@@ -21,8 +22,7 @@ Emit = Callable[[dict], None]
 
 def cohort_features(options: argparse.Namespace, emit: Emit) -> None:
     """``cohort features``: one table of all patients' instances of one region or both, resumable."""
-    if options.output.suffix.lower() not in (".csv", ".parquet"):
-        raise BadInput("Name the table with the ending .csv or .parquet.")
+    FeatureTable.check_file(options.output)
     regions = ("sublentiform", "ventricles") if options.region == "all" else (options.region,)
     work = _work(options.output.with_suffix(".work"), options.resume)
     tables = [feature_table(_experiment(options, emit, work, region=r, folds=0).cohort()) for r in regions]
@@ -79,6 +79,8 @@ def _experiment(
     weights = getattr(options, "backbone_weights", None)
     backbones = {}
     if weights is not None:
+        if not weights.exists():
+            raise BadInput("There is no file or folder of backbone weights at the path given.")
         for name in {get_model(m).backbone for m in models or []} - {None}:
             path = weights / f"{name}.pt" if weights.is_dir() else weights
             if path.exists():
@@ -104,6 +106,7 @@ def _settings_file(path: Path | None) -> dict:
 
 def _work(path: Path, resume: bool) -> Path:
     """The folder of caches; work of an earlier run is only used when asked for (its names hold all that matters)."""
+    check_output(path)
     if path.exists() and any(path.iterdir()) and not resume:
         raise BadInput(f"{path} holds an earlier run: add --resume to go on with it, or remove it.")
     return path

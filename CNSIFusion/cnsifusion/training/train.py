@@ -18,7 +18,7 @@ import torch
 
 import cnsifusion
 from cnsifusion import __version__
-from cnsifusion.bundles import BundleSettings, write_bundle
+from cnsifusion.bundles import BundleSettings, check_bundle_folder, write_bundle
 from cnsifusion.bundles.settings import SCHEMA_VERSION, Architecture, Calibration, Features, Figure, Range
 from cnsifusion.bundles.settings import Cohort as TrainedOn
 from cnsifusion.errors import BadInput
@@ -70,8 +70,9 @@ def train_bundle(
 
     The bundle's figures are those of the nested cross-validation: each fold model on patients it never saw. Its
     calibration and thresholds are fitted to the out-of-fold scores of all patients. Raises BadInput for a model that
-    cannot be a bundle.
+    cannot be a bundle, and for a folder that holds anything else.
     """
+    check_bundle_folder(out)
     model = get_model(model_name)
     if model.classifier == "boosting":
         raise BadInput("A boosting model can be evaluated but not exported; train radiomics-logistic instead.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from cnsifusion.analysis import Analyzer, read_result
 from cnsifusion.analysis.features import features_of_file
 from cnsifusion.analysis.progress import ANALYSIS_STEPS, StepProgress
 from cnsifusion.analysis.worker import serve
+from cnsifusion.cli import main
 from cnsifusion.errors import BadInput
 from cnsifusion.imaging import read_image, read_labels
 from cnsifusion.reporting import write_report, write_report_beside
@@ -242,3 +244,32 @@ def test_a_missing_engine_is_said_before_the_image_is_read(tmp_path, monkeypatch
     monkeypatch.setitem(sys.modules, "radiomics", None)
     with pytest.raises(BadInput, match="pyradiomics engine is not installed"):
         features_of_file(tmp_path / "none.nii.gz", tmp_path / "none.seg.nrrd", "all", "pyradiomics", None, None)
+
+
+def test_outputs_that_cannot_be_written_are_refused_before_any_work(simulated_image, tmp_path, analyzer) -> None:
+    file = tmp_path / "file"
+    file.write_text("mine")
+    image = tmp_path / "none.nii.gz"  # whatever is said is said before this is missed
+    for out in (file, file / "below"):
+        with pytest.raises(BadInput, match="a file has its name"):
+            analyzer.analyze(image, out)
+    for out, said in ((tmp_path / "r.nii.gz", ".seg.nrrd"), (file / "r.seg.nrrd", "a file has its name")):
+        with pytest.raises(BadInput, match=said):
+            analyzer.propose(image, out)
+    for out in (tmp_path / "f.txt", file / "f.csv"):
+        assert main(["features", str(image), str(image), "-o", str(out)]) == 2
+    assert main(["report", str(image), "-o", str(tmp_path / "r.txt")]) == 2
+    assert file.read_text() == "mine" and [p.name for p in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_former_runs_map_does_not_stay_beside_a_result(
+    analyzed, analyzer, simulated_image, tmp_path, monkeypatch
+) -> None:
+    """A model without a network draws no heat map: one that lay there is of another run, perhaps another head."""
+    out = tmp_path / "out"
+    shutil.copytree(analyzed[0], out)
+    (out / "notes.txt").write_text("the reader's own")
+    monkeypatch.setattr("cnsifusion.analysis.analyze.network_maps", lambda *arguments: [])
+    result = analyzer.analyze(simulated_image, out)
+    assert result.heatmap is None
+    assert {p.name for p in out.iterdir()} == {*result.files.values(), "result.json", "notes.txt"}

@@ -103,3 +103,13 @@ def test_zz_another_image_of_the_same_name_gets_no_earlier_result(analyzed, fold
     patients = [Patient("one", (folder / "a" / "T2w.nii.gz",))]
     row = analyze_patients(Analyzer(), patients, analyzed, resume=True).rows[0]
     assert row.probability == "" and "same value" in row.problem
+
+
+def test_a_table_of_another_kind_is_not_replaced(folder, tmp_path, capsys) -> None:
+    """A manifest may be named cohort.csv and lie where the results are asked for."""
+    manifest = tmp_path / "cohort.csv"
+    manifest.write_text(f"patient_id,image,rois,label\np,{folder / 'a' / 'T2w.nii.gz'},,1\n")
+    before = manifest.read_text()
+    assert main(["cohort", "analyze", str(manifest), "-o", str(tmp_path)]) == 2
+    assert "of another kind" in capsys.readouterr().err
+    assert manifest.read_text() == before and [p.name for p in tmp_path.iterdir()] == ["cohort.csv"]

@@ -18,7 +18,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 import faults
 
 from cnsifusion.bundles import default_bundle_dir, load_bundle, verify_bundle, write_bundle
-from cnsifusion.errors import BundleError
+from cnsifusion.errors import BadInput, BundleError
 from cnsifusion.imaging import temporary_folder, write_text
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="POSIX signals and /proc")
@@ -84,6 +84,24 @@ def test_a_killed_replacement_of_a_bundle_loses_nothing(tmp_path) -> None:
     shutil.copytree(target, waiting)  # killed before the old one was removed
     write_bundle(target, settings, contents)
     assert verify_bundle(target) == [] and sorted(p.name for p in tmp_path.iterdir()) == ["bundle"]
+
+
+def test_a_bundle_never_takes_the_place_of_anything_else(tmp_path) -> None:
+    """``train cohort/manifest.csv -o cohort`` would have cost the cohort, ``-o report.pdf`` the report."""
+    settings = load_bundle(default_bundle_dir()).settings
+    contents = {name: (default_bundle_dir() / name).read_bytes() for name in settings.files}
+    cohort, file = tmp_path / "cohort", tmp_path / "report.pdf"
+    cohort.mkdir()
+    (cohort / "manifest.csv").write_text("the only copy")
+    file.write_text("mine")
+    for target in (cohort, file):
+        with pytest.raises(BadInput, match=r"other files|a file has its name"):
+            write_bundle(target, settings, contents)
+    assert (cohort / "manifest.csv").read_text() == "the only copy" and file.read_text() == "mine"
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["cohort", "report.pdf"]
+    (tmp_path / "empty").mkdir()
+    for target in ("empty", "new", "new"):
+        assert verify_bundle(write_bundle(tmp_path / target, settings, contents)) == []
 
 
 def test_worker_ends_with_its_parent(simulated_image, tmp_path) -> None:

@@ -69,6 +69,13 @@ def test_another_cohort_is_not_written_over(cohort):
     assert manifest.read_bytes() == before
 
 
+def test_a_real_cohorts_manifest_is_not_written_over(tmp_path):
+    (tmp_path / "manifest.csv").write_text("patient_id,image,rois,label\n")
+    with pytest.raises(BadInput, match="not simulated"):
+        simulate_cohort(tmp_path, 1, 1, 4, quick())
+    assert [p.name for p in tmp_path.iterdir()] == ["manifest.csv"]
+
+
 def test_impossible_numbers_are_refused_before_anything_is_written(tmp_path):
     for patients, controls, seed in ((-1, 2, 0), (0, 0, 0), (1, 1, -1)):
         with pytest.raises(BadInput, match="numbers of patients and controls"):
