@@ -131,7 +131,8 @@ def analyze_patients(
     """Analyze every patient into a folder below ``out`` and write the table ``cohort.csv`` there, anew after each.
 
     With ``resume``, results of an earlier run that depend on the very same files, bundle and engine are kept. Raises
-    BundleError for a bundle that cannot be used and BadInput where ``cohort.csv`` is another table; what goes wrong with one patient stands in its row.
+    BundleError for a bundle that cannot be used, BadInput where ``cohort.csv`` is another table; what goes wrong with
+    one patient stands in its row.
     """
     check_output(out)
     _check_table(out / TABLE)
