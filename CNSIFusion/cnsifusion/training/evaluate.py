@@ -32,8 +32,8 @@ from cnsifusion.training.settings import TrainingSettings
 ACQUISITION_LIMIT = 0.65
 _CHEAP = "radiomics-logistic"
 
-#: Ablations by name: what they change in the settings. The model is radiomics-logistic.
-ABLATIONS: dict[str, Callable[[TrainingSettings], TrainingSettings]] = {
+#: What each of settings.ABLATIONS changes. The model is radiomics-logistic.
+_CHANGES: dict[str, Callable[[TrainingSettings], TrainingSettings]] = {
     "with-shape": lambda s: replace(s, include_shape=True),
     "without-pvs": lambda s: replace(s, submask="without-pvs"),
     "pvs-only": lambda s: replace(s, submask="pvs-only"),
@@ -193,7 +193,7 @@ def learning_curve(experiment: Experiment, cohort: Cohort) -> list[tuple[int, fl
 
 
 def _ablation(experiment: Experiment, name: str) -> Predictions:
-    changed = replace(experiment, settings=ABLATIONS[name](experiment.settings))
+    changed = replace(experiment, settings=_CHANGES[name](experiment.settings))
     cohort = changed.cohort()
     return join(cohort, changed.run(cohort, [_CHEAP])[_CHEAP], cohort.labels)
 

@@ -15,6 +15,9 @@ from cnsifusion.radiomics import RadiomicsSettings
 from cnsifusion.roi.patches import PatchSettings
 
 SELECTORS = ("mrmr", "l1")
+ABLATIONS = (
+    "with-shape", "without-pvs", "pvs-only", "no-bias-correction", "brain-normalisation", "no-normalisation",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -53,7 +56,13 @@ class TrainingSettings:
     ablations: tuple[str, ...] = ("with-shape",)
 
     def __post_init__(self) -> None:
+        whole = [f.name for f in fields(self) if f.type in ("int", "tuple[int, ...]")]
+        fractions = [name for name in whole if not _is_whole(getattr(self, name))]
+        if fractions:
+            raise BadInput(f"Training settings: {', '.join(fractions)} must be whole numbers.")
         problems = [
+            (not 0 <= self.seed < 1 << 31, "seed must lie between 0 and 2147483647"),
+            (set(self.ablations) - set(ABLATIONS), f"ablations may name {', '.join(ABLATIONS)}"),
             (not 2 <= self.folds <= 20 or not 2 <= self.inner_folds <= 20, "folds must lie between 2 and 20"),
             (self.regime not in ("frozen", "finetune"), "regime is frozen or finetune"),
             (self.submask not in ("whole", "without-pvs", "pvs-only"), "submask is whole, without-pvs or pvs-only"),
@@ -96,6 +105,11 @@ class TrainingSettings:
             return cls(**plain)
         except (TypeError, ValueError, AttributeError, ArithmeticError) as error:
             raise BadInput(f"Training settings: a value has the wrong type or name ({error}).") from error
+
+
+def _is_whole(value: Any) -> bool:
+    values = value if isinstance(value, tuple) else (value,)
+    return all(isinstance(v, int) and not isinstance(v, bool) for v in values)
 
 
 def digest(*parts: Any) -> str:

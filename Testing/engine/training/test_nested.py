@@ -12,14 +12,14 @@ from conftest import make_cohort  # noqa: E402
 
 from cnsifusion.bundles import load_bundle  # noqa: E402
 from cnsifusion.errors import BadInput  # noqa: E402
-from cnsifusion.training.evaluate import ACQUISITION_LIMIT, Evaluation, _confounding, evaluate_models  # noqa: E402
+from cnsifusion.training.evaluate import _CHANGES, ACQUISITION_LIMIT, Evaluation, _confounding, evaluate_models  # noqa: E402
 from cnsifusion.training.experiment import Experiment  # noqa: E402
 from cnsifusion.training.manifest import Manifest  # noqa: E402
 from cnsifusion.training.metrics import fold_auc  # noqa: E402
 from cnsifusion.training.nested import load_fold  # noqa: E402
 from cnsifusion.training.planted import permutation_auc  # noqa: E402
 from cnsifusion.training.predictions import join  # noqa: E402
-from cnsifusion.training.settings import TrainingSettings  # noqa: E402
+from cnsifusion.training.settings import ABLATIONS, TrainingSettings  # noqa: E402
 from cnsifusion.training.train import train_bundle  # noqa: E402
 from cnsifusion.training.validation import CAUGHT, positive_controls  # noqa: E402
 
@@ -184,9 +184,12 @@ def test_no_silent_random_backbone(tmp_path, strong):
 
 def test_settings_round_trip_and_refuse():
     assert TrainingSettings.from_dict(SETTINGS.to_dict()) == SETTINGS
-    for wrong in ({"fold": 5}, {"folds": 1}, {"selectors": ["x"]}, {"patches": {"size": 3}}, {"folds": "many"}, []):
+    for wrong in ({"fold": 5}, {"folds": 1}, {"selectors": ["x"]}, {"patches": {"size": 3}}, {"folds": "many"}, [],
+                  {"seed": -1}, {"seed": 1.5}, {"folds": 5.0}, {"checkpoints": [5, True]}, {"ablations": ["shape"]},
+                  {"ablations": "with-shape"}):  # fmt: skip
         with pytest.raises(BadInput):
             TrainingSettings.from_dict(wrong)
+    assert set(_CHANGES) == set(ABLATIONS)
 
 
 def test_a_dask_cluster_gives_the_same_numbers(tmp_path, strong):
