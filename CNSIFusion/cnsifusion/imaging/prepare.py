@@ -48,7 +48,10 @@ class PreparationSettings:
 
 @dataclass(frozen=True, eq=False)
 class Prepared:
-    """A head ready for features: ``normalised`` on its own grid, ``resampled`` with square pixels in plane."""
+    """A head ready for features: ``normalised`` on its own grid, ``resampled`` with square pixels in plane.
+
+    ``wm_median`` and ``wm_mad`` are median and median absolute deviation of deep white matter in the image's units.
+    """
 
     normalised: Volume
     resampled: Volume
@@ -61,10 +64,6 @@ class Prepared:
         j = _nearest(self.resampled.grid.shape[1], self.normalised.grid.shape[1], self._ratio(1))
         i = _nearest(self.resampled.grid.shape[2], self.normalised.grid.shape[2], self._ratio(0))
         return mask[:, j][:, :, i]
-
-    def native_index(self, j: np.ndarray, i: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Continuous row and column on the image's own grid of resampled rows ``j`` and columns ``i``."""
-        return (j + 0.5) * self._ratio(1) - 0.5, (i + 0.5) * self._ratio(0) - 0.5
 
     def _ratio(self, axis: int) -> float:
         return self.resampled.spacing[axis] / self.normalised.spacing[axis]

@@ -20,7 +20,6 @@ class ModelCard:
     """What a panel shows of a usable bundle: one-line figures, its limits, its hash, and the whole card (Markdown)."""
 
     figures: str
-    describe: str
     limits: list[str]
     sha256: str
     text: str
@@ -55,7 +54,7 @@ class Models:
             if name in figures
         ]
         text = card_text(settings, known.sha256)
-        return ModelCard("; ".join(words), settings.figures_describe, settings.limits, known.sha256, text)
+        return ModelCard("; ".join(words), settings.limits, known.sha256, text)
 
     def forget(self) -> None:
         """Read all bundles again when next asked for."""

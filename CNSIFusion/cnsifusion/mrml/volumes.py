@@ -10,7 +10,7 @@ import vtk
 from vtk.util.numpy_support import numpy_to_vtk, vtk_to_numpy
 
 from cnsifusion.errors import BadInput
-from cnsifusion.imaging import Volume, read_image, write_volume
+from cnsifusion.imaging import Volume, read_image
 from cnsifusion.imaging.grid import Grid, canonical_axes, reorder, triple
 
 #: RAS <-> LPS: the first two coordinates change sign.
@@ -181,11 +181,6 @@ def loadVolume(scene, path: Path):
     node = addVolumeNode(scene, volume, path.name.split(".")[0] or "T2")
     node.SetAttribute(SOURCE_ATTRIBUTE, str(path.resolve()))
     return node
-
-
-def exportVolume(volumeNode, path: Path) -> None:
-    """Write the node's image for the child process, as the engine sees it (canonical order, world geometry)."""
-    write_volume(volumeFromNode(volumeNode), path)
 
 
 def _gridToRas(grid: Grid) -> np.ndarray:

@@ -27,8 +27,6 @@ ANATOMY = ("pvs_count", "ventricle_ml")
 FROM_HEADER = ("repetition_time_ms", "echo_time_ms", "field_strength_t")
 QUANTITIES = (*ACQUISITION, *ANATOMY, *FROM_HEADER)
 
-#: Alterations under which a feature must be stable: mask jitter, shift by a part of a slice, added noise.
-ALTERATIONS = ("jitter", "shift", "noise")
 #: Part of a slice the head is moved by: the mean distance of a second scan whose slices fall anywhere. A whole slice
 #: (5 mm) would be other anatomy; it made every feature of low frequency look unstable.
 _SHIFT = 0.25
