@@ -8,8 +8,10 @@ import vtk
 from SegmentEditorEffects import AbstractScriptedSegmentEditorLabelEffect
 from slicer.i18n import tr as _
 
+from CNSISegmentEditorLib.edits import Edits
 from CNSISegmentEditorLib.options import Options
 from CNSISegmentEditorLib.outline import OutlinePipeline
+from CNSISegmentEditorLib.watching import Watch
 
 _PRESS, _RELEASE = vtk.vtkCommand.LeftButtonPressEvent, vtk.vtkCommand.LeftButtonReleaseEvent
 _MOVE, _LEAVE, _KEY = vtk.vtkCommand.MouseMoveEvent, vtk.vtkCommand.LeaveEvent, vtk.vtkCommand.KeyPressEvent
@@ -26,12 +28,13 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorLabelEffect):
         scriptedEffect.title = _("CNSI regions")
         AbstractScriptedSegmentEditorLabelEffect.__init__(self, scriptedEffect)
         self.controller = None
+        self._edits = Edits(scriptedEffect)
         self._options = None
         self._outlines = {}
         self._hovered = None
         self._pressedIn = None
         self.segmentName = ""
-        self._observed = []
+        self._watch = Watch(self._onEditorNode, self._onSegmentModified, self._onPlace)
         self._changedTimer = qt.QTimer()
         self._changedTimer.setSingleShot(True)
         self._changedTimer.setInterval(_REDRAW_MILLISECONDS)
@@ -70,7 +73,7 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorLabelEffect):
 
     def updateGUIFromMRML(self):
         """The editor node changed: perhaps another segment is selected."""
-        if self._options is None or not self.scriptedEffect.active():
+        if self._options is None or not self.scriptedEffect.active() or self._edits.running:
             return
         if self.controller is None or self._nodes() != (self.controller.segmentationNode, self.controller.volumeNode):
             self._begin()
@@ -159,8 +162,8 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorLabelEffect):
             return False
         if not self._usable(viewWidget):
             return True
-        if not self.scriptedEffect.confirmCurrentSegmentVisible():
-            self.clearOutlines()
+        if self.scriptedEffect.confirmCurrentSegmentVisible() != self.scriptedEffect.ConfirmedWithoutDialog:
+            self.clearOutlines()  # the button was let go over the question: the stroke begins with the next press
             return True
         self._pressedIn = viewWidget
         self.run(lambda: self._draw(viewWidget, self.controller.press(self._lps(xy, viewWidget))))
@@ -203,20 +206,8 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorLabelEffect):
     # What the controller asks for, and what is shown of it
 
     def apply(self, changes) -> None:
-        """One undo step: all changes into the protocol's segments; none where the editor's masking leaves nothing."""
-        from cnsifusion.mrml.editing import carryOut
-        from cnsifusion.mrml.limits import NOTHING_LEFT, leaveNothing
-
-        controller, editorNode = self.controller, self.scriptedEffect.parameterSetNode()
-        nodes = (controller.segmentationNode, controller.volumeNode, controller.geometry)
-        if leaveNothing(changes, editorNode, *nodes):
-            controller.message = NOTHING_LEFT
-            return
-        self.scriptedEffect.saveStateForUndo()
-        selected = editorNode.GetSelectedSegmentID()
-        last = carryOut(changes, *nodes, self._modify)
-        # The reader stays on their region: undo may take a new one away again, and without a segment the effect ends.
-        editorNode.SetSelectedSegmentID(selected or last)
+        """Carry out what the controller asks for."""
+        self._edits.apply(changes, self.controller)
 
     def onWhole(self, action) -> None:
         """Do something to the selected region as a whole, where it is one of the protocol's and can be seen."""
@@ -242,14 +233,9 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorLabelEffect):
         for outline in self._outlines.values():
             outline.draw(None, None)
 
-    def _modify(self, segmentId, labelmap, erase, extent) -> None:
-        modes = slicer.qSlicerSegmentEditorAbstractEffect
-        self.scriptedEffect.parameterSetNode().SetSelectedSegmentID(segmentId)
-        mode = modes.ModificationModeRemove if erase else modes.ModificationModeAdd
-        self.scriptedEffect.modifySelectedSegmentByLabelmap(labelmap, mode, list(extent))
-
     def _begin(self) -> None:
         self._end()
+        self._watch.start(self.scriptedEffect.parameterSetNode())
         try:
             self.controller = self._makeController()
         except ImportError as error:
@@ -260,11 +246,6 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorLabelEffect):
             return
         segment = self._selectedSegment()
         self._chooseSegment(segment.GetName() if segment is not None else "")
-        segmentation = self.controller.segmentationNode.GetSegmentation()
-        for event in (segmentation.SourceRepresentationModified, segmentation.SegmentModified):
-            self._observed.append((segmentation, segmentation.AddObserver(event, self._onSegmentModified)))
-        editorNode = self.scriptedEffect.parameterSetNode()  # effects are not told of another segment
-        self._observed.append((editorNode, editorNode.AddObserver(vtk.vtkCommand.ModifiedEvent, self._onEditorNode)))
         self._options.compare()
 
     def _makeController(self):
@@ -317,6 +298,14 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorLabelEffect):
         if segment is not None and segment.GetName() != self.segmentName:
             self.updateGUIFromMRML()
 
+    def _onPlace(self, *_arguments) -> None:
+        """The image or the regions lie elsewhere now, or hold other voxels: begin anew with the same settings."""
+        former = self.controller
+        self._begin()
+        if former is not None and self.controller is not None:
+            self.controller.useSettings(former)
+            self._options.draw()
+
     def _onSegmentModified(self, *_arguments) -> None:
         if not self._changedTimer.active:
             self._changedTimer.start()
@@ -328,9 +317,7 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorLabelEffect):
 
     def _end(self) -> None:
         self._changedTimer.stop()
-        for observed, tag in self._observed:
-            observed.RemoveObserver(tag)
-        self._observed = []
+        self._watch.stop()
         self._removeOutlines()
         self._hovered = self._pressedIn = self.controller = None
 

@@ -54,7 +54,7 @@ class Options:
 
     def showMessage(self) -> None:
         """The controller's sentence of this moment."""
-        self.explain(self._effect.controller.message)
+        self.explain(_(self._effect.controller.message))
 
     def showAlignment(self, reason: str, offer: bool) -> None:
         """Why the view under the mouse cannot be used, and the button that helps."""

@@ -2,6 +2,7 @@
 
 import desk
 import numpy as np
+import qt
 import slicer
 from editing import (
     controller,
@@ -57,11 +58,36 @@ def test_click_adds_the_preview_as_one_undo_step_and_redo_works():
     assert voxels() == previewed
 
 
+def shownSlice() -> float:
+    """The slice of the image that the red view shows."""
+    x, y, z = (desk.sliceWidget().mrmlSliceNode().GetSliceToRAS().GetElement(row, 3) for row in range(3))
+    return float(grid().to_ijk((-x, -y, z))[2])
+
+
+def otherSide() -> tuple:
+    """A position in what a click at the tests' point takes on the other side of the head."""
+    from scipy import ndimage
+
+    controller().hover(state["point"])
+    found, (k, j, i) = controller().preview, np.rint(grid().to_ijk(state["point"]))[::-1].astype(int)
+    mask = found.on(grid().shape)[k]
+    labels, _ = ndimage.label(mask)
+    depth = ndimage.distance_transform_edt(mask & (labels != labels[j, i]))
+    assert depth.max() >= 1, "nothing on the other side"
+    j, i = np.unravel_index(int(depth.argmax()), depth.shape)
+    return tuple(grid().to_lps((i, j, k)))
+
+
 def test_drag_grows_along_the_stroke_in_one_undo_step():
     fresh()
-    x, y, z = state["point"]
-    desk.drag([(x, y, z), (x, y + 3, z), (x, y + 6, z), (x, y + 9, z), (x, y + 12, z)])
-    assert voxels() > 20
+    start, end = np.array(state["point"]), np.array(otherSide())
+    controller().bothSides = False
+    desk.clickAt(state["point"])
+    clicked = voxels()
+    desk.key("z")
+    assert clicked > 20 and voxels() == 0
+    desk.drag([tuple(start + (end - start) * part) for part in (0, 0.25, 0.5, 0.75, 1)])
+    assert voxels() > clicked + 20, (voxels(), clicked)
     desk.key("z")
     assert voxels() == 0
     assert not undoStates()
@@ -71,13 +97,33 @@ def test_shift_wheel_changes_the_tolerance_and_the_preview():
     fresh()
     desk.moveTo(state["point"])
     desk.settle(0.2)
-    before = controller().tolerance
+    before, previewed = controller().tolerance, controller().preview.mask.sum()
     desk.xdotool("keydown", "shift")
     desk.xdotool("click", 4, "click", 4)
     desk.xdotool("keyup", "shift")
-    assert controller().tolerance > before
+    assert controller().tolerance > before and controller().preview.mask.sum() > previewed
     assert abs(effect()._options.ui.amountSlider.value - controller().tolerance) < 1e-6
     assert abs(desk.sliceWidget().mrmlSliceNode().GetSliceToRAS().GetElement(2, 3) - state["point"][2]) < 3
+
+
+def test_slider_and_neighbours_are_moved_by_hand():
+    fresh()
+    slider, box = effect()._options.ui.amountSlider, effect()._options.ui.neighboursBox
+    before = controller().tolerance
+    groove = slicer.util.findChildren(slider, className="ctkSlider")[0]
+    desk.reveal(groove)
+    place = groove.mapToGlobal(qt.QPoint(round(groove.width * 0.95), groove.height // 2))
+    desk.xdotool("mousemove", place.x(), place.y(), "click", 1)
+    assert controller().tolerance > before
+    desk.reveal(box)
+    box.setFocus()
+    desk.key("Up")
+    assert controller().neighbours == 1
+    desk.clickAt(state["point"])
+    segment = controller().drawn("CSF ventricles")
+    assert segment.mask.any(axis=(1, 2)).sum() in (2, 3)
+    desk.key("z")
+    assert voxels() == 0 and not undoStates()
 
 
 def test_plain_wheel_is_the_views():
@@ -213,14 +259,27 @@ def test_pvs_list_accepts_rejects_and_jumps():
     desk.settle(0.2)
     table = effect()._options.ui.fociTable
     assert table.visible and table.rowCount == 1
-    assert table.item(0, 0).text() == ""
+    texts = [table.item(0, column).text() for column in range(5)]
+    assert texts == ["", "left", str(ijk[2] + 1), "1.4 mm", "5.0 x noise"]
     desk.reveal(table)
-    place = table.viewport().mapToGlobal(table.visualItemRect(table.item(0, 0)).center())
-    desk.xdotool("mousemove", place.x(), place.y(), "click", 1)
+    x, y, z = state["point"]
+    show((x, y, z + 3 * grid().spacing[2]))
+
+    def clickCell(column: int) -> None:
+        place = table.viewport().mapToGlobal(table.visualItemRect(table.item(0, column)).center())
+        desk.xdotool("mousemove", place.x(), place.y(), "click", 1)
+
+    assert abs(shownSlice() - ijk[2]) > 2
+    clickCell(2)
+    assert abs(shownSlice() - ijk[2]) < 0.1 and voxels("PVS left") == 0
+    clickCell(0)
     assert voxels("PVS left") == 4
     assert table.item(0, 0).text() == "✓"
     show(state["point"])
-    desk.clickAt(state["point"])
+    desk.moveTo(state["point"])
+    desk.settle(0.3)
+    assert outline().shown and controller().preview.mask.sum() == 4
+    desk.xdotool("click", 1)
     assert voxels("PVS left") == 0
     desk.key("z")
     assert voxels("PVS left") == 4

@@ -258,7 +258,7 @@ def test_everything_is_let_go():
     fresh()
     effectSelf, selector = effect(), options().ui.otherSelector
     widget().setActiveEffect(None)
-    assert effectSelf.controller is None and effectSelf._observed == [] and effectSelf._outlines == {}
+    assert effectSelf.controller is None and not effectSelf._watch.active and effectSelf._outlines == {}
     effectSelf.cleanup()
     assert selector.mrmlScene() is None
     before = voxels()

@@ -4,7 +4,7 @@ import desk
 import qt
 import slicer
 import vtk
-from editing import effect, fresh, grid, message, openEditor, show, state, undoStates, voxels, widget
+from editing import controller, effect, fresh, grid, message, openEditor, show, state, undoStates, voxels, widget
 
 
 def test_open():
@@ -21,28 +21,86 @@ def test_nothing_to_add_means_a_message_and_no_undo_step():
     assert message()
 
 
-def test_hidden_segment_is_confirmed_first():
-    fresh()
-    display = state["segmentation"].GetDisplayNode()
-    display.SetSegmentVisibility(widget().currentSegmentID(), False)
-    answers = []
+def answering(word, action) -> list:
+    """Do something that leads to a question, and answer it; returns what was asked."""
+    asked = []
 
     def answer():
         box = qt.QApplication.activeModalWidget()
         if box is not None:
-            answers.append(box.text)
-            box.button(qt.QMessageBox.Cancel).click()
+            asked.append(box.text)
+            box.button(word).click()
 
     timer = qt.QTimer()  # again and again: on a busy machine the question comes late
     timer.connect("timeout()", answer)
     timer.start(300)
-    desk.clickAt(state["point"])
+    action()
     desk.settle(1.0)
     timer.stop()
-    assert answers and "hidden" in answers[0]
-    assert voxels() == 0
-    assert not undoStates()
-    display.SetSegmentVisibility(widget().currentSegmentID(), True)
+    return asked
+
+
+def test_hidden_segment_is_confirmed_first():
+    fresh()
+    display = state["segmentation"].GetDisplayNode()
+    display.SetSegmentVisibility(widget().currentSegmentID(), False)
+    asked = answering(qt.QMessageBox.Cancel, lambda: desk.clickAt(state["point"]))
+    assert len(asked) == 1 and "hidden" in asked[0]
+    assert voxels() == 0 and not undoStates()
+    assert len(answering(qt.QMessageBox.Yes, lambda: desk.clickAt(state["point"]))) == 1
+    assert display.GetSegmentVisibility(widget().currentSegmentID())
+    x, y, z = state["point"]
+    for shift in (2, 4):  # the button was let go over the question: nothing is drawn by moving on
+        desk.moveTo((x, y + shift, z))
+    assert voxels() == 0 and not undoStates()
+    desk.clickAt(state["point"])
+    assert voxels() > 20
+
+
+def test_another_region_that_changes_is_confirmed_too():
+    import numpy as np
+
+    from cnsifusion.mrml.segmentation import showRegions
+    from cnsifusion.roi.regions import Plane, RegionSet
+
+    left, right = "Sub-lentiform left", "Sub-lentiform right"
+    fresh()
+    mask = np.zeros(grid().shape, bool)
+    i, j, k = (int(v) for v in np.rint(grid().to_ijk(state["point"])))
+    mask[k, j - 8 : j + 8, i + 20 : i + 40] = True
+    plane = Plane(state["point"], (1.0, 0.0, 0.0))
+    showRegions(RegionSet(grid(), {left: mask, right: mask & False}, midplane=plane), *nodes())
+    effect().selectSegment(left)
+    desk.settle(0.4)
+    state["segmentation"].GetDisplayNode().SetSegmentVisibility(right, False)
+    mirror = effect()._options._actions["mirror"]
+    for word, drawn in ((qt.QMessageBox.Cancel, 0), (qt.QMessageBox.No, mask.sum())):
+        asked = answering(word, lambda: desk.click(mirror))
+        assert len(asked) == 1 and "hidden" in asked[0], (asked, message())
+        assert abs(voxels(right) - drawn) <= 0.1 * drawn and undoStates() == bool(drawn)
+        assert effect().segmentName == left, "the reader stays on their region"
+
+
+def nodes() -> tuple:
+    return state["segmentation"], state["volume"]
+
+
+def test_overwrite_mode_is_honoured():
+    x, y, z = state["point"]
+    square = [(x + 20, y, z), (x + 30, y, z), (x + 30, y + 9, z), (x + 20, y + 9, z)]
+    node = widget().mrmlSegmentEditorNode()
+    left = {}
+    for mode in (node.OverwriteNone, node.OverwriteAllSegments):
+        fresh()
+        node.SetOverwriteMode(mode)
+        for name in ("Sub-lentiform left", "Sub-lentiform right"):
+            effect().selectSegment(name)
+            desk.settle(0.2)
+            desk.drag(square)
+            assert voxels(name) > 20
+        left[mode] = voxels("Sub-lentiform left")
+    assert left[node.OverwriteNone] > 20 and left[node.OverwriteAllSegments] == 0
+    fresh()
 
 
 def test_view_that_is_not_aligned_says_so_and_offers_to_align():
@@ -120,6 +178,47 @@ def test_linear_transform_is_handled():
     slicer.mrmlScene.RemoveNode(transform)
     slicer.util.resetSliceViews()
     show(state["point"])
+
+
+def test_what_moves_or_changes_under_the_active_effect_is_noticed():
+    import numpy as np
+
+    fresh()
+    desk.clickAt(state["point"])
+    before = voxels()
+    fresh()
+    controller().tolerance = 0.45
+    transform = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLinearTransformNode")
+    segmentation, volume = nodes()
+    try:
+        volume.SetAndObserveTransformNodeID(transform.GetID())
+        assert "different transforms" in message(), message()
+        segmentation.SetAndObserveTransformNodeID(transform.GetID())
+        assert message() == "" and controller().tolerance in (0.45, 0.5)
+        matrix = vtk.vtkMatrix4x4()
+        matrix.SetElement(0, 3, 15.0)
+        transform.SetMatrixTransformToParent(matrix)
+        slicer.util.resetSliceViews()
+        x, y, z = state["point"]
+        show((x - 15.0, y, z))
+        controller().tolerance = 0.5
+        desk.clickAt((x - 15.0, y, z))
+        assert abs(voxels() - before) <= 0.05 * before, (voxels(), before)
+    finally:
+        for node in nodes():
+            node.SetAndObserveTransformNodeID(None)
+        slicer.mrmlScene.RemoveNode(transform)
+        slicer.util.resetSliceViews()
+        show(state["point"])
+    array = slicer.util.arrayFromVolume(state["volume"])
+    kept = array.copy()
+    array[:] = array.max() - array
+    state["volume"].GetImageData().Modified()
+    try:
+        assert np.isclose(controller().volume.array.astype(float).sum(), array.astype(float).sum(), rtol=1e-5)
+    finally:
+        array[:] = kept
+        state["volume"].GetImageData().Modified()
 
 
 def test_nonlinear_and_different_transforms_are_refused():

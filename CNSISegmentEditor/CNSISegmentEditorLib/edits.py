@@ -1,0 +1,48 @@
+"""How what the tools ask for is done in Slicer's Segment Editor: by its rules, as one undo step."""
+
+import slicer
+
+
+class Edits:
+    """Carries out changes on the editor's segments; while ``running`` it selects them in passing."""
+
+    def __init__(self, scriptedEffect):
+        self._effect = scriptedEffect
+        self.running = False
+
+    def apply(self, changes, controller) -> None:
+        """All changes as one undo step; none where the editor's masking leaves nothing, or the reader says no."""
+        from cnsifusion.mrml.editing import carryOut
+        from cnsifusion.mrml.limits import NOTHING_LEFT, leaveNothing
+
+        editorNode = self._effect.parameterSetNode()
+        nodes = (controller.segmentationNode, controller.volumeNode, controller.geometry)
+        if leaveNothing(changes, editorNode, *nodes):
+            controller.message = NOTHING_LEFT
+            return
+        selected, last = editorNode.GetSelectedSegmentID(), None
+        self.running = True
+        try:
+            if self._allSeen(changes, controller.segmentationNode):
+                self._effect.saveStateForUndo()
+                last = carryOut(changes, *nodes, self._modify)
+        finally:
+            self.running = False
+            # The reader stays on their region: undo may take a new one away, and without a segment the effect ends.
+            editorNode.SetSelectedSegmentID(selected or last)
+
+    def _allSeen(self, changes, segmentationNode) -> bool:
+        """Whether each region that changes is visible, or the reader wants the change all the same."""
+        from cnsifusion.mrml.drawn import segmentIdOf
+
+        for segmentId in filter(None, (segmentIdOf(segmentationNode, change.name) for change in changes)):
+            self._effect.parameterSetNode().SetSelectedSegmentID(segmentId)
+            if not self._effect.confirmCurrentSegmentVisible():
+                return False
+        return True
+
+    def _modify(self, segmentId, labelmap, erase, extent) -> None:
+        modes = slicer.qSlicerSegmentEditorAbstractEffect
+        self._effect.parameterSetNode().SetSelectedSegmentID(segmentId)
+        mode = modes.ModificationModeRemove if erase else modes.ModificationModeAdd
+        self._effect.modifySelectedSegmentByLabelmap(labelmap, mode, list(extent))
