@@ -147,6 +147,11 @@ class Reader:
             self.page.wait_for_timeout(50)
         return value
 
+    def slide(self, share: float) -> None:
+        """Press the tool's slider at a share of its way."""
+        way = self.page.locator(".v-slider-track").first.bounding_box()
+        self.page.mouse.click(way["x"] + share * way["width"], way["y"] + way["height"] / 2)
+
     def axialBox(self) -> dict:
         """The axial view's box on the page: x, y, width, height."""
         return self.page.locator("#slice-Red").locator("xpath=..").bounding_box()

@@ -10,6 +10,7 @@ from browser import chromiumPath, readerAtWork
 from scipy.ndimage import uniform_filter
 
 from cnsifusion.imaging import read_image
+from cnsifusion.roi.tools.csf import grow
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "engine" / "imaging"))
 from dicom_files import write_series  # a helper of the imaging tests
@@ -35,7 +36,7 @@ def other_series(image):
 
 @pytest.fixture(scope="module")
 def places(image):
-    """Shares (x, y) of the axial view: in a lateral ventricle, and in two more spots of CSF to drag between."""
+    """Spots of the axial view (mm from its middle): in a ventricle, and in one that a click there does not take."""
     volume = read_image(image)
     middle = (volume.grid.size[2] - 1) // 2 + (volume.grid.size[2] - 1) % 2
     blurred = uniform_filter(volume.array[middle], 5)
@@ -47,7 +48,8 @@ def places(image):
     for _ in range(2):
         best = np.unravel_index(blurred.argmax(), blurred.shape)
         spots.append((float(dx[best]), float(dy[best])))
-        blurred[np.hypot(dx - dx[best], dy - dy[best]) < 12] = 0
+        taken = grow(volume.array, volume.spacing, (middle, int(best[0]), int(best[1])))
+        blurred[(np.hypot(dx - dx[best], dy - dy[best]) < 12) | taken.on(volume.array.shape)[middle]] = 0
     return spots, (ni * si, nj * sj)
 
 
@@ -179,7 +181,7 @@ def test_06_a_drag_is_one_action(reader, places):
     reader.page.mouse.move(*reader.onScreen(places, 1), steps=8)
     reader.page.mouse.up()
     dragged = reader.waitForChange(read, 0.0)
-    assert dragged >= clicked
+    assert dragged > 1.3 * clicked, "the stroke goes on over another ventricle"
     reader.page.click("#undo")
     assert reader.waitForChange(read, dragged) == 0
     reader.page.mouse.move(reader.axialBox()["x"] + 20, reader.axialBox()["y"] + 20)
@@ -197,6 +199,30 @@ def test_07_the_wheel_with_shift_turns_the_tolerance(reader, places):
     assert reader.text("#slice-Red") == sliceText
     reader.page.mouse.wheel(0, -100)
     reader.waitForChange(lambda: reader.text("#slice-Red"), sliceText)
+
+
+def test_07b_slider_neighbours_and_erase_by_hand(reader, places):
+    def read():
+        return reader.milliliters("CSF ventricles")
+
+    page, before = reader.page, reader.text("#slider-value")
+    reader.slide(0.7)
+    assert float(reader.waitForChange(lambda: reader.text("#slider-value"), before)) > float(before)
+    page.click("#neighbours-1")
+    reader.waitFor("document.querySelector('#neighbours-1').className.includes('active')")
+    page.mouse.click(*reader.onScreen(places))
+    grown = reader.waitForChange(read, 0.0)
+    reader.waitFor("/on [23] slices/.test(document.querySelector('#statistics').innerText)")
+    page.click("#neighbours-0")
+    page.locator("#erase").check()
+    page.mouse.click(*reader.onScreen(places))
+    erased = reader.waitForChange(read, grown)
+    assert 0 < erased < grown, "on this slice alone"
+    page.locator("#erase").uncheck()
+    for expected in (grown, 0):
+        now = read()
+        page.click("#undo")
+        assert reader.waitForChange(read, now) == expected
 
 
 def test_08_propose(reader):
@@ -246,8 +272,11 @@ def test_08b_a_focus_is_rejected_and_accepted_from_the_list(reader):
     def both():
         return reader.milliliters("PVS left") + reader.milliliters("PVS right")
 
-    before = both()
+    before, listed = both(), page.locator("#foci [id^=focus-text-]").count()
     assert before > 0
+    for share, more in ((0.98, True), (0.5, False)):
+        reader.slide(share)
+        reader.waitForChange(lambda: page.locator("#foci [id^=focus-text-]").count() > listed, not more)
     focus.click()
     changed = reader.waitForChange(both, before)
     page.click("#undo")

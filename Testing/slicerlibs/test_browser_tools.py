@@ -191,7 +191,7 @@ def test_06b_buttons_with_a_modifier_are_the_views(reader):
     x, y = middle(reader)
     before = reader.milliliters(LEFT)
     assert page.locator("#redo").is_enabled()
-    for modifier in ("Control", "Alt"):
+    for modifier in ("Control", "Alt", "Shift"):
         page.click("#tool-move")
         reader.waitFor("document.querySelector('#tool-move').className.includes('active')")
         page.keyboard.down(modifier)
