@@ -39,13 +39,13 @@ def whole_actions(image: np.ndarray, spacing: tuple[float, float, float], ventri
     case.segmentation = addSegmentationNode(face.scene, node)
     showRegions(RegionSet(grid, masks, midplane=middle), case.segmentation, node)
     face.open(case)
-    inside = np.argwhere(ndimage.binary_erosion(ventricles, iterations=1))
+    inside = np.argwhere(ndimage.binary_erosion(ventricles, np.ones((1, 3, 3))))  # of all slices
     random = np.random.default_rng(0)
     print(f"\nMilliseconds of process time of whole actions in slicer-core, {size} voxels, undo state saved:")
     undos: list[float] = []
     for kind, act in _kinds(face, grid, inside, random, (i, j, k)).items():
         times = []
-        for _ in range(25):
+        for _ in range(40):
             prepare, go = act()
             prepare()
             steps = face.applied
@@ -70,11 +70,12 @@ def _kinds(face, grid: Grid, inside: np.ndarray, random, corner: tuple[int, int,
     """Kind of action -> a function that gives (what to do before, what is timed); a change is undone and timed too."""
     from cnsifusion.mrml.tools import CSF, MIRROR, MOVE, SPLINE
     from cnsifusion.roi.names import SUBLENTIFORM_LEFT, VENTRICLES
+    from cnsifusion.roi.tools.csf import ALL_SLICES
 
     tools = face.controller
 
-    def choose(tool: str, name: str, erase: bool = False) -> None:
-        tools.tool, tools.segmentName, tools.erase = tool, name, erase
+    def choose(tool: str, name: str, erase: bool = False, neighbours: int = 0) -> None:
+        tools.tool, tools.segmentName, tools.erase, tools.neighbours = tool, name, erase, neighbours
         tools.forget()
 
     def ventricle() -> tuple:
@@ -103,6 +104,17 @@ def _kinds(face, grid: Grid, inside: np.ndarray, random, corner: tuple[int, int,
 
         return before, lambda: click(place)
 
+    def all_slices(erase: bool) -> tuple:
+        place = ventricle()
+
+        def before() -> None:  # added to nothing, erased from the whole
+            choose(CSF, VENTRICLES, erase, ALL_SLICES)
+            tools.tolerance = 0.5
+            if not erase:
+                tools.reject("wrong place")
+
+        return before, lambda: click(place)
+
     i, j, k = corner
     edge, out = tuple(grid.to_lps((i, j + 10, k + 1))), tuple(grid.to_lps((i - 8, j + 10, k + 1)))
     middle, away = tuple(grid.to_lps((i + 10, j + 10, k + 1))), tuple(grid.to_lps((i + 18, j + 14, k + 1)))
@@ -111,9 +123,11 @@ def _kinds(face, grid: Grid, inside: np.ndarray, random, corner: tuple[int, int,
         "hover, erasing CSF": lambda: hover(True),
         "click, adding CSF": lambda: csf(False),
         "click, erasing CSF": lambda: csf(True),
+        "erasing CSF, all slices": lambda: all_slices(True),
         "drag of a spline point": lambda: (lambda: choose(SPLINE, SUBLENTIFORM_LEFT), lambda: stroke(edge, out)),
         "moving a region": lambda: (lambda: choose(MOVE, SUBLENTIFORM_LEFT), lambda: stroke(middle, away)),
         "mirroring a region": lambda: (lambda: choose(MOVE, SUBLENTIFORM_LEFT), lambda: tools.act(MIRROR)),
         "rejecting the ventricles": lambda: (lambda: choose(CSF, VENTRICLES), lambda: tools.reject("wrong place")),
         "figures of the ventricles": lambda: (lambda: choose(CSF, VENTRICLES), tools.statistics),
+        "adding CSF, all slices": lambda: all_slices(False),  # the last: the ventricles stay rejected
     }

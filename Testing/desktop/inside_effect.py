@@ -285,23 +285,41 @@ def test_pvs_list_accepts_rejects_and_jumps():
     assert voxels("PVS left") == 4
 
 
-def test_whole_click_is_quick():
+def test_hover_and_whole_clicks_are_quick():
+    """In the GUI thread's own time, so that a busy machine does not count; on the clock they are only written down."""
     import time
 
     fresh()
-    times = []
     x, y, z = state["point"]
-    point = desk.sliceWidget()
-    assert point is not None
-    for number in range(12):
+    view, times = desk.sliceWidget(), {"hover": [], "click": []}
+
+    def timed(kind, action):
+        own, clock = time.thread_time(), time.perf_counter()
+        action()
+        times[kind].append((1000 * (time.thread_time() - own), 1000 * (time.perf_counter() - clock)))
+
+    def hover():
+        """What a move of the mouse costs: the outline, and the view drawn with it."""
+        effect()._move(place, view)
+        view.sliceView().forceRender()
+
+    for number in range(24):
         lps = (x + 0.5 * (number % 3), y + 0.5 * (number // 3), z)
-        start = time.perf_counter()
-        controller().hover(lps)
-        controller().press(lps)
-        controller().release()
-        times.append(1000 * (time.perf_counter() - start))
+        place = tuple(round(v) for v in inView(lps))
+        timed("hover", hover)
+        timed("click", lambda lps=lps: (controller().press(lps), controller().release()))
         controller().erase = not controller().erase
         controller().forget()
-    desk.measures["click_ms_median"] = round(float(np.median(times)), 1)
-    desk.measures["click_ms_max"] = round(max(times), 1)
-    assert np.median(times) < 250, times
+    for kind, limit in (("hover", 33), ("click", 100)):
+        own, clock = np.array(times[kind]).T
+        for name, values in (("own", own), ("clock", clock)):
+            desk.measures[f"{kind}_ms_{name}"] = [round(float(np.percentile(values, p)), 1) for p in (50, 95)]
+        assert np.percentile(own, 95) < limit, desk.measures
+
+
+def inView(lps) -> tuple:
+    """A position in the red view's pixels."""
+    from cnsifusion.mrml.volumes import matrixToArray
+
+    toXy = np.linalg.inv(matrixToArray(desk.sliceWidget().mrmlSliceNode().GetXYToRAS()))
+    return tuple((toXy @ (-lps[0], -lps[1], lps[2], 1.0))[:2])
