@@ -5,8 +5,10 @@ Simulated heads cut down to their deep structures carry one, since too little of
 
 from __future__ import annotations
 
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
+from zipfile import BadZipFile, ZipFile
 
 import numpy as np
 
@@ -16,6 +18,8 @@ from cnsifusion.imaging.write import atomic_path
 from cnsifusion.roi.regions import Plane
 from cnsifusion.roi.warp import Warp
 
+#: Unpacked; the largest simulated head's takes 3.5 MB.
+_MAX_BYTES = 1 << 26
 _ARRAYS = ("affine", "displacement", "origin", "spacing", "midplane")
 
 
@@ -39,15 +43,21 @@ def write_placement(placement: Placement, path: Path) -> None:
 
 
 def read_placement(path: str | Path) -> Placement:
-    """Read what ``write_placement`` wrote; raises BadInput for any other file."""
+    """Read what ``write_placement`` wrote; raises BadInput for any other file, whatever it holds."""
     try:
+        with ZipFile(path) as archive:
+            if sum(member.file_size for member in archive.infolist()) > _MAX_BYTES:
+                raise ValueError("too large")
         with np.load(path, allow_pickle=False) as data:
             affine, array, origin, spacing, plane = (np.asarray(data[name], float) for name in _ARRAYS)
         k, j, i = array.shape[1:]
         shapes = (affine.shape, array.shape[0], origin.shape, spacing.shape, plane.shape)
-        if shapes != ((4, 4), 3, (3,), (3,), (2, 3)) or not all(np.isfinite(a).all() for a in (affine, array, plane)):
+        numbers = (affine, array, origin, spacing, plane)
+        if shapes != ((4, 4), 3, (3,), (3,), (2, 3)) or not all(np.isfinite(a).all() for a in numbers):
             raise ValueError("wrong shapes or numbers")
+        if abs(np.linalg.det(affine)) < 1e-6 or spacing.min() <= 0 or np.linalg.norm(plane[1]) < 1e-6:
+            raise ValueError("no placement")
         grid = Grid((i, j, k), tuple(spacing), tuple(origin), (1, 0, 0, 0, 1, 0, 0, 0, 1))  # type: ignore[arg-type]
         return Placement(affine, Warp(array, grid), Plane(tuple(plane[0]), tuple(plane[1])))
-    except (OSError, ValueError, KeyError, EOFError) as error:
+    except (OSError, ValueError, KeyError, EOFError, MemoryError, NotImplementedError, BadZipFile, zlib.error) as error:
         raise BadInput("The placement file cannot be read; leave its cell empty.") from error
