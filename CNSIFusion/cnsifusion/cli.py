@@ -11,6 +11,7 @@ import logging
 import os
 import signal
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import FrameType
@@ -47,6 +48,8 @@ def _silence_libraries() -> None:
     """Native image libraries print file names and matrices to the process' stderr; what the user reads is ours."""
     if sys.stderr is not sys.__stderr__ or sys.stderr is None:
         return  # called by another Python program, which owns its stderr
+    if not sys.warnoptions:
+        warnings.simplefilter("ignore")
     own = os.fdopen(os.dup(sys.stderr.fileno()), "w", buffering=1, encoding="utf-8", errors="replace")
     silent = os.open(os.devnull, os.O_WRONLY)
     os.dup2(silent, sys.stderr.fileno())
@@ -152,12 +155,10 @@ def _analyze(options: argparse.Namespace, emit: Callable[[dict], None]) -> None:
     score = result.patient
     if sys.stderr.isatty():
         print(file=sys.stderr)
-    print(
-        f"Infection probability: {score.probability:.1%} (range over fold models {score.low:.1%} to {score.high:.1%})"
-    )
-    print(
-        f"{score.instances_above} of {score.instances} slices above threshold ({score.threshold:.2f}). {RESEARCH_ONLY}"
-    )
+    spread = f"range over fold models {score.low:.1%} to {score.high:.1%}"
+    print(f"Infection probability: {score.probability:.1%} ({spread})")
+    above = f"{score.instances_above} of {score.instances} slices above threshold ({score.threshold:.2f})"
+    print(f"{above}. {RESEARCH_ONLY}")
     if result.demonstration:
         print(f"DEMONSTRATION, not meaningful for patients: {result.demonstration_text}")
     for warning in [*result.warnings, *result.out_of_distribution]:

@@ -36,7 +36,7 @@ from cnsifusion.analysis.progress import (
 )
 from cnsifusion.analysis.result import Contribution, HeatMap, InstanceResult, PatientResult, PatientScore
 from cnsifusion.bundles import Bundle, Prediction, default_bundle_dir, load_bundle
-from cnsifusion.errors import BadInput, CNSIFusionError
+from cnsifusion.errors import BadInput, BundleError, CNSIFusionError
 from cnsifusion.imaging import CheckReport, PreparationSettings, Volume, check_output, temporary_folder, write_volume
 from cnsifusion.imaging.read import file_sha256
 from cnsifusion.radiomics import FeatureTable, RadiomicsSettings
@@ -161,7 +161,9 @@ class Analyzer:
         manifest = folder / "bundle.json"
         key = (folder.resolve(), manifest.stat().st_mtime_ns if manifest.exists() else 0)
         if key not in self._bundles:
-            self._bundles = {key: load_bundle(folder)}
+            bundle = load_bundle(folder)
+            _check_settings(bundle)
+            self._bundles = {key: bundle}
         return self._bundles[key]
 
     def _write(
@@ -197,10 +199,25 @@ class Analyzer:
         return result
 
 
-def _patches(case: Case, instances: list[Instance], model: Bundle) -> tuple[np.ndarray, list[PatchPlace]]:
+def _check_settings(model: Bundle) -> None:
+    """Refuse a bundle whose preparation, patches or radiomics this version cannot follow, before an image is read."""
+    settings = model.settings
+    try:
+        PreparationSettings(**settings.preparation)
+        _patch_settings(model)
+        RadiomicsSettings.from_dict(settings.radiomics)
+    except (BadInput, TypeError, ValueError) as error:
+        text = "preparation, patches or radiomics hold values that this version does not know"
+        raise BundleError(f"The model bundle was refused: {text}.") from error
+
+
+def _patch_settings(model: Bundle) -> PatchSettings:
     known = {f.name for f in fields(PatchSettings)}
-    settings = PatchSettings(**{k: v for k, v in model.settings.patches.items() if k in known})
-    return cut_patches(case, instances, settings)
+    return PatchSettings(**{k: v for k, v in model.settings.patches.items() if k in known})
+
+
+def _patches(case: Case, instances: list[Instance], model: Bundle) -> tuple[np.ndarray, list[PatchPlace]]:
+    return cut_patches(case, instances, _patch_settings(model))
 
 
 def _result(

@@ -75,7 +75,7 @@ class RadiomicsSettings:
             (set(self.feature_classes) - {*FEATURE_CLASSES}, f"feature_classes may hold {', '.join(FEATURE_CLASSES)}"),
             ("shape2D" in self.feature_classes and not self.force_2d, "the class shape2D needs force_2d"),
             (self.log_mode not in ("2D", "3D"), 'log_mode is "2D" or "3D"'),
-            (any(not 0 < s < float("inf") for s in self.log_sigmas_mm), "log_sigmas_mm are positive, in mm"),
+            (any(not 0.05 <= s <= 100 for s in self.log_sigmas_mm), "log_sigmas_mm lie between 0.05 and 100 mm"),
             (len(set(self.log_sigmas_mm)) < len(self.log_sigmas_mm), "log_sigmas_mm holds a value twice"),
             (not (self.original or self.log_sigmas_mm), "no image is left to extract from"),
             (any(not 0 < w < float("inf") for w in self.bin_width.values()), "every bin_width is positive"),

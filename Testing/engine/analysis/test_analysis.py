@@ -19,8 +19,9 @@ from cnsifusion.analysis import Analyzer, read_result
 from cnsifusion.analysis.features import features_of_file
 from cnsifusion.analysis.progress import ANALYSIS_STEPS, StepProgress
 from cnsifusion.analysis.worker import serve
+from cnsifusion.bundles import default_bundle_dir
 from cnsifusion.cli import main
-from cnsifusion.errors import BadInput
+from cnsifusion.errors import BadInput, BundleError
 from cnsifusion.imaging import read_image, read_labels
 from cnsifusion.reporting import write_report, write_report_beside
 
@@ -273,3 +274,15 @@ def test_a_former_runs_map_does_not_stay_beside_a_result(
     result = analyzer.analyze(simulated_image, out)
     assert result.heatmap is None
     assert {p.name for p in out.iterdir()} == {*result.files.values(), "result.json", "notes.txt"}
+
+
+@pytest.mark.parametrize("part", ["preparation", "patches", "radiomics"])
+def test_a_bundle_with_settings_of_another_program_is_refused_before_the_image_is_read(part, tmp_path) -> None:
+    shutil.copytree(default_bundle_dir(), tmp_path / "bundle")
+    path = tmp_path / "bundle" / "bundle.json"
+    content = json.loads(path.read_text("utf-8"))
+    wrong = {"preparation": {"x": 1}, "patches": {"size_mm": "wide"}, "radiomics": {"log_sigmas_mm": [1e-9]}}
+    content[part] |= wrong[part]
+    path.write_text(json.dumps(content), "utf-8")
+    with pytest.raises(BundleError, match="does not know"):
+        Analyzer().analyze(tmp_path / "none.nii.gz", tmp_path / "out", bundle=tmp_path / "bundle")

@@ -153,7 +153,7 @@ def test_every_setting_changes_the_hash_and_survives_json():
         {"log_sigmas_mm": (1, 1.0)}, {"bin_width": {"original": 5.0}}, {"bin_width": {"original": -1, "log": 1}},
         {"distances": ()}, {"distances": (0,)}, {"gldm_a": -1}, {"force_2d_axis": 3}, {"minimum_dimensions": 0},
         {"force_2d": False, "feature_classes": ("shape2D",)}, {"original": False, "log_sigmas_mm": ()},
-        {"nonsense": 1}, {"bin_width": 25}, {"log_sigmas_mm": ("a",)},
+        {"nonsense": 1}, {"bin_width": 25}, {"log_sigmas_mm": ("a",)}, {"log_sigmas_mm": (1e-9,)},
     ],
     ids=str,
 )  # fmt: skip
