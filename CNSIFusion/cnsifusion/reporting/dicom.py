@@ -20,7 +20,7 @@ from pydicom.uid import generate_uid
 from cnsifusion import __version__
 from cnsifusion.analysis import PatientResult, read_result
 from cnsifusion.errors import BadInput
-from cnsifusion.imaging import atomic_path, read_image
+from cnsifusion.imaging import atomic_path, check_output, read_image
 from cnsifusion.imaging.dicom import read_dicom_headers
 from cnsifusion.imaging.grid import restore
 from cnsifusion.reporting.pictures import label
@@ -55,10 +55,14 @@ def export_dicom(
 ) -> list[Path]:
     """Write SEG, SR and key images of a result into the folder ``out``; returns the files.
 
-    ``image_folder`` holds the analyzed DICOM series. Raises BadInput when highdicom is missing or the folder holds
-    another image than the one that was analyzed.
+    ``image_folder`` holds the analyzed DICOM series. Raises BadInput when highdicom is missing, the folder holds
+    another image than the one that was analyzed, or ``out`` is or lies in that folder.
     """
     highdicom = _highdicom()
+    check_output(out)
+    source, target = Path(image_folder).resolve(), Path(out).resolve()
+    if source in (target, *target.parents):
+        raise BadInput("Write the DICOM objects outside the series' own folder, or they mix with it.")
     result = read_result(result_path)
     folder = Path(result_path).parent
     headers, stored, frames = read_dicom_headers(Path(image_folder))

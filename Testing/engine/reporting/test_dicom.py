@@ -152,3 +152,11 @@ def test_dcmqi_reads_the_report(exported, tmp_path) -> None:
                 volumes[group["TrackingIdentifier"]] = float(item["value"])
     drawn = {n: row["volume_ml"] for n, row in result.statistics["segments"].items() if row["volume_ml"] > 0}
     assert volumes == pytest.approx(drawn, rel=1e-5)
+
+
+def test_the_series_own_folder_stays_one_series(exported, series) -> None:
+    before = sorted(series.iterdir())
+    for out in (series / ".." / series.name, series / "objects"):
+        with pytest.raises(BadInput, match="outside the series' own folder"):
+            export_dicom(exported[0] / "result.json", series, out)
+    assert sorted(series.iterdir()) == before and read_image(series).array.ndim == 3

@@ -162,6 +162,12 @@ def test_net_benefit_at_the_training_prevalence():
     assert net_benefit(probability, labels, 0.5, 0.2) == pytest.approx(0.5 - 0.25 * 0.25)
 
 
+def test_platts_targets_keep_a_perfect_score_from_certainty():
+    """Ten patients of each class, told apart without an error: (n + 1) / (n + 2), not 1 (Platt 1999)."""
+    found = fit_platt(np.repeat([-1.0, 1.0], 10), np.repeat([0, 1], 10))
+    assert found(np.array([-1.0, 1.0])) == pytest.approx([1 / 12, 11 / 12], abs=1e-6)
+
+
 def test_folds_are_stratified_and_seeded():
     labels = np.array([0, 1] * 13)
     fold = patient_folds(labels, 5, 3)
