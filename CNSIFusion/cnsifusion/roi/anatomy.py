@@ -18,10 +18,10 @@ from cnsifusion.roi.registration import SAMPLES, Registration, register, templat
 from cnsifusion.roi.template import load_template
 from cnsifusion.roi.warp import LEVELS, Warp, bend
 
-#: Points of the template (LPS mm; MNI x and y negated) that readers know. Anterior and posterior commissure after
-#: Talairach's landmarks in MNI152; the lentiform base is the centre of its lowest voxels in the template's labels.
+#: Points of the template (LPS mm; MNI x and y negated) that readers know. The middle of the anterior commissure
+#: as the template's T1 picture shows it, the posterior after Talairach's landmarks in MNI152.
 LANDMARKS = {
-    "anterior commissure": (0.0, -3.0, -4.0),
+    "anterior commissure": (0.0, -3.0, -4.7),
     "posterior commissure": (0.0, 26.0, -2.0),
 }
 
