@@ -1,4 +1,4 @@
-"""Small pictures and texts of the panel: score scale, bars in tables, lines with their level."""
+"""Small pictures and texts of the panel: score scale, bars in tables, lines with their level; what is in sight."""
 
 from html import escape
 
@@ -7,6 +7,7 @@ import qt
 #: From Okabe and Ito's palette; every level also has its sign, so colour is never the only carrier.
 _LEVELS = {"info": ("", ""), "warn": ("#9a5b00", "⚠ "), "error": ("#b0003a", "✖ ")}
 _DARK_LEVELS = {"info": ("", ""), "warn": ("#e69f00", "⚠ "), "error": ("#ff8fab", "✖ ")}
+_MARGIN = 4
 _BAR, _BAR_ABOVE, _RANGE = qt.QColor("#0072b2"), qt.QColor("#d55e00"), qt.QColor("#56b4e9")
 
 
@@ -19,6 +20,15 @@ def linesText(lines: list) -> str:
         style = f' style="color:{color}"' if color else ""
         parts.append(f"<div{style}>{sign}{escape(line.text)}</div>")
     return "".join(parts)
+
+
+def scrollTo(widget) -> None:
+    """Scroll the module panel until the widget stands at its top: what lies below it can be seen."""
+    area = widget.parent()
+    while area is not None and not area.inherits("QScrollArea"):
+        area = area.parent()
+    if area is not None:
+        area.verticalScrollBar().value = widget.mapTo(area.widget(), qt.QPoint(0, 0)).y() - _MARGIN
 
 
 def isDark() -> bool:

@@ -12,7 +12,7 @@ from cnsifusion.mrml.panel import ANALYZE_STEP, IMAGE, MODEL, REGIONS_STEP
 from cnsifusion.roi.names import SEGMENTS
 from CNSIFusionLib import views
 from CNSIFusionLib.correcting import Corrector
-from CNSIFusionLib.drawing import linesText, swatch
+from CNSIFusionLib.drawing import linesText, scrollTo, swatch
 from CNSIFusionLib.labels import LabelsDialog
 
 _IMAGE_FILES = "(*.nii *.nii.gz *.nrrd *.nhdr *.mha *.mhd)"
@@ -200,6 +200,7 @@ class RegionsSection(Section):
             self.session.segmentation()
             self.corrector.open(self.session.case)
             self.ui.editButton.checked = True
+            qt.QTimer.singleShot(0, lambda: scrollTo(self.ui.editButton))  # when the tools have their place
 
     def _import(self) -> None:
         path = qt.QFileDialog.getOpenFileName(

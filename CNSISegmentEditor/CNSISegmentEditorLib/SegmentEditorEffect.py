@@ -54,10 +54,9 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorLabelEffect):
 
     def helpText(self):
         """What the mouse and the keys do."""
-        return "<html>" + _(
-            "<p>Draws the regions of the CNSI protocol on axial T2 slices.</p><ul style='margin: 0'>"
-            "<li><b>Move:</b> the outline of what a click would add or erase.</li>"
-            "<li><b>Click or drag:</b> add or erase it: one undo step.</li>"
+        return "<html>" + _(  # the editor shows what stands before <br>, the rest on demand
+            "Hover over an axial slice to see what a click does.<br>"
+            "<ul style='margin: 0'><li><b>Click or drag:</b> add or erase it: one undo step.</li>"
             "<li><b>Shift + wheel:</b> the tool's tolerance.</li>"
             "<li><b>E:</b> switch between adding and erasing.</li></ul>"
         )

@@ -100,7 +100,7 @@ class Options:
         self.ui.regionCombo.currentIndex = self._names.index(controller.segmentName) if known else -1
 
     def _drawTools(self, controller) -> None:
-        from cnsifusion.mrml.tools import CSF, NONE, PVS, TOOLS, mayTakeBothSides
+        from cnsifusion.mrml.tools import CSF, MOVE, NONE, PVS, TOOLS, mayTakeBothSides
 
         keys = [key for key in controller.available if key != NONE]
         if list(self._tools) != keys:
@@ -113,7 +113,9 @@ class Options:
         slider = TOOLS[controller.tool].slider
         self.ui.amountSlider.visible = self.ui.amountLabel.visible = bool(slider)
         self.ui.amountLabel.text = _(slider)
-        self.ui.leakGuardBox.visible = controller.tool == CSF
+        self.ui.addButton.visible = self.ui.eraseButton.visible = controller.tool != MOVE
+        for widget in (self.ui.leakGuardBox, self.ui.neighboursLabel, self.ui.neighboursBox):
+            widget.visible = controller.tool == CSF
         self.ui.leakGuardBox.checked = controller.leakGuard
         offered = mayTakeBothSides(controller.tool, controller.segmentName, controller.erase)
         self.ui.bothSidesBox.visible, self.ui.bothSidesBox.checked = offered, controller.bothSides

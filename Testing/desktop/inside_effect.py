@@ -118,7 +118,7 @@ def test_slider_and_neighbours_are_moved_by_hand():
     desk.reveal(box)
     box.setFocus()
     desk.key("Up")
-    assert controller().neighbours == 1
+    assert controller().neighbours == 1 and box.visible
     desk.clickAt(state["point"])
     segment = controller().drawn("CSF ventricles")
     assert segment.mask.any(axis=(1, 2)).sum() in (2, 3)

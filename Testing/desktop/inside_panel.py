@@ -69,6 +69,7 @@ def test_undo_brings_back_what_a_second_proposal_replaced_and_then_takes_the_fir
     foldRegions(False)
     desk.click(panel().ui.editButton)
     editor = panel()._sections["regions"].corrector.widget
+    onpanel.waitInSight(panel().ui.editButton, slicer.util.findChild(editor, "eraseButton"))
     undo, redo = (slicer.util.findChild(editor, name) for name in ("UndoButton", "RedoButton"))
     for button, expected in ((undo, drawn), (undo, ""), (redo, drawn), (redo, proposed)):
         desk.click(button)

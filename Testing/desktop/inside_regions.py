@@ -233,7 +233,9 @@ def test_leak_guard_can_be_switched_off():
     desk.click(box)
     assert controller().leakGuard is True
     press("Outline")
-    assert not box.visible
+    assert not box.visible and not options().ui.neighboursBox.visible and options().ui.eraseButton.visible
+    press("Move")
+    assert not options().ui.eraseButton.visible, "moving adds and erases nothing of its own"
 
 
 def test_a_click_takes_both_sides_while_the_box_is_ticked():

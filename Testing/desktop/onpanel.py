@@ -44,6 +44,16 @@ def alive(pid: int) -> bool:
     return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
 
 
+def waitInSight(*widgets) -> None:
+    """Wait until all of each widget can be seen in the module panel, without scrolling it."""
+
+    def seen() -> bool:
+        boxes = [widget.visibleRegion().boundingRect() for widget in widgets]
+        return [(b.width(), b.height()) for b in boxes] == [(w.width, w.height) for w in widgets]
+
+    desk.waitFor(seen, "the tools in sight", 5)
+
+
 def addVoxels() -> None:
     """What another tool draws into the ventricles of the case, without the panel's editor."""
     from cnsifusion.mrml.editing import RegionEditor
