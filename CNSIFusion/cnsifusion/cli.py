@@ -8,10 +8,8 @@ from __future__ import annotations
 import argparse
 import json
 import logging
-import os
 import signal
 import sys
-import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import FrameType
@@ -19,6 +17,7 @@ from typing import Any
 
 from cnsifusion import __version__
 from cnsifusion.errors import BadInput, Cancelled, CNSIFusionError, OutOfMemory, fault
+from cnsifusion.terminal import Output, silence_libraries
 
 RESEARCH_ONLY = "Research use only: not for diagnosis."
 
@@ -26,35 +25,20 @@ RESEARCH_ONLY = "Research use only: not for diagnosis."
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code. One sentence on stderr for whatever goes wrong."""
     options = _parser().parse_args(arguments)
-    _silence_libraries()
+    silence_libraries()
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     _cancel_on_signals()
-    emit = _progress(options)
+    output = Output(jsonl=getattr(options, "progress", None) == "jsonl")
     try:
-        options.run(options, emit)
+        options.run(options, output)
     except BrokenPipeError:
         sys.stderr.close()  # the reader went away; there is nobody to tell
         return Cancelled.exit_code
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001  a traceback may name a patient
         failure = _failure(error)
-        if getattr(options, "progress", None) == "jsonl":
-            emit({"event": "error", "exit_code": failure.exit_code, "message": str(failure)})
-        print(f"cnsifusion: {failure}", file=sys.stderr)
+        output.failed(failure)
         return failure.exit_code
     return 0
-
-
-def _silence_libraries() -> None:
-    """Native image libraries print file names and matrices to the process' stderr; what the user reads is ours."""
-    if sys.stderr is not sys.__stderr__ or sys.stderr is None:
-        return  # called by another Python program, which owns its stderr
-    if not sys.warnoptions:
-        warnings.simplefilter("ignore")
-    own = os.fdopen(os.dup(sys.stderr.fileno()), "w", buffering=1, encoding="utf-8", errors="replace")
-    silent = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(silent, sys.stderr.fileno())
-    os.close(silent)
-    sys.stderr = own
 
 
 def _failure(error: BaseException) -> CNSIFusionError:
@@ -77,62 +61,42 @@ def _cancel_on_signals() -> None:
             signal.signal(getattr(signal, name), cancel)
 
 
-def _progress(options: argparse.Namespace) -> Callable[[dict], None]:
-    """JSON lines on stdout, a bar on a terminal's stderr, or nothing."""
-
-    def lines(event: dict) -> None:
-        print(json.dumps(event, ensure_ascii=False), flush=True)
-
-    def bar(event: dict) -> None:
-        if event["event"] == "progress":
-            filled = round(30 * event["fraction"])
-            text = f"[{'#' * filled}{'.' * (30 - filled)}] {event['name']} ..."
-            print(f"\r{text:<100}", end="", file=sys.stderr, flush=True)
-
-    if getattr(options, "progress", None) == "jsonl" or getattr(options, "always_jsonl", False):
-        return lines
-    return bar if sys.stderr.isatty() else lambda event: None
-
-
 # ---- one patient -----------------------------------------------------------------------------------------------------
 
 
-def _check(options: argparse.Namespace, emit: Callable[[dict], None]) -> None:
+def _check(options: argparse.Namespace, output: Output) -> None:
     from cnsifusion.analysis import Analyzer
 
-    report = Analyzer().check(options.image)
+    report = Analyzer().check(options.image, output)
     if options.json:
-        print(json.dumps(report.to_dict(), indent=1, ensure_ascii=False))
+        output.done({}, json.dumps(report.to_dict(), indent=1, ensure_ascii=False))
     else:
-        print(f"verdict: {report.verdict}")
-        for finding in report.findings:
-            print(f"  {finding.level:6} {finding.text}")
+        output.done({}, f"verdict: {report.verdict}", *(f"  {f.level:6} {f.text}" for f in report.findings))
     if report.verdict == "refuse":
         raise BadInput("The image is refused: " + " ".join(report.reasons))
 
 
-def _propose(options: argparse.Namespace, emit: Callable[[dict], None]) -> None:
+def _propose(options: argparse.Namespace, output: Output) -> None:
     from cnsifusion.analysis import Analyzer
 
-    _, regions = Analyzer().propose(options.image, options.output, emit)
-    if options.progress == "jsonl":
-        emit({"event": "done", "rois": str(options.output)})
-        return
-    for name, mask in regions.masks.items():
-        print(f"{name}: {mask.sum() * regions.grid.voxel_volume / 1000:.2f} ml")
-    for sentence in [*regions.withheld.values(), *regions.notes]:
-        print(f"note: {sentence}")
+    _, regions = Analyzer().propose(options.image, options.output, output)
+    millilitres = regions.grid.voxel_volume / 1000
+    volumes = [f"{name}: {mask.sum() * millilitres:.2f} ml" for name, mask in regions.masks.items()]
+    notes = [f"note: {sentence}" for sentence in [*regions.withheld.values(), *regions.notes]]
+    output.done({"rois": str(options.output)}, *volumes, *notes)
 
 
-def _features(options: argparse.Namespace, emit: Callable[[dict], None]) -> None:
+def _features(options: argparse.Namespace, output: Output) -> None:
     from cnsifusion.analysis.features import features_of_file
     from cnsifusion.radiomics import FeatureTable
 
     FeatureTable.check_file(options.output)
     names = _assignments(options.assign)
-    table = features_of_file(options.image, options.rois, options.region, options.engine, options.settings, names)
+    words = (options.image, options.rois, options.region, options.engine, options.settings, names)
+    table = features_of_file(*words, output)
     table.write(options.output)
-    print(f"{len(table)} instances, {len(table.names)} features ({table.metadata['engine']}): {options.output}")
+    sizes = f"{len(table)} instances, {len(table.names)} features ({table.metadata['engine']})"
+    output.done({"features": str(options.output)}, f"{sizes}: {options.output}")
 
 
 def _assignments(words: Sequence[str]) -> dict[str, str] | None:
@@ -143,48 +107,46 @@ def _assignments(words: Sequence[str]) -> dict[str, str] | None:
     return {source: name for source, _, name in pairs} or None
 
 
-def _analyze(options: argparse.Namespace, emit: Callable[[dict], None]) -> None:
+def _analyze(options: argparse.Namespace, output: Output) -> None:
     from cnsifusion.analysis import Analyzer
     from cnsifusion.analysis.worker import done_event
     from cnsifusion.reporting import write_report_beside
 
-    result = Analyzer(write_report_beside).analyze(options.image, options.output, options.rois, options.bundle, emit)
-    if options.progress == "jsonl":
-        emit(done_event(result, options.output))
-        return
+    result = Analyzer(write_report_beside).analyze(options.image, options.output, options.rois, options.bundle, output)
     score = result.patient
-    if sys.stderr.isatty():
-        print(file=sys.stderr)
     spread = f"range over fold models {score.low:.1%} to {score.high:.1%}"
-    print(f"Infection probability: {score.probability:.1%} ({spread})")
     above = f"{score.instances_above} of {score.instances} slices above threshold ({score.threshold:.2f})"
-    print(f"{above}. {RESEARCH_ONLY}")
-    if result.demonstration:
-        print(f"DEMONSTRATION, not meaningful for patients: {result.demonstration_text}")
-    for warning in [*result.warnings, *result.out_of_distribution]:
-        print(f"warning: {warning}")
-    print(f"Report: {Path(options.output) / result.files['report']}")
+    demonstration = f"DEMONSTRATION, not meaningful for patients: {result.demonstration_text}"
+    output.done(
+        done_event(result, options.output),
+        f"Infection probability: {score.probability:.1%} ({spread})",
+        f"{above}. {RESEARCH_ONLY}",
+        *([demonstration] if result.demonstration else []),
+        *(f"warning: {warning}" for warning in [*result.warnings, *result.out_of_distribution]),
+        f"Report: {Path(options.output) / result.files['report']}",
+    )
 
 
-def _report(options: argparse.Namespace, emit: Callable[[dict], None]) -> None:
+def _report(options: argparse.Namespace, output: Output) -> None:
     from cnsifusion.reporting import write_report
 
     write_report(options.result, options.output)
     print(f"Report: {options.output}")
 
 
-def _dicom(options: argparse.Namespace, emit: Callable[[dict], None]) -> None:
+def _dicom(options: argparse.Namespace, output: Output) -> None:
     from cnsifusion.reporting.dicom import export_dicom
 
     for path in export_dicom(options.result, options.image, options.output, options.confirm_demonstration):
         print(path)
 
 
-def _worker(options: argparse.Namespace, emit: Callable[[dict], None]) -> None:
+def _worker(options: argparse.Namespace, output: Output) -> None:
     from cnsifusion.analysis import Analyzer
     from cnsifusion.analysis.worker import serve
     from cnsifusion.reporting import html, pictures, write_report_beside  # noqa: F401  (read now, not for the first)
 
+    emit = Output(jsonl=True)
     emit({"event": "ready", "version": __version__})
     analyzer = Analyzer(write_report_beside)
     analyzer.warm_up()
@@ -201,7 +163,7 @@ def _export(request: dict, emit: Callable[[dict], None], analyzer: object) -> di
     return {"event": "done", "files": [str(path) for path in written]}
 
 
-def _app(options: argparse.Namespace, emit: Callable[[dict], None]) -> None:
+def _app(options: argparse.Namespace, output: Output) -> None:
     if not 0 <= options.port < 1 << 16:
         raise BadInput("The port is a number up to 65535; 0 chooses a free one.")
     print("Starting the browser page; its address follows. Ctrl+C ends it.", file=sys.stderr)
@@ -217,15 +179,15 @@ def _app(options: argparse.Namespace, emit: Callable[[dict], None]) -> None:
 # ---- cohorts ---------------------------------------------------------------------------------------------------------
 
 
-def _simulate(options: argparse.Namespace, emit: Callable[[dict], None]) -> None:
+def _simulate(options: argparse.Namespace, output: Output) -> None:
     from cnsifusion.simulation import SimulationSettings, simulate_cohort
 
     settings = SimulationSettings(effect=options.effect, pattern=options.pattern, strength=options.strength)
     manifest = simulate_cohort(
-        options.output, options.patients, options.controls, options.seed, settings, jobs=options.jobs, progress=emit,
+        options.output, options.patients, options.controls, options.seed, settings, jobs=options.jobs, progress=output,
         view=options.view,
     )  # fmt: skip
-    print(f"Manifest: {manifest}")
+    output.done({"manifest": str(manifest)}, f"Manifest: {manifest}")
 
 
 def _training():
@@ -238,9 +200,10 @@ def _training():
     return commands
 
 
-def _cohort(options: argparse.Namespace, emit: Callable[[dict], None]) -> None:
+def _cohort(options: argparse.Namespace, output: Output) -> None:
     if options.what == "features":
-        _training().cohort_features(options, emit)
+        table = _training().cohort_features(options, output)
+        output.done({"features": str(table)}, f"Features: {table}")
         return
     from cnsifusion.analysis import Analyzer
     from cnsifusion.analysis.batch import Patient, analyze_patients, find_patients
@@ -257,23 +220,22 @@ def _cohort(options: argparse.Namespace, emit: Callable[[dict], None]) -> None:
         listed = read_manifest(options.manifest, folds=0).patients
         patients = [Patient(p.patient_id, (p.image,), p.rois) for p in listed]
     analyzer = Analyzer(write_report_beside)
-    outcome = analyze_patients(analyzer, patients, options.output, options.bundle, options.resume, emit)
-    if options.progress == "jsonl":
-        emit(batch_event(outcome))
-        return
-    print(f"{len(outcome.rows)} patients, {outcome.failed} without a score. {RESEARCH_ONLY}")
-    print(f"Table: {outcome.table}")
+    outcome = analyze_patients(analyzer, patients, options.output, options.bundle, options.resume, output)
+    counts = f"{len(outcome.rows)} patients, {outcome.failed} without a score. {RESEARCH_ONLY}"
+    output.done(batch_event(outcome), counts, f"Table: {outcome.table}")
 
 
-def _train(options: argparse.Namespace, emit: Callable[[dict], None]) -> None:
-    _training().train(options, emit)
+def _train(options: argparse.Namespace, output: Output) -> None:
+    bundle = _training().train(options, output)
+    output.done({"bundle": str(bundle)}, f"Bundle: {bundle}")
 
 
-def _evaluate(options: argparse.Namespace, emit: Callable[[dict], None]) -> None:
-    _training().evaluate(options, emit)
+def _evaluate(options: argparse.Namespace, output: Output) -> None:
+    report = _training().evaluate(options, output)
+    output.done({"report": str(report)}, f"Report: {report}")
 
 
-def _bundle(options: argparse.Namespace, emit: Callable[[dict], None]) -> None:
+def _bundle(options: argparse.Namespace, output: Output) -> None:
     from cnsifusion.bundles import bundle_card, load_bundle
 
     if options.what == "card":
@@ -341,8 +303,7 @@ def _parser() -> argparse.ArgumentParser:
     bundle.add_argument("directory", type=Path)
     bundle.set_defaults(run=_bundle)
 
-    worker = command("worker", _worker, "Warm worker: JSON requests on stdin, answers on stdout")
-    worker.set_defaults(always_jsonl=True)
+    command("worker", _worker, "Warm worker: JSON requests on stdin, answers on stdout")
 
     app = command("app", _app, "The browser face on 127.0.0.1")
     app.add_argument("image", nargs="?", **image)

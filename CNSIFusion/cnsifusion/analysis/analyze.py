@@ -149,9 +149,10 @@ class Analyzer:
             warm_up()
             self._bundle(default_bundle_dir())
 
-    def check(self, image: str | Path) -> CheckReport:
-        """The whole input check of ``image``."""
-        progress = StepProgress((READ, LOCATE), lambda event: None)
+    def check(self, image: str | Path, emit: Callable[[dict], None] = lambda event: None) -> CheckReport:
+        """The whole input check of ``image``; ``emit`` receives the progress."""
+        progress = StepProgress((READ, LOCATE), emit)
+        progress(READ[0])
         report, _ = self._heads.examined(self._heads.read(image), progress)
         progress.done()
         self._pace.remember("check", image, progress.seconds)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from cnsifusion.analysis.progress import FEATURES, LOCATE, PREPARE, READ, StepProgress
 from cnsifusion.errors import BadInput
 from cnsifusion.imaging import read_image
 from cnsifusion.radiomics import FeatureTable, RadiomicsSettings, RegionMask, extract, extract_with_pyradiomics
@@ -37,17 +38,27 @@ def default_settings(slice_mm: float) -> RadiomicsSettings:
 
 
 def features_of_file(
-    image: Path, rois: Path, region: str, engine: str, settings: Path | None, names: Mapping[str, str] | None
+    image: Path,
+    rois: Path,
+    region: str,
+    engine: str,
+    settings: Path | None,
+    names: Mapping[str, str] | None,
+    emit: Callable[[dict], None] = lambda event: None,
 ) -> FeatureTable:
     """Features of every instance in a region file of an image.
 
     ``region`` is a region's name or ``all``; ``settings`` a JSON file of RadiomicsSettings; ``names`` assigns labels
-    or segments of the file to the protocol's names. Raises BadInput with one sentence when nothing can be extracted.
+    or segments of the file to the protocol's names; ``emit`` receives the progress. Raises BadInput with one sentence
+    when nothing can be extracted.
     """
     if engine == "pyradiomics":
         pyradiomics_package()  # said before the image is prepared, not after
+    progress = StepProgress((READ, LOCATE, PREPARE, FEATURES), emit)
+    progress(READ[0])
     volume = read_image(image)
-    case = prepare_case(volume, read_regions(rois, volume, names))
+    case = prepare_case(volume, read_regions(rois, volume, names), progress=progress)
+    progress(FEATURES[0])
     instances: list[Instance] = []
     reasons: list[str] = []
     for name in REGIONS if region == "all" else (region,):

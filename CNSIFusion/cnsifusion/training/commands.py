@@ -20,35 +20,35 @@ from cnsifusion.training.tasks import Progress
 Emit = Callable[[dict], None]
 
 
-def cohort_features(options: argparse.Namespace, emit: Emit) -> None:
-    """``cohort features``: one table of all patients' instances of one region or both, resumable."""
+def cohort_features(options: argparse.Namespace, emit: Emit) -> Path:
+    """``cohort features``: one table of all patients' instances of one region or both, resumable; returns its path."""
     FeatureTable.check_file(options.output)
     regions = ("sublentiform", "ventricles") if options.region == "all" else (options.region,)
     work = _work(options.output.with_suffix(".work"), options.resume)
     tables = [feature_table(_experiment(options, emit, work, region=r, folds=0).cohort()) for r in regions]
     FeatureTable.concat(tables).write(options.output)
-    print(f"Features: {options.output}")
+    return options.output
 
 
-def train(options: argparse.Namespace, emit: Emit) -> None:
-    """``train``: nested cross-validation, then the bundle of its fold models."""
+def train(options: argparse.Namespace, emit: Emit) -> Path:
+    """``train``: nested cross-validation, then the bundle of its fold models; returns its folder."""
     from cnsifusion.training.train import train_bundle
 
     get_model(options.model)
     out = options.output
     work = _work(out.with_name(f"{out.name}.work"), options.resume)
     experiment = _experiment(options, emit, work, region=options.region, models=[options.model])
-    print(f"Bundle: {train_bundle(experiment, options.model, out)}")
+    return train_bundle(experiment, options.model, out)
 
 
-def evaluate(options: argparse.Namespace, emit: Emit) -> None:
-    """``evaluate``: nested cross-validation of several models and the confounder rows, figures and report."""
+def evaluate(options: argparse.Namespace, emit: Emit) -> Path:
+    """``evaluate``: nested cross-validation of several models and the confounder rows, figures; returns the report."""
     from cnsifusion.training.evaluate import evaluate_models
 
     models = [name.strip() for name in options.models.split(",") if name.strip()]
     work = _work(options.output / "work", options.resume)
     experiment = _experiment(options, emit, work, region=options.region, models=models)
-    print(f"Report: {evaluate_models(experiment, models, options.output, options.permute_labels)}")
+    return evaluate_models(experiment, models, options.output, options.permute_labels)
 
 
 def progress_of(emit: Emit) -> Progress:

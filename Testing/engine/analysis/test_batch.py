@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import shutil
 import sys
 from pathlib import Path
@@ -12,7 +13,7 @@ import pydicom
 import pytest
 
 from cnsifusion.analysis import Analyzer
-from cnsifusion.analysis.batch import Patient, analyze_patients, find_patients, read_list, write_list
+from cnsifusion.analysis.batch import Patient, _key, analyze_patients, find_patients, read_list, write_list
 from cnsifusion.cli import main
 from cnsifusion.errors import BadInput
 from cnsifusion.imaging import read_image, write_volume
@@ -113,3 +114,14 @@ def test_a_table_of_another_kind_is_not_replaced(folder, tmp_path, capsys) -> No
     assert main(["cohort", "analyze", str(manifest), "-o", str(tmp_path)]) == 2
     assert "of another kind" in capsys.readouterr().err
     assert manifest.read_text() == before and [p.name for p in tmp_path.iterdir()] == ["cohort.csv"]
+
+
+def test_a_file_written_anew_is_another_image(folder, tmp_path) -> None:
+    """Of the same name and size: only its time tells, and an earlier result is not its own."""
+    copy = tmp_path / "T2w.nii.gz"
+    shutil.copy(folder / "a" / "T2w.nii.gz", copy)
+    patient = Patient("a", (copy,))
+    before = _key(patient, "bundle")
+    assert _key(patient, "bundle") == before != _key(patient, "another bundle")
+    os.utime(copy, ns=(0, copy.stat().st_mtime_ns + 1_000_000))
+    assert _key(patient, "bundle") != before

@@ -1,0 +1,61 @@
+"""What a command says: progress and last words, as JSON lines for a program or as a bar and sentences for a person."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import warnings
+
+from cnsifusion.errors import CNSIFusionError
+
+
+class Output:
+    """Takes the events of a command. ``jsonl``: each is a line on stdout; otherwise a bar on a terminal's stderr."""
+
+    def __init__(self, jsonl: bool) -> None:
+        self._jsonl = jsonl
+        self._on_bar = False
+
+    def __call__(self, event: dict) -> None:
+        if self._jsonl:
+            print(json.dumps(event, ensure_ascii=False), flush=True)
+        elif event["event"] == "progress" and sys.stderr.isatty():
+            filled = round(30 * event["fraction"])
+            text = f"[{'#' * filled}{'.' * (30 - filled)}] {event['name']} ..."
+            print(f"\r{text:<100}", end="", file=sys.stderr, flush=True)
+            self._on_bar = True
+
+    def done(self, event: dict, *sentences: str) -> None:
+        """The last words of a command: a "done" event for a program, sentences on stdout for a person."""
+        if self._jsonl:
+            self({"event": "done", **event})
+            return
+        self._leave_bar()
+        for sentence in sentences:
+            print(sentence)
+
+    def failed(self, failure: CNSIFusionError) -> None:
+        """Why there are no last words: one sentence on stderr, for a program an "error" event before it."""
+        if self._jsonl:
+            self({"event": "error", "exit_code": failure.exit_code, "message": str(failure)})
+        self._leave_bar()
+        print(f"cnsifusion: {failure}", file=sys.stderr)
+
+    def _leave_bar(self) -> None:
+        if self._on_bar:
+            print(file=sys.stderr)
+        self._on_bar = False
+
+
+def silence_libraries() -> None:
+    """Native image libraries print file names and matrices to the process' stderr; what the user reads is ours."""
+    if sys.stderr is not sys.__stderr__ or sys.stderr is None:
+        return  # called by another Python program, which owns its stderr
+    if not sys.warnoptions:
+        warnings.simplefilter("ignore")
+    own = os.fdopen(os.dup(sys.stderr.fileno()), "w", buffering=1, encoding="utf-8", errors="replace")
+    silent = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(silent, sys.stderr.fileno())
+    os.close(silent)
+    sys.stderr = own
