@@ -9,10 +9,10 @@ Volumes: simulated patients of this project with their exact truth, where ../sha
 labelheads.py). The sub-lentiform truth is the protocol's rule applied to the true putamen and pallidum in the true
 placement: the simulation's own for our patients, elsewhere the similarity that brings an atlas's centres onto the true
 structures (trueframe.py). The proposal's placement has no part in it. Landmarks: the anterior commissure of the real
-heads as marked by eye (marks.py) and of our simulated patients (bent copies of the template, so optimistic), and, for
-every head with exact truth, the base of the lentiform nucleus (centre of its lowest 2 mm). The PVS curve plants discs
-of known size and brightness on the left of one simulated head. Times are process CPU seconds on one thread and wall
-seconds; the first call of a process also derives the template's maps and is not in the medians.
+heads as marked by eye and of our simulated patients (bent copies of the template, so optimistic), and, for every head
+with exact truth, the base of the lentiform nucleus (both in landmarks.py). The PVS curve plants discs of known size and
+brightness on the left of one simulated head. Times are process CPU seconds on one thread and wall seconds; the first
+call of a process also derives the template's maps and is not in the medians.
 ``--starts`` moves and turns one head's geometry by up to 20 mm and 20 degrees about each axis and counts how often the
 fit ends within 2 mm of the unmoved one.
 """
@@ -29,7 +29,7 @@ from pathlib import Path
 
 import numpy as np
 from labelheads import painted_heads
-from marks import COMMISSURES
+from landmarks import base_errors, commissure_errors
 from scipy import ndimage
 from scipy.spatial.distance import cdist
 from scipy.spatial.transform import Rotation
@@ -213,26 +213,6 @@ def foci_row(head: Head, regions: RegionSet) -> list[str]:
     return [f"{head.name:24s} recall {recall:12s} false left {false['left']}, right {false['right']}"]
 
 
-def landmark_errors(head: Head, anatomy: Anatomy) -> dict[str, list[float]]:
-    """Distances (mm) of the found landmarks from the true ones, by landmark."""
-    errors: dict[str, list[float]] = {}
-    known = {"marked by eye": COMMISSURES.get(head.name), "in copies of the template": head.commissure}
-    for kind, point in known.items():
-        if point is not None:
-            found = anatomy.landmarks()["anterior commissure"]
-            errors[f"anterior commissure {kind}"] = [float(np.linalg.norm(found - point))]
-    superior = anatomy.template_to_patient[:3, 2] / np.linalg.norm(anatomy.template_to_patient[:3, 2])
-    for side, truth in head.nuclei.items() if head.exact else ():
-        placed = anatomy.prior(f"putamen_{side}") + anatomy.prior(f"pallidum_{side}") > 0.5
-        bases = []
-        for mask in (truth, placed):
-            points = head.volume.grid.to_lps(np.argwhere(mask)[:, ::-1])
-            height = points @ superior
-            bases.append(points[height <= np.percentile(height, 2) + 2].mean(0))
-        errors.setdefault("lentiform base", []).append(float(np.linalg.norm(bases[0] - bases[1])))
-    return errors
-
-
 def focus_curve(head: Head, anatomy: Anatomy, regions: RegionSet) -> list[str]:
     """Recall of discs planted in the left region B, by diameter and brightness, and what is new on the right.
 
@@ -353,7 +333,8 @@ def main() -> None:
         tables["Ventricles"] += ventricle_rows(head, regions)
         tables["Sub-lentiform"] += sublentiform_rows(head, regions, sides)
         tables["PVS-like foci"] += foci_row(head, regions)
-        for landmark, found in landmark_errors(head, anatomy).items():
+        bases = base_errors(head.nuclei, head.volume.grid, anatomy) if head.exact else {}
+        for landmark, found in (commissure_errors(head.name, head.commissure, anatomy) | bases).items():
             errors.setdefault(landmark, []).extend(found)
         if not curve and head.name.startswith("simulated") and names.SUBLENTIFORM_LEFT in regions.masks:
             curve = focus_curve(head, anatomy, regions)
