@@ -28,6 +28,25 @@ def test_means(name: str, side: str, sign: int) -> None:
     assert np.linalg.norm(mean - np.array(centre) * (sign, 1, 1)) < tolerance
 
 
+@pytest.mark.parametrize(
+    ("point", "inside"),
+    [
+        ((25, -8, 8), True),  # its back, beside the posterior limb of the internal capsule
+        ((29, -16, 6), True),
+        ((17, 8, -9), True),  # its base in front of the anterior commissure
+        ((28, 0, 8), True),
+        ((15, 20, 0), False),  # the head of the caudate nucleus
+        ((14, 20, -4), False),  # the nucleus accumbens
+        ((27, 8, -12), False),  # the white matter below the insula
+        ((33, 10, 2), False),  # the external capsule
+    ],
+)
+def test_the_putamen_follows_the_picture(point: tuple[int, int, int], inside: bool) -> None:
+    template = load_template()
+    i, j, k = np.rint(template.grid.to_ijk(np.array(point) * (-1, -1, 1))).astype(int)
+    assert template.mask("putamen_right")[k, j, i] == inside
+
+
 def test_sides_mirror_each_other() -> None:
     labels = load_template().labels
     for name, value in LABELS.items():
