@@ -100,7 +100,8 @@ def module(name: str):
 def benchmarks(words: list[str]) -> int:
     """Every benchmark script, one after the other; words choose some by name."""
     set_up(EXTRAS["other"])
-    scripts = sorted((ROOT / "Testing" / "benchmarks").glob("*.py"))
+    files = sorted((ROOT / "Testing" / "benchmarks").glob("*.py"))
+    scripts = [file for file in files if "__main__" in file.read_text("utf-8")]  # the others are their parts
     for script in (s for s in scripts if not words or s.stem in words):
         say(f"Benchmark {script.stem} ...")
         subprocess.run([PYTHON, str(script)], cwd=ROOT, check=True)

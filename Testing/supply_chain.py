@@ -66,7 +66,7 @@ def write_list(folder: Path) -> int:
     made = [tool, "-m", "cyclonedx_py", "environment", "--output-reproducible", "--of", "JSON", "-o", path, base]
     subprocess.run(list(map(str, made)), check=True)
     components = json.loads(path.read_text("utf-8"))["components"]
-    (DOCS / "dependencies.md").write_text("\n".join([*_HEAD, *map(_line, components), ""]), "utf-8")
+    (DOCS / "dependencies.md").write_text("\n".join([*_HEAD, *(_line(c, base) for c in components), ""]), "utf-8")
     print(f"{len(components)} packages: {path}, {DOCS / 'dependencies.md'}")
     return 0
 
@@ -91,11 +91,14 @@ _HEAD = [
 ]
 
 
-def _line(component: dict) -> str:
+def _line(component: dict, python: Path) -> str:
     stated = [c.get("expression") or c["license"].get("id") or c["license"].get("name", "")
               for c in component.get("licenses", [])]  # fmt: skip
     words = {text.splitlines()[0].replace("License :: ", "").replace("OSI Approved :: ", "") for text in stated if text}
     named = "; ".join(sorted(words, key=len)[:2])
+    if not named:  # words that CycloneDX does not know, such as protobuf's "3-Clause BSD License"
+        code = f"from importlib.metadata import metadata; print(metadata({component['name']!r})['License'] or '')"
+        named = subprocess.run([python, "-c", code], check=True, capture_output=True, text=True).stdout.strip()
     return f"| {component['name']} | {component['version']} | {named or 'not stated'} |"
 
 
