@@ -25,6 +25,7 @@ from cnsifusion.bundles.load import load_bundle
 from cnsifusion.errors import BadInput, Cancelled, CNSIFusionError, OutOfMemory, fault
 from cnsifusion.imaging import check_output, temporary_folder, write_text
 from cnsifusion.imaging.dicom import gather_series, series_files
+from cnsifusion.imaging.folders import files_below
 from cnsifusion.imaging.read import SUFFIXES
 
 TABLE = "cohort.csv"
@@ -88,8 +89,8 @@ def find_patients(folder: Path, leave_out: Path | None = None) -> list[Patient]:
 
     patients = [
         Patient(path.relative_to(folder).as_posix(), (path,))
-        for path in sorted(folder.rglob("*"))
-        if _is_image(path) and path.is_file() and counts(path)
+        for path in files_below(folder)
+        if _is_image(path) and counts(path)
     ]
     names: dict[str, int] = {}
     for files in series_files(folder, modality="MR").values():
@@ -169,7 +170,7 @@ def _is_image(path: Path) -> bool:
 
 def _key(patient: Patient, bundle_sha256: str) -> str:
     parts = [__version__, bundle_sha256]
-    files = [f for path in patient.files for f in (sorted(path.rglob("*")) if path.is_dir() else [path])]
+    files = [f for path in patient.files for f in (files_below(path) if path.is_dir() else [path])]
     for path in (*files, *([patient.rois] if patient.rois else [])):
         try:
             status = path.stat()

@@ -23,6 +23,7 @@ from pydicom.uid import (
 )
 
 from cnsifusion.errors import BadInput
+from cnsifusion.imaging.folders import files_below
 from cnsifusion.imaging.grid import Grid
 from cnsifusion.imaging.volume import Acquisition
 
@@ -57,7 +58,7 @@ def series_files(folder: Path, modality: str | None = None) -> dict[str, list[Pa
     where a ``modality`` is given, those that say another one.
     """
     found: dict[str, list[Path]] = defaultdict(list)
-    for path in sorted(p for p in folder.rglob("*") if p.is_file()):
+    for path in files_below(folder):
         try:
             if is_deflated(path):
                 continue

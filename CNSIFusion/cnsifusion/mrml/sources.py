@@ -15,6 +15,7 @@ import SimpleITK as sitk
 from cnsifusion.errors import BadInput
 from cnsifusion.imaging import Volume, atomic_path, read_image
 from cnsifusion.imaging.dicom import gather_series, patient_key, series_files
+from cnsifusion.imaging.folders import files_below
 from cnsifusion.mrml.volumes import SOURCE_ATTRIBUTE, volumeFromNode
 from cnsifusion.roi.region_io import write_regions
 from cnsifusion.roi.regions import RegionSet
@@ -111,7 +112,7 @@ class Sources:
         """Files of the DICOM series the volume was loaded from, by us or by Slicer; empty where there is none."""
         folder = volumeNode.GetAttribute(SOURCE_ATTRIBUTE)
         if folder and Path(folder).is_dir():
-            return sorted(path for path in Path(folder).rglob("*") if path.is_file())
+            return files_below(Path(folder))
         instances = _instances(volumeNode)
         files = self.instanceFiles(instances)
         return files if len(files) == len(instances) and all(path.is_file() for path in files) else []

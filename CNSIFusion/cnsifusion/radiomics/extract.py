@@ -81,9 +81,11 @@ def extract(
     an unknown pixel is a warning in the metadata. ``only``: the columns wanted, of ``feature_names(settings)``; what
     none of them needs is not computed, and their values are the same bits as in the whole table.
 
-    Raises BadInput for masks that do not fit, voxels that are not numbers and widths that do not fit the intensities,
-    and ValueError for a name in ``only`` that the settings do not give.
+    Raises BadInput for no regions at all, masks that do not fit, voxels that are not numbers and widths that do not fit
+    the intensities, and ValueError for a name in ``only`` that the settings do not give.
     """
+    if not regions:
+        raise BadInput("There is no region to extract features from.")
     settings = settings or RadiomicsSettings()
     axes = slice_axis_first(settings)
     array = _normalised(volume, settings).transpose(axes)

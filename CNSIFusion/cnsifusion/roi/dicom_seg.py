@@ -11,6 +11,7 @@ from pydicom.dataset import Dataset
 from cnsifusion.errors import BadInput
 from cnsifusion.imaging import Grid
 from cnsifusion.imaging.dicom import UNREADABLE_HEADER, is_deflated
+from cnsifusion.imaging.folders import files_below
 from cnsifusion.imaging.grid import reorder
 from cnsifusion.imaging.read import MAX_VOXELS
 from cnsifusion.roi.names import PART_CODES, PARTS, SEGMENTS
@@ -41,7 +42,7 @@ def read_dicom_seg(path: Path, image_grid: Grid) -> list[StoredSegment]:
 
 def _dataset(path: Path) -> Dataset:
     found = []
-    for file in sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]:
+    for file in files_below(path) if path.is_dir() else [path]:
         try:
             if is_deflated(file):
                 continue

@@ -11,6 +11,7 @@ from scipy.ndimage import binary_dilation, binary_erosion, convolve, label
 
 from cnsifusion.errors import BadInput, CNSIFusionError
 from cnsifusion.imaging import PreparationSettings, Volume, read_image
+from cnsifusion.imaging.folders import files_below
 from cnsifusion.imaging.write import atomic_path
 from cnsifusion.radiomics import RadiomicsSettings, RegionMask, extract
 from cnsifusion.roi.case import Case, prepare_case
@@ -83,7 +84,7 @@ def build_case(task: CaseTask) -> CaseResult:
 def content_sha256(path: Path) -> str:
     """SHA-256 of a file's bytes, or of all files of a folder in order of their names."""
     digest_ = hashlib.sha256()
-    files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
+    files = files_below(path) if path.is_dir() else [path]
     for file in files:
         with file.open("rb") as stream:
             while block := stream.read(1 << 20):

@@ -14,7 +14,9 @@ import numpy as np
 import pytest
 
 from cnsifusion.cli import main
+from cnsifusion.errors import BadInput
 from cnsifusion.imaging import read_image
+from cnsifusion.imaging.folders import files_below
 
 CLI = [sys.executable, "-c", "import sys; from cnsifusion.cli import main; sys.exit(main(sys.argv[1:]))"]
 BAD = {**hostile_files.FILES, **{f"dicom {n}": b for n, b in hostile_dicom.FOLDERS.items()}}
@@ -121,3 +123,16 @@ def test_too_little_memory_has_its_own_sentence(tmp_path) -> None:
     )
     assert done.returncode == 4 and "memory" in done.stderr and is_one_sentence(done.stderr, tmp_path)
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc/1/cwd: a link that most may not follow")
+def test_what_may_not_be_read_below_a_folder_is_passed_over(tmp_path) -> None:
+    """As lost+found on a drive, or another user's folder."""
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "x").write_text("x")
+    (tmp_path / "loop").symlink_to(tmp_path)
+    (tmp_path / "closed").symlink_to("/proc/1/cwd")
+    (tmp_path / "gone").symlink_to(tmp_path / "nothing")
+    assert files_below(tmp_path) == [tmp_path / "a" / "x"]
+    with pytest.raises(BadInput, match="no readable DICOM image"):
+        read_image(tmp_path)
