@@ -236,6 +236,19 @@ def test_09_foci_say_side_slice_size_and_brightness_and_a_click_goes_there(reade
     page.click("#tool-none")
 
 
+def test_09b_why_a_click_would_do_nothing_is_said_below_the_letter_of_the_side(reader):
+    page, box = reader.page, reader.axialBox()
+    page.click("#region-CSF-ventricles")
+    page.click("#tool-csf")
+    reader.waitFor("document.querySelector('#tool-csf').className.includes('active')")
+    page.mouse.move(box["x"] + 0.5 * box["width"], box["y"] + 0.05 * box["height"])
+    reader.waitFor("document.querySelector('#tool-hint').innerText.includes('click inside the ventricle')", 20)
+    letter, hint = (page.locator(f"#{name}").bounding_box() for name in ("edge-Red-top", "tool-hint"))
+    assert hint["y"] >= letter["y"] + letter["height"]
+    page.click("#tool-none")
+    reader.waitFor("document.querySelector('#tool-hint').innerText == ''", 20)
+
+
 def test_10_nothing_is_cut_off_and_nothing_failed(reader):
     for region in (LEFT, "CSF ventricles", "PVS left"):
         reader.page.click(f"#region-{region.replace(' ', '-')}")

@@ -13,6 +13,7 @@ from cnsifusion.mrml.drawn import segmentMask
 from cnsifusion.mrml.editing import Change, RegionEditor
 from cnsifusion.mrml.limits import ANYWHERE, NOTHING_LEFT, OUTSIDE, OVERWRITE, Limits, places
 from cnsifusion.mrml.segmentation import addSegmentationNode, keepPartsHidden, segmentIdOf, showRegions
+from cnsifusion.mrml.tools import CSF
 from cnsifusion.mrml.volumes import addVolumeNode
 from cnsifusion.roi.names import PVS_LEFT, SUBLENTIFORM_LEFT, SUBLENTIFORM_RIGHT, VENTRICLES
 
@@ -135,3 +136,16 @@ def test_the_page_is_told_and_another_patient_begins_without_limits(desk):
     tools.setCase(case)
     for node in (other.segmentation, other.volume, other.node):
         machine.scene.RemoveNode(node)
+
+
+def test_what_was_said_is_said_again_after_the_page_forgot_it(desk):
+    machine, case, _, _ = desk
+    tools, told, air = machine._tools, [], tuple(float(x) for x in toolwalk.GRID.to_lps((1, 1, 2)))
+    tools._onChange = lambda: told.append(tools.stateForPage()["hint"])
+    case.tool = machine.controller.tool = CSF
+    for guarded in (False, True):
+        machine.controller.hover(air)
+        tools._afterEvent()
+        assert "contrast" in told[-1] or "bright" in told[-1], told
+        tools.setLeakGuard(guarded)
+        assert told[-1] == ""

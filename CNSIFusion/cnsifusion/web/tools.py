@@ -66,6 +66,7 @@ class Tools:
         tool = TOOLS[case.tool if case else NONE]
         controller = self._controller
         name = case.segmentName if case else VENTRICLES
+        self._said = controller.message if controller else ""  # what the reader reads from now on
         return {
             "tool": tool.key,
             "available": [vars(TOOLS[key]) for key in toolsFor(name)],
@@ -77,7 +78,7 @@ class Tools:
             "canUndo": self._undoStack.can_undo(),
             "canRedo": self._undoStack.can_redo(),
             "foci": [vars(row) for row in self._focusRows()] if tool.key == PVS else [],
-            "hint": controller.message if controller else "",
+            "hint": self._said,
             "leakGuard": bool(not case or case.leakGuard),
             "bothSides": bool(not case or case.bothSides),
             "bothOffered": mayTakeBothSides(tool.key, name, bool(case and case.erase)),
@@ -297,7 +298,6 @@ class Tools:
             setattr(self._case, name, getattr(controller, name))
             self._onChange()
         if controller.message != self._said:
-            self._said = controller.message
             self._onChange()
 
     def _settingsChanged(self) -> None:
