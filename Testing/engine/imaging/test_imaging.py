@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 
 import numpy as np
 import pytest
@@ -14,10 +15,12 @@ from cnsifusion.imaging import (
     Grid,
     PreparationSettings,
     Volume,
+    atomic_path,
     check_image,
     prepare,
     read_image,
     read_labels,
+    write_text,
     write_volume,
 )
 from cnsifusion.imaging.grid import reorder, restore, snap
@@ -266,3 +269,17 @@ def test_other_settings_are_refused() -> None:
         PreparationSettings(control_point_mm=50)
     with pytest.raises(BadInput, match="normalisation"):
         PreparationSettings(normalisation="histogram")
+
+
+def test_a_file_is_replaced_whole_and_never_written_over(tmp_path) -> None:
+    """Whoever has the old file open, or another name for it, keeps it; a failure in between leaves it too."""
+    target, other = tmp_path / "x.json", tmp_path / "other"
+    target.write_text("old")
+    os.link(target, other)
+    with pytest.raises(RuntimeError), atomic_path(target) as temporary:
+        temporary.write_text("ha")
+        raise RuntimeError
+    assert target.read_text() == "old"
+    write_text("new", target)
+    assert (target.read_text(), other.read_text()) == ("new", "old")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["other", "x.json"]
