@@ -286,3 +286,21 @@ def test_a_bundle_with_settings_of_another_program_is_refused_before_the_image_i
     path.write_text(json.dumps(content), "utf-8")
     with pytest.raises(BundleError, match="does not know"):
         Analyzer().analyze(tmp_path / "none.nii.gz", tmp_path / "out", bundle=tmp_path / "bundle")
+
+
+def test_no_result_names_files_of_which_some_are_of_another_run(
+    analyzed, analyzer, simulated_image, tmp_path, monkeypatch
+) -> None:
+    """The disk fails while a former result is being replaced: there is none then, rather than a mixture."""
+    out, replace = tmp_path / "out", Path.replace
+    shutil.copytree(analyzed[0], out)
+
+    def failing(self: Path, target: Path) -> Path:
+        if target == out / "logmap.nii.gz":
+            raise OSError(5, "Input/output error")
+        return replace(self, target)
+
+    monkeypatch.setattr(Path, "replace", failing)
+    with pytest.raises(BadInput, match="could not be written"):
+        analyzer.analyze(simulated_image, out)
+    assert (out / "rois.seg.nrrd").exists() and not (out / "result.json").exists()
