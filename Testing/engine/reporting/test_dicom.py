@@ -18,6 +18,7 @@ from cnsifusion.imaging import read_image
 from cnsifusion.imaging.read import read_labels
 from cnsifusion.reporting import write_report_beside
 from cnsifusion.reporting.dicom import export_dicom
+from cnsifusion.roi.names import SEGMENTS
 from cnsifusion.roi.region_io import read_regions
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "imaging"))
@@ -160,3 +161,14 @@ def test_the_series_own_folder_stays_one_series(exported, series) -> None:
         with pytest.raises(BadInput, match="outside the series' own folder"):
             export_dicom(exported[0] / "result.json", series, out)
     assert sorted(series.iterdir()) == before and read_image(series).array.ndim == 3
+
+
+def test_segments_carry_the_protocols_codes_and_the_patients_side(exported) -> None:
+    """Other viewers go by the codes: left and right of the same type differ in the modifier alone."""
+    items = pydicom.dcmread(exported[1] / "seg.dcm").SegmentSequence
+    assert {"Sub-lentiform left", "Sub-lentiform right", "CSF ventricles"} <= {item.SegmentLabel for item in items}
+    for item in items:
+        known, kind = SEGMENTS[item.SegmentLabel], item.SegmentedPropertyTypeCodeSequence[0]
+        assert kind.CodeValue == known.type.value
+        modifiers = [code.CodeValue for code in kind.get("SegmentedPropertyTypeModifierCodeSequence", [])]
+        assert modifiers == {"left": ["7771000"], "right": ["24028007"], "none": []}[known.side]
