@@ -338,7 +338,8 @@ def _outside(case: Case, model: Bundle, prediction: Prediction) -> list[str]:
     sentences += model.out_of_range(quantities)
     often = {name for names in prediction.out_of_range for name in names}
     if often:
-        sentences.append(f"{len(often)} of the model's features lie far outside their training range.")
+        lie = "lies" if len(often) == 1 else "lie"
+        sentences.append(f"{len(often)} of the model's features {lie} far outside the training range.")
     thick = case.volume.spacing[2] > 3
     mode = model.settings.radiomics.get("log_mode")
     if mode and thick != (mode == "2D"):

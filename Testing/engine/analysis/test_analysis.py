@@ -10,19 +10,21 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import SimpleITK as sitk
 
 from cnsifusion.analysis import Analyzer, read_result
+from cnsifusion.analysis.analyze import _outside
 from cnsifusion.analysis.features import features_of_file
 from cnsifusion.analysis.progress import ANALYSIS_STEPS, StepProgress
 from cnsifusion.analysis.worker import serve
-from cnsifusion.bundles import default_bundle_dir
+from cnsifusion.bundles import default_bundle_dir, load_bundle
 from cnsifusion.cli import main
 from cnsifusion.errors import BadInput, BundleError
-from cnsifusion.imaging import read_image, read_labels
+from cnsifusion.imaging import Acquisition, read_image, read_labels
 from cnsifusion.reporting import write_report, write_report_beside
 
 CLI = [sys.executable, "-c", "import sys; from cnsifusion.cli import main; sys.exit(main(sys.argv[1:]))"]
@@ -304,3 +306,15 @@ def test_no_result_names_files_of_which_some_are_of_another_run(
     with pytest.raises(BadInput, match="could not be written"):
         analyzer.analyze(simulated_image, out)
     assert (out / "rois.seg.nrrd").exists() and not (out / "result.json").exists()
+
+
+def test_what_lies_outside_the_training_ranges_is_said() -> None:
+    """Slice distance and pixels of the image, features that lie far out, and a filter the protocol keeps for others."""
+    bundle = load_bundle(default_bundle_dir())
+    spacing = (0.5, 0.5, 2.0)
+    case = SimpleNamespace(volume=SimpleNamespace(spacing=spacing, acquisition=Acquisition()))
+    for often, words in ([], None), ([["a"]], "1 of the model's features lies far"), ([["a", "b"]], "2 of the model's"):
+        said = _outside(case, bundle, SimpleNamespace(out_of_range=often))
+        assert said[0].startswith("Slice spacing of 2 mm lies outside the training range")
+        assert any(words in sentence for sentence in said) if words else not any("features" in s for s in said)
+        assert "filters in plane" in said[-1]

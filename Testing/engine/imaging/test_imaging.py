@@ -283,3 +283,12 @@ def test_a_file_is_replaced_whole_and_never_written_over(tmp_path) -> None:
     write_text("new", target)
     assert (target.read_text(), other.read_text()) == ("new", "old")
     assert sorted(p.name for p in tmp_path.iterdir()) == ["other", "x.json"]
+
+
+@pytest.mark.parametrize(("degrees", "level"), [(15, None), (25, "warn"), (40, "refuse")])
+def test_a_tilt_beyond_what_was_tried_is_warned_of_or_refused(degrees, level) -> None:
+    c, s = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
+    grid = Grid((200, 220, 24), (0.9, 0.9, 5.0), (-90.0, -99.0, -60.0), (1.0, 0.0, 0.0, 0.0, c, -s, 0.0, s, c))
+    array = np.random.default_rng(1).gamma(9.0, 40.0, grid.shape).astype(np.float32)
+    levels = {f.level for f in check_image(Volume(array, grid)).findings if f.code == "oblique"}
+    assert levels == ({level} if level else set())
