@@ -64,15 +64,19 @@ def demonstrationBundle() -> Path:
 
 
 @pytest.fixture(scope="session")
-def image(request, tmp_path_factory):
-    """A DICOM series of a real T2 where the real volumes are at hand, otherwise of the simulated patient."""
+def image(tmp_path_factory):
+    """A DICOM series of a real T2 where the real volumes are at hand, otherwise of a simulated patient.
+
+    In the middle slice of both a click on a ventricle leaves the other side's alone (patient 7's touch each other).
+    """
     path = DATA / "oms_patient01_study1" / "T2w.nii.gz"
     sys.path.insert(0, str(TESTING / "engine" / "imaging"))
     from dicom_files import write_series  # a helper of the imaging tests
 
     from cnsifusion.imaging import read_image
+    from cnsifusion.simulation import SimulationSettings, simulate_patient
 
-    volume = read_image(path if path.is_file() else request.getfixturevalue("simulated_image"))
+    volume = read_image(path) if path.is_file() else simulate_patient(9001, True, SimulationSettings()).volume
     folder = tmp_path_factory.mktemp("dicom") / "T2"
     write_series(volume.with_array(volume.array.clip(0)), folder)
     return folder
