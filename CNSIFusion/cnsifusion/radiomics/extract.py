@@ -74,18 +74,16 @@ def extract(
     acquired_pixel_mm: float | None = None,
     only: Sequence[str] | None = None,
 ) -> FeatureTable:
-    """Radiomics of ``regions`` of ``volume``: one row each, in their order.
+    """Radiomics of ``regions`` of ``volume``: one row each, in their order; no row for none.
 
     ``volume``: prepared voxels [k, j, i]. ``acquired_pixel_mm``: in-plane pixel of the acquired matrix (by default the
     volume's own record); a LoG whose sigma is smaller is missing, since the scanner did not measure such detail, and
     an unknown pixel is a warning in the metadata. ``only``: the columns wanted, of ``feature_names(settings)``; what
     none of them needs is not computed, and their values are the same bits as in the whole table.
 
-    Raises BadInput for no regions at all, masks that do not fit, voxels that are not numbers and widths that do not fit
-    the intensities, and ValueError for a name in ``only`` that the settings do not give.
+    Raises BadInput for masks that do not fit, voxels that are not numbers and widths that do not fit the intensities,
+    and ValueError for a name in ``only`` that the settings do not give.
     """
-    if not regions:
-        raise BadInput("There is no region to extract features from.")
     settings = settings or RadiomicsSettings()
     axes = slice_axis_first(settings)
     array = _normalised(volume, settings).transpose(axes)
@@ -101,7 +99,7 @@ def extract(
     values = np.full((job.regions, len(names)), np.nan)
     whole_row = _unusable(voxels, settings.minimum_dimensions)
     whole_image = unusable_images(array.shape, spacing, settings, acquired)
-    images = [name for name in settings.image_names() if name not in whole_image]
+    images = [name for name in settings.image_names() if name not in whole_image] if regions else []
     batch = max(1, _BATCH // max(1, len(voxels.coords)))
     with one_blas_thread():
         for at in range(0, len(images), batch):

@@ -224,8 +224,9 @@ def test_input_that_cannot_be_used_is_refused():
 
 
 def test_no_region_gives_an_empty_table():
-    found = extract(image(), [], SMALL)
-    assert len(found) == 0 and found.names == feature_names(SMALL)
+    for settings in (SMALL, RadiomicsSettings(), replace(SMALL, feature_classes=("shape2D",))):
+        found = extract(image(), [], settings)
+        assert len(found) == 0 and found.names == feature_names(settings)
 
 
 def test_importing_the_engine_brings_no_heavy_or_optional_package():
