@@ -12,6 +12,7 @@ from cnsifusion.mrml.case import CaseState
 from cnsifusion.mrml.segmentation import addSegmentationNode, regionsFromNode, showRegions
 from cnsifusion.mrml.tools import CSF, FILL, MOVE, OUTLINE, PVS
 from cnsifusion.mrml.volumes import addVolumeNode
+from cnsifusion.roi.agreement import dice
 from cnsifusion.roi.names import PVS_LEFT, PVS_RIGHT, SEGMENTS, SUBLENTIFORM_LEFT, SUBLENTIFORM_RIGHT, VENTRICLES
 from cnsifusion.roi.regions import Focus, Plane, RegionSet
 
@@ -86,14 +87,10 @@ def head():
     return Head()
 
 
-def overlap(a, b):
-    return 2 * (a & b).sum() / (a.sum() + b.sum())
-
-
 def test_a_drag_grows_along_the_stroke_as_one_step(head):
     head.choose(CSF, VENTRICLES)
     single = [head.hover(*place) for place in (LEFT, RIGHT)]
-    assert overlap(single[0][3], head.left) > 0.9 and not (single[0] & single[1]).any()
+    assert dice(single[0][3], head.left) > 0.9 and not (single[0] & single[1]).any()
     assert head.stroke(LEFT, (70, 80, 3), RIGHT) == 1
     assert (head.mask(VENTRICLES) == single[0] | single[1]).all()
     head.face.undo()
@@ -210,5 +207,5 @@ def test_agreement_gives_dice_volumes_and_icc(head):
     other = replace(own, masks={VENTRICLES: mask})
     (line,) = (line for line in head.tools.agreement(own, other) if line.startswith(VENTRICLES))
     volumes = [m.sum() * GRID.voxel_volume / 1000 for m in (own.masks[VENTRICLES], mask)]
-    assert f"Dice {overlap(own.masks[VENTRICLES], mask):.2f}, {volumes[0]:.2f} and {volumes[1]:.2f} ml (" in line
+    assert f"Dice {dice(own.masks[VENTRICLES], mask):.2f}, {volumes[0]:.2f} and {volumes[1]:.2f} ml (" in line
     assert ", ICC of slice areas " in line

@@ -9,6 +9,7 @@ from cnsifusion.mrml.case import CaseState
 from cnsifusion.mrml.segmentation import addSegmentationNode, regionsFromNode, regionsInfo, showRegions, tagValue
 from cnsifusion.mrml.tools import CSF, FILL, MIRROR, MOVE, OUTLINE, PVS, SPLINE
 from cnsifusion.mrml.volumes import addVolumeNode
+from cnsifusion.roi.agreement import dice
 from cnsifusion.roi.names import PVS_LEFT, SUBLENTIFORM_LEFT, SUBLENTIFORM_RIGHT, VENTRICLES
 from cnsifusion.roi.region_io import read_regions, write_regions
 
@@ -51,10 +52,6 @@ class Desk:
 @pytest.fixture
 def desk():
     return Desk()
-
-
-def dice(a, b):
-    return 2 * (a & b).sum() / (a.sum() + b.sum())
 
 
 def test_mirror_goes_to_the_other_side_in_one_step_and_replaces_it(desk):
