@@ -14,7 +14,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from cnsifusion.analysis import read_result
-from cnsifusion.bundles import verify_bundle
+from cnsifusion.bundles import load_bundle
+from cnsifusion.errors import BundleError
 from cnsifusion.imaging import read_image, read_labels
 
 CLI = [sys.executable, "-c", "import sys; from cnsifusion.cli import main; sys.exit(main(sys.argv[1:]))"]
@@ -92,7 +93,12 @@ def problems_of(out: Path) -> list[str]:
 
 def bundle_problems(folder: Path) -> list[str]:
     """What is wrong with a bundle folder after a kill: whole, or absent."""
-    return verify_bundle(folder) if folder.exists() else []
+    try:
+        if folder.exists():
+            load_bundle(folder)
+    except BundleError as error:
+        return [str(error)]
+    return []
 
 
 def cache_problems(work: Path) -> list[str]:

@@ -17,7 +17,7 @@ from typing import Any
 
 from cnsifusion import __version__
 from cnsifusion.errors import BadInput, Cancelled, CNSIFusionError, OutOfMemory, fault
-from cnsifusion.terminal import Output, silence_libraries
+from cnsifusion.terminal import Output, counted, silence_libraries
 
 RESEARCH_ONLY = "Research use only: not for diagnosis."
 
@@ -184,8 +184,8 @@ def _simulate(options: argparse.Namespace, output: Output) -> None:
 
     settings = SimulationSettings(effect=options.effect, pattern=options.pattern, strength=options.strength)
     manifest = simulate_cohort(
-        options.output, options.patients, options.controls, options.seed, settings, jobs=options.jobs, progress=output,
-        view=options.view,
+        options.output, options.patients, options.controls, options.seed, settings, jobs=options.jobs,
+        progress=counted(output), view=options.view,
     )  # fmt: skip
     output.done({"manifest": str(manifest)}, f"Manifest: {manifest}")
 
@@ -202,7 +202,7 @@ def _training():
 
 def _cohort(options: argparse.Namespace, output: Output) -> None:
     if options.what == "features":
-        table = _training().cohort_features(options, output)
+        table = _training().cohort_features(options, counted(output))
         output.done({"features": str(table)}, f"Features: {table}")
         return
     from cnsifusion.analysis import Analyzer
@@ -226,12 +226,12 @@ def _cohort(options: argparse.Namespace, output: Output) -> None:
 
 
 def _train(options: argparse.Namespace, output: Output) -> None:
-    bundle = _training().train(options, output)
+    bundle = _training().train(options, counted(output))
     output.done({"bundle": str(bundle)}, f"Bundle: {bundle}")
 
 
 def _evaluate(options: argparse.Namespace, output: Output) -> None:
-    report = _training().evaluate(options, output)
+    report = _training().evaluate(options, counted(output))
     output.done({"report": str(report)}, f"Report: {report}")
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import os
 import sys
+import time
 import warnings
+from collections.abc import Callable
 
 from cnsifusion.errors import CNSIFusionError
 
@@ -46,6 +48,22 @@ class Output:
         if self._on_bar:
             print(file=sys.stderr)
         self._on_bar = False
+
+
+def counted(emit: Callable[[dict], None]) -> Callable[[int, int, str], None]:
+    """Progress of counted tasks (done, total, name of the step) as events, with the time left at this step's pace."""
+    begun: dict[str, tuple[float, int]] = {}
+
+    def report(done: int, total: int, name: str) -> None:
+        start, first = begun.setdefault(name, (time.monotonic(), done))
+        pace = (time.monotonic() - start) / (done - first) if done > first else None
+        emit({
+            "event": "progress", "step": done, "steps": total, "name": name,
+            "fraction": round(done / total, 4) if total else 1.0,
+            "seconds_left": None if pace is None else round(pace * (total - done), 1),
+        })  # fmt: skip
+
+    return report
 
 
 def silence_libraries() -> None:

@@ -22,12 +22,12 @@ sys.path.append(str(Path(__file__).resolve().parents[1] / "engine" / "radiomics"
 
 import numpy as np
 import SimpleITK as sitk
+from engine_parity import TEXTURE_BOUND, Worst, errors, worst_per_class
 from radiomics_cases import discs, image, oblique, solid
 
 from cnsifusion.imaging.grid import reorder
 from cnsifusion.imaging.volume import Volume, grid_of
 from cnsifusion.radiomics import RadiomicsSettings, RegionMask, extract, extract_with_pyradiomics
-from cnsifusion.radiomics.parity import TEXTURE_BOUND, Worst, errors, worst_per_class
 
 KINDS = {
     "thick slices": {},

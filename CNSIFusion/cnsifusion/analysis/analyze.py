@@ -15,7 +15,7 @@ import scipy
 import SimpleITK as sitk  # noqa: N813
 
 from cnsifusion import __version__
-from cnsifusion.analysis.features import extract_features
+from cnsifusion.analysis.features import THICK_SLICE_MM, extract_features
 from cnsifusion.analysis.heads import Head, Heads
 from cnsifusion.analysis.heatmap import CellMap, heat_volume
 from cnsifusion.analysis.logmap import LOG_CAPTION, log_maps
@@ -340,12 +340,13 @@ def _outside(case: Case, model: Bundle, prediction: Prediction) -> list[str]:
     if often:
         lie = "lies" if len(often) == 1 else "lie"
         sentences.append(f"{len(often)} of the model's features {lie} far outside the training range.")
-    thick = case.volume.spacing[2] > 3
+    apart = case.volume.spacing[2]
+    thick = apart > THICK_SLICE_MM
     mode = model.settings.radiomics.get("log_mode")
     if mode and thick != (mode == "2D"):
         sentences.append(
             f"The model filters {'in plane' if mode == '2D' else 'in 3-D'}, which the protocol keeps for slices "
-            f"{'above' if mode == '2D' else 'up to'} 3 mm; these are {case.volume.spacing[2]:.1f} mm apart."
+            f"{'above' if mode == '2D' else 'up to'} {THICK_SLICE_MM:g} mm; these are {apart:.1f} mm apart."
         )
     return sentences
 

@@ -3,7 +3,7 @@
 from cnsifusion.bundles.bundle import Bundle, PatientScore, Prediction
 from cnsifusion.bundles.card import bundle_card, card_text
 from cnsifusion.bundles.head import Contributions
-from cnsifusion.bundles.load import default_bundle_dir, load_bundle, verify_bundle
+from cnsifusion.bundles.load import default_bundle_dir, load_bundle
 from cnsifusion.bundles.settings import BundleSettings
 from cnsifusion.bundles.write import check_bundle_folder, write_bundle
 
@@ -18,6 +18,5 @@ __all__ = [
     "check_bundle_folder",
     "default_bundle_dir",
     "load_bundle",
-    "verify_bundle",
     "write_bundle",
 ]

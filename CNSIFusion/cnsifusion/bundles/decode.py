@@ -1,4 +1,4 @@
-"""Strict conversion between JSON and dataclasses: unknown keys, wrong types and non-finite numbers are refused."""
+"""Strict conversion of JSON to dataclasses: unknown keys, wrong types and non-finite numbers are refused."""
 
 from __future__ import annotations
 
@@ -38,17 +38,6 @@ def decode(cls: type[T], value: Any, place: str = "") -> T:
 def _hints(cls: type) -> dict[str, Any]:
     """Each class once: a result has hundreds of small objects, and the panel reads it at every redraw."""
     return typing.get_type_hints(cls)
-
-
-def encode(value: Any) -> Any:
-    """JSON-ready form of a dataclass (or list, dict, tuple of them)."""
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {f.name: encode(getattr(value, f.name)) for f in dataclasses.fields(value)}
-    if isinstance(value, dict):
-        return {str(k): encode(v) for k, v in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [encode(v) for v in value]
-    return value
 
 
 def _join(place: str, name: str) -> str:

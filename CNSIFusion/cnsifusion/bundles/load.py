@@ -54,15 +54,6 @@ def load_bundle(directory: str | Path) -> Bundle:
     return bundle
 
 
-def verify_bundle(directory: str | Path) -> list[str]:
-    """Problems of the bundle in ``directory``, as sentences; an empty list means that it can be used."""
-    try:
-        load_bundle(directory)
-    except BundleError as error:
-        return [str(error)]
-    return []
-
-
 def _refuse(name: str, reason: object) -> BundleError:
     return BundleError(f"The model bundle was refused: {name} {reason}.")
 

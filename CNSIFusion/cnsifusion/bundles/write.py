@@ -5,10 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
-from cnsifusion.bundles.decode import encode
 from cnsifusion.bundles.load import load_bundle
 from cnsifusion.bundles.settings import BundleSettings, FileEntry
 from cnsifusion.errors import BadInput
@@ -43,7 +42,7 @@ def write_bundle(directory: str | Path, settings: BundleSettings, contents: dict
     try:
         for name, content in contents.items():
             (work / name).write_bytes(content)
-        text = json.dumps(encode(complete), indent=1, sort_keys=True, allow_nan=False)
+        text = json.dumps(asdict(complete), indent=1, sort_keys=True, allow_nan=False)
         (work / "bundle.json").write_text(text + "\n", encoding="utf-8")
         load_bundle(work)
         work.chmod(0o755)

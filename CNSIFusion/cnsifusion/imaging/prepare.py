@@ -50,13 +50,12 @@ class PreparationSettings:
 class Prepared:
     """A head ready for features: ``normalised`` on its own grid, ``resampled`` with square pixels in plane.
 
-    ``wm_median`` and ``wm_mad`` are median and median absolute deviation of deep white matter in the image's units.
+    ``wm_median`` is the median of deep white matter in the image's units.
     """
 
     normalised: Volume
     resampled: Volume
     wm_median: float
-    wm_mad: float
     settings: PreparationSettings
 
     def resample_mask(self, mask: np.ndarray) -> np.ndarray:
@@ -94,7 +93,7 @@ def prepare(
     if not np.isfinite(spread) or spread <= 0:
         raise BadInput("The white matter is flat (all voxels equal); the image was thresholded or filtered.")
     normalised = volume.with_array(((corrected - center) * (SCALE / spread)).astype(np.float32))
-    return Prepared(normalised, resample_in_plane(normalised, settings.pixel_mm), median, mad, settings)
+    return Prepared(normalised, resample_in_plane(normalised, settings.pixel_mm), median, settings)
 
 
 def log_bias_field(volume: Volume, brain: np.ndarray, control_point_mm: float) -> np.ndarray:

@@ -33,7 +33,6 @@ class Agreement:
     dice: float
     volume_first_ml: float
     volume_second_ml: float
-    difference_ml: float
     difference_percent: float
     areas: Icc | None
 
@@ -59,7 +58,7 @@ def compare(first: RegionSet, second: RegionSet) -> list[Agreement]:
             ml = first.grid.voxel_volume / 1000
             one, two = float(a.sum()) * ml, float(b.sum()) * ml
             percent = 200 * (two - one) / (two + one)
-            rows.append(Agreement(name, dice(a, b), one, two, two - one, percent, _icc_of_areas(a, b)))
+            rows.append(Agreement(name, dice(a, b), one, two, percent, _icc_of_areas(a, b)))
     return rows
 
 

@@ -7,7 +7,6 @@ import io
 import json
 import multiprocessing
 import os
-import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
@@ -31,6 +30,7 @@ from cnsifusion.simulation.settings import SimulationSettings
 
 #: How much of a head is imaged.
 VIEWS = ("head", "deep")
+_STEP = "Simulate patients"
 
 #: Patients of one class a cohort seed has room for; keeps the seeds of different cohorts apart.
 _ROOM = 1_000_000
@@ -65,7 +65,7 @@ def simulate_cohort(
     seed: int,
     settings: SimulationSettings | None = None,
     jobs: int = 1,
-    progress: Callable[[dict], None] | None = None,
+    progress: Callable[[int, int, str], None] = lambda done, total, name: None,
     view: str = "head",
 ) -> Path:
     """Simulate ``patients`` infected and ``controls`` uninfected people into ``out_dir``; returns the manifest's path.
@@ -87,9 +87,11 @@ def simulate_cohort(
     _claim(out, about)
     people = members(patients, controls, seed)
     todo = [m for m in people if not _done(out, m)]
-    report = _Reporter(len(people), len(people) - len(todo), progress)
+    done = len(people) - len(todo)
+    progress(done, len(people), _STEP)
     for _ in _run(out, todo, settings, view, jobs):
-        report.step()
+        done += 1
+        progress(done, len(people), _STEP)
     rows = [json.loads(_latents_path(out, m).read_text("utf-8")) for m in people]
     write_text(_csv(rows, list(rows[0])), out / "latents.csv")
     about.update(patients=patients, controls=controls, oracle_auc=_oracle(rows, settings))
@@ -189,21 +191,3 @@ def _csv(rows: list[dict[str, Any]], columns: list[str]) -> str:
     writer.writeheader()
     writer.writerows(rows)
     return text.getvalue()
-
-
-class _Reporter:
-    """Counts finished patients and tells ``progress`` in the form of the command line's progress lines."""
-
-    def __init__(self, total: int, done: int, progress: Callable[[dict], None] | None) -> None:
-        self._total, self._done, self._before, self._tell = total, done, done, progress
-        self._start = time.monotonic()
-
-    def step(self) -> None:
-        self._done += 1
-        if self._tell is None:
-            return
-        each = (time.monotonic() - self._start) / (self._done - self._before)
-        self._tell({
-            "event": "progress", "step": self._done, "steps": self._total, "name": "Simulate patients",
-            "fraction": round(self._done / self._total, 3), "seconds_left": round(each * (self._total - self._done), 1),
-        })  # fmt: skip

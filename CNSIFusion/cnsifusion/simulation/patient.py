@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from cnsifusion.imaging.grid import Grid, snap
+from cnsifusion.imaging.grid import Grid, snap, triple
 from cnsifusion.imaging.volume import Acquisition, Volume
 from cnsifusion.roi.lattice import crop_grid
 from cnsifusion.roi.names import PVS_LEFT, PVS_RIGHT, SUBLENTIFORM_LEFT, SUBLENTIFORM_RIGHT, VENTRICLES
@@ -163,7 +163,7 @@ def _truth(
 
 
 def _midplane(pose: Pose) -> Plane:
-    return Plane(_triple(pose.centre), _triple(pose.head[:, 0]))
+    return Plane(triple(pose.centre), triple(pose.head[:, 0]))
 
 
 def _placement(pose: Pose) -> Placement:
@@ -185,10 +185,5 @@ def _foci(person: Person, coverage: dict[str, np.ndarray], grid: Grid, noise: fl
         voxels = np.column_stack([np.full(len(near), ijk[2]), near]) if len(near) else np.array([ijk[::-1]])
         contrast = float(cover[ijk[2], ijk[1], ijk[0]]) * (person.csf - person.signals["grey"]) / max(noise, 1e-6)
         diameter = float(2 * tube.radius.max())
-        foci.append(Focus(tube.side, ijk, _triple(tube.lps[best]), diameter, contrast, 1.0, diameter > 3.0, voxels))
+        foci.append(Focus(tube.side, ijk, triple(tube.lps[best]), diameter, contrast, 1.0, diameter > 3.0, voxels))
     return foci
-
-
-def _triple(values: np.ndarray) -> tuple[float, float, float]:
-    a, b, c = (float(v) for v in values)
-    return (a, b, c)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from cnsifusion.analysis.features import default_settings
 from cnsifusion.errors import BadInput
 from cnsifusion.imaging.write import atomic_path
 from cnsifusion.radiomics import FeatureTable, RadiomicsSettings
@@ -15,9 +16,6 @@ from cnsifusion.training.cases import CaseTask, build_case
 from cnsifusion.training.manifest import Manifest, slice_spacing
 from cnsifusion.training.settings import TrainingSettings, digest
 from cnsifusion.training.tasks import Progress, no_progress, run_tasks
-
-#: Above this slice distance LoG is filtered in plane (protocol).
-_THICK_MM = 3.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,7 +127,7 @@ def build_cohort(
 def default_radiomics(manifest: Manifest) -> RadiomicsSettings:
     """The protocol's settings: LoG in plane where the cohort's slices are above 3 mm apart, else 3-D; never mixed."""
     spacings = [slice_spacing(p.image) for p in manifest.patients[:: max(1, len(manifest.patients) // 8)]]
-    return RadiomicsSettings(log_mode="2D" if float(np.median(spacings)) > _THICK_MM else "3D")
+    return default_settings(float(np.median(spacings)))
 
 
 def _join(manifest: Manifest, paths: list[str], radiomics: RadiomicsSettings) -> Cohort:

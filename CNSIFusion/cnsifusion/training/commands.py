@@ -1,11 +1,9 @@
-"""What the command line runs for cohorts: each function takes the parsed options and the emitter of progress events."""
+"""What the command line runs for cohorts: each function takes the parsed options and where progress goes."""
 
 from __future__ import annotations
 
 import argparse
 import json
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 from cnsifusion.errors import BadInput
@@ -17,58 +15,41 @@ from cnsifusion.training.experiment import Experiment
 from cnsifusion.training.settings import TrainingSettings
 from cnsifusion.training.tasks import Progress
 
-Emit = Callable[[dict], None]
 
-
-def cohort_features(options: argparse.Namespace, emit: Emit) -> Path:
+def cohort_features(options: argparse.Namespace, progress: Progress) -> Path:
     """``cohort features``: one table of all patients' instances of one region or both, resumable; returns its path."""
     FeatureTable.check_file(options.output)
     regions = ("sublentiform", "ventricles") if options.region == "all" else (options.region,)
     work = _work(options.output.with_suffix(".work"), options.resume)
-    tables = [feature_table(_experiment(options, emit, work, region=r, folds=0).cohort()) for r in regions]
+    tables = [feature_table(_experiment(options, progress, work, region=r, folds=0).cohort()) for r in regions]
     FeatureTable.concat(tables).write(options.output)
     return options.output
 
 
-def train(options: argparse.Namespace, emit: Emit) -> Path:
+def train(options: argparse.Namespace, progress: Progress) -> Path:
     """``train``: nested cross-validation, then the bundle of its fold models; returns its folder."""
     from cnsifusion.training.train import train_bundle
 
     get_model(options.model)
     out = options.output
     work = _work(out.with_name(f"{out.name}.work"), options.resume)
-    experiment = _experiment(options, emit, work, region=options.region, models=[options.model])
+    experiment = _experiment(options, progress, work, region=options.region, models=[options.model])
     return train_bundle(experiment, options.model, out)
 
 
-def evaluate(options: argparse.Namespace, emit: Emit) -> Path:
+def evaluate(options: argparse.Namespace, progress: Progress) -> Path:
     """``evaluate``: nested cross-validation of several models and the confounder rows, figures; returns the report."""
     from cnsifusion.training.evaluate import evaluate_models
 
     models = [name.strip() for name in options.models.split(",") if name.strip()]
     work = _work(options.output / "work", options.resume)
-    experiment = _experiment(options, emit, work, region=options.region, models=models)
+    experiment = _experiment(options, progress, work, region=options.region, models=models)
     return evaluate_models(experiment, models, options.output, options.permute_labels)
-
-
-def progress_of(emit: Emit) -> Progress:
-    """Progress of tasks as the command line's events; time left from the pace of this step so far."""
-    started: dict[str, float] = {}
-
-    def report(done: int, total: int, name: str) -> None:
-        now = time.monotonic()
-        begun = started.setdefault(name, now)
-        left = round((now - begun) / done * (total - done), 1) if done else None
-        fraction = done / total if total else 1.0
-        event = {"event": "progress", "step": done, "steps": total, "name": name, "fraction": round(fraction, 4)}
-        emit({**event, "seconds_left": left})
-
-    return report
 
 
 def _experiment(
     options: argparse.Namespace,
-    emit: Emit,
+    progress: Progress,
     work: Path,
     region: str = "sublentiform",
     models: list[str] | None = None,
@@ -88,7 +69,7 @@ def _experiment(
     return Experiment.open(
         options.manifest, region, TrainingSettings.from_dict(values), work, folds=folds,
         backbones=backbones, allow_random_backbone=getattr(options, "allow_random_backbone", False),
-        jobs=options.jobs, scheduler=options.scheduler, progress=progress_of(emit),
+        jobs=options.jobs, scheduler=options.scheduler, progress=progress,
     )  # fmt: skip
 
 

@@ -57,8 +57,8 @@ def changed_rooms(provenance: Mapping[str, Any]) -> list[str]:
 
 def make_demonstration(work: Path, out: Path, jobs: int, progress: Progress) -> Path:
     """Make the bundle in ``out``; ``work`` keeps cohorts and caches. Returns ``out``."""
-    trained = simulate_cohort(work / "cohort", *TRAINING_COHORT, SimulationSettings(), jobs, _events(progress))
-    other = simulate_cohort(work / "pretraining", *PRETRAINING_COHORT, SimulationSettings(), jobs, _events(progress))
+    trained = simulate_cohort(work / "cohort", *TRAINING_COHORT, SimulationSettings(), jobs, progress)
+    other = simulate_cohort(work / "pretraining", *PRETRAINING_COHORT, SimulationSettings(), jobs, progress)
     settings, model = TrainingSettings(), get_model(MODEL)
     weights = work / f"{model.backbone}.pt"
     if not weights.exists():
@@ -69,16 +69,6 @@ def make_demonstration(work: Path, out: Path, jobs: int, progress: Progress) -> 
         backbones={str(model.backbone): weights},
     )  # fmt: skip
     return train_bundle(experiment, MODEL, out, NAME, provenance={"recipe_hash": recipe_hash()})
-
-
-def _events(progress: Progress):
-    """The simulation's progress events as calls of ``progress``."""
-
-    def emit(event: dict) -> None:
-        if event.get("event") == "progress":
-            progress(int(event.get("step", 0)), int(event.get("steps", 0)), "Simulate patients")
-
-    return emit
 
 
 def main() -> None:

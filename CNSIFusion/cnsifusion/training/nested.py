@@ -63,8 +63,8 @@ class FoldResult:
     """What one fold model says of its test patients, and what it is.
 
     ``instances`` (n,) rows of the test patients' instances and their ``logits``; ``patients`` (p,) and their mean
-    ``scores``; ``platt``, ``thresholds`` and ``inner_scores``/``inner_labels`` from the inner folds; the chosen
-    ``columns`` with ``impute``, ``mean``, ``scale``; ``frequency`` (F,) over inner folds; ``state`` the weights.
+    ``scores``; ``platt`` and ``thresholds`` from the inner folds; the chosen ``columns`` with
+    ``impute``, ``mean``, ``scale``; ``frequency`` (F,) over inner folds; ``state`` the weights.
     """
 
     row: str
@@ -76,8 +76,6 @@ class FoldResult:
     scores: np.ndarray
     platt: Platt
     thresholds: dict[str, float]
-    inner_scores: np.ndarray
-    inner_labels: np.ndarray
     columns: np.ndarray
     impute: np.ndarray
     mean: np.ndarray
@@ -114,7 +112,7 @@ def _to_arrays(result: FoldResult) -> dict[str, np.ndarray]:
         "platt": [result.platt.slope, result.platt.intercept], "thresholds": result.thresholds,
     }  # fmt: skip
     names = (
-        "instances", "logits", "patients", "scores", "inner_scores", "inner_labels", "columns", "impute", "mean",
+        "instances", "logits", "patients", "scores", "columns", "impute", "mean",
         "scale", "frequency",
     )  # fmt: skip
     arrays = {name: getattr(result, name) for name in names}
@@ -192,8 +190,6 @@ def _result(
             "sensitivity95": threshold_at_sensitivity(probability, labels, task.settings.sensitivity),
             "youden": threshold_youden(probability, labels),
         },
-        inner_scores=inner_scores,
-        inner_labels=labels,
         columns=last.columns if last else empty.astype(int),
         impute=last.impute if last else empty,
         mean=last.mean if last else empty,

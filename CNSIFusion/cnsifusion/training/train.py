@@ -63,7 +63,6 @@ def train_bundle(
     model_name: str,
     out: str | Path,
     name: str | None = None,
-    kind_of_controls: str = "",
     provenance: dict[str, Any] | None = None,
 ) -> Path:
     """Train ``model_name`` by nested cross-validation and write its outer-fold models as one bundle.
@@ -86,7 +85,7 @@ def train_bundle(
     features = common_features(cohort, folds, _selectors(folds)) if model.radiomics else _no_features()
     trained = _Trained(experiment, cohort, model, source, folds, features)
     graphs = _graphs(trained)
-    settings = _settings(trained, graphs, name, kind_of_controls)
+    settings = _settings(trained, graphs, name)
     settings.provenance.update(provenance or {})
     return write_bundle(out, settings, graphs.contents)
 
@@ -124,7 +123,7 @@ def _graphs(trained: _Trained) -> Graphs:
     return network_graphs(cohort, maps, model, backbone, folds, features, patches)
 
 
-def _settings(trained: _Trained, graphs: Graphs, name: str | None, kind_of_controls: str) -> BundleSettings:
+def _settings(trained: _Trained, graphs: Graphs, name: str | None) -> BundleSettings:
     experiment, cohort, model, folds = trained.experiment, trained.cohort, trained.model, trained.folds
     predictions = join(cohort, folds, cohort.labels)
     platt = fit_platt(predictions.score, predictions.labels)
@@ -150,7 +149,7 @@ def _settings(trained: _Trained, graphs: Graphs, name: str | None, kind_of_contr
         },
         default_threshold="sensitivity95",
         training_ranges=_ranges(cohort),
-        cohort=_trained_on(cohort, simulated, kind_of_controls),
+        cohort=_trained_on(cohort, simulated),
         figures=_figures(experiment, cohort, folds),
         figures_describe=_describe(experiment, len(folds)),
         demonstration=simulated,
@@ -199,12 +198,12 @@ def _ranges(cohort: Cohort) -> dict[str, Range]:
     return ranges
 
 
-def _trained_on(cohort: Cohort, simulated: bool, kind_of_controls: str) -> TrainedOn:
+def _trained_on(cohort: Cohort, simulated: bool) -> TrainedOn:
     infected = int(cohort.labels.sum())
     controls = len(cohort.labels) - infected
     sites = Counter(s for s in cohort.site.tolist() if s)
     ages = cohort.age[np.isfinite(cohort.age)]
-    kind = kind_of_controls or ("simulated, no infection" if simulated else "not stated")
+    kind = "simulated, no infection" if simulated else "not stated"
     parts = [f"{len(cohort.labels)} patients, {len(cohort.patient)} instances"]
     if sites:
         parts.append("sites: " + ", ".join(f"{s} ({n})" for s, n in sorted(sites.items())))

@@ -10,7 +10,7 @@ onnx = pytest.importorskip("onnx")
 
 from onnx import TensorProto, helper, numpy_helper  # noqa: E402
 
-from cnsifusion.bundles import load_bundle, verify_bundle  # noqa: E402
+from cnsifusion.bundles import load_bundle  # noqa: E402
 from cnsifusion.bundles.wire import GraphError, read_graph  # noqa: E402
 from cnsifusion.errors import BundleError  # noqa: E402
 
@@ -21,7 +21,6 @@ def refused(folder, *words):
     text = str(caught.value)
     assert all(w in text for w in words), text
     assert "\n" not in text and len(text) < 400
-    assert verify_bundle(folder) == [text]
 
 
 def test_missing_things(folder):
@@ -215,5 +214,7 @@ def test_random_damage_of_the_settings_never_crashes(folder):
             place[key] = strange[random.integers(len(strange))]
             break
         (folder / "bundle.json").write_text(json.dumps(values))
-        for problem in verify_bundle(folder):
-            assert "refused" in problem
+        try:
+            load_bundle(folder)
+        except BundleError as error:
+            assert "refused" in str(error)

@@ -17,7 +17,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 import faults
 
-from cnsifusion.bundles import default_bundle_dir, load_bundle, verify_bundle, write_bundle
+from cnsifusion.bundles import default_bundle_dir, load_bundle, write_bundle
 from cnsifusion.errors import BadInput, BundleError
 from cnsifusion.imaging import temporary_folder, write_text
 
@@ -80,10 +80,10 @@ def test_a_killed_replacement_of_a_bundle_loses_nothing(tmp_path) -> None:
     contents = {name: (waiting / name).read_bytes() for name in settings.files}
     with pytest.raises(BundleError):
         write_bundle(target, replace(settings, region="liver"), contents)
-    assert verify_bundle(target) == [] and not waiting.exists()
+    assert load_bundle(target).settings == settings and not waiting.exists()
     shutil.copytree(target, waiting)  # killed before the old one was removed
     write_bundle(target, settings, contents)
-    assert verify_bundle(target) == [] and sorted(p.name for p in tmp_path.iterdir()) == ["bundle"]
+    assert load_bundle(target).settings == settings and sorted(p.name for p in tmp_path.iterdir()) == ["bundle"]
 
 
 def test_a_bundle_never_takes_the_place_of_anything_else(tmp_path) -> None:
@@ -101,7 +101,7 @@ def test_a_bundle_never_takes_the_place_of_anything_else(tmp_path) -> None:
     assert sorted(p.name for p in tmp_path.iterdir()) == ["cohort", "report.pdf"]
     (tmp_path / "empty").mkdir()
     for target in ("empty", "new", "new"):
-        assert verify_bundle(write_bundle(tmp_path / target, settings, contents)) == []
+        assert load_bundle(write_bundle(tmp_path / target, settings, contents)).settings == settings
 
 
 def test_worker_ends_with_its_parent(simulated_image, tmp_path) -> None:

@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from engine_parity import FIRST_ORDER_BOUND, errors, worst_per_class
 from radiomics_cases import discs, image, oblique, solid
 
 from cnsifusion.imaging.grid import reorder
 from cnsifusion.imaging.volume import Volume, grid_of
 from cnsifusion.radiomics import RadiomicsSettings, RegionMask, extract, extract_with_pyradiomics
-from cnsifusion.radiomics.parity import FIRST_ORDER_BOUND, errors, worst_per_class
 
 pytest.importorskip("radiomics", reason="pyradiomics is not installed: parity is tested on stored values alone")
 

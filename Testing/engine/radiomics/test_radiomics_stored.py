@@ -9,12 +9,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from engine_parity import worst_per_class
 from radiomics_cases import oblique
 
 from cnsifusion.imaging.grid import Grid
 from cnsifusion.imaging.volume import Volume
 from cnsifusion.radiomics import FeatureTable, RadiomicsSettings, RegionMask, extract, extract_with_pyradiomics
-from cnsifusion.radiomics.parity import worst_per_class
 
 HERE = Path(__file__).parent
 SETTINGS = {

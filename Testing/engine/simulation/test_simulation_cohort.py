@@ -20,7 +20,7 @@ from cnsifusion.simulation.cohort import members, patient_seed
 def cohort(tmp_path_factory):
     out = tmp_path_factory.mktemp("cohort")
     lines = []
-    manifest = simulate_cohort(out, 1, 1, 4, quick(), progress=lines.append)
+    manifest = simulate_cohort(out, 1, 1, 4, quick(), progress=lambda *event: lines.append(event))
     return manifest, lines
 
 
@@ -34,7 +34,7 @@ def test_manifest_images_and_regions_fit_and_tell_the_truth(cohort):
     rows = read(manifest)
     assert sorted(r["label"] for r in rows) == ["0", "1"]
     assert {r["mask_origin"] for r in rows} == {"truth"}
-    assert [line["fraction"] for line in lines] == [0.5, 1.0]
+    assert lines == [(done, 2, "Simulate patients") for done in range(3)]
     about = json.loads((manifest.parent / "simulation.json").read_text())
     assert about["settings"] == json.loads(json.dumps(quick().to_dict()))
     row = next(r for r in rows if r["label"] == "1")
@@ -50,8 +50,8 @@ def test_manifest_images_and_regions_fit_and_tell_the_truth(cohort):
 def test_a_cohort_resumes_grows_and_is_the_same_with_two_processes(cohort, tmp_path):
     manifest, _ = cohort
     again = []
-    simulate_cohort(manifest.parent, 1, 1, 4, quick(), progress=again.append)
-    assert again == []  # nothing was simulated again
+    simulate_cohort(manifest.parent, 1, 1, 4, quick(), progress=lambda *event: again.append(event))
+    assert again == [(2, 2, "Simulate patients")]  # nothing was simulated again
     parallel = simulate_cohort(tmp_path, 1, 1, 4, quick(), jobs=2)
     assert parallel.read_bytes() == manifest.read_bytes()
     for row in read(manifest):
