@@ -13,6 +13,7 @@ from cnsifusion.roi.anatomy import Anatomy
 from cnsifusion.roi.foci import find_foci
 from cnsifusion.roi.lattice import crop_grid
 from cnsifusion.roi.maps import part_distances
+from cnsifusion.roi.morphology import Box
 from cnsifusion.roi.regions import Focus, RegionSet
 from cnsifusion.roi.sublentiform import find_sublentiform
 from cnsifusion.roi.ventricles import Ventricles, csf_levels, find_ventricles
@@ -53,20 +54,14 @@ def _propose(volume: Volume, anatomy: Anatomy, sensitivity: float) -> RegionSet:
     return regions
 
 
-def _deep_box(anatomy: Anatomy) -> tuple[slice, slice, slice]:
+def _deep_box(anatomy: Anatomy) -> Box:
     """The voxels [k, j, i] around the ventricles and the lentiform nuclei: a third of a head, for speed."""
     _, grid = part_distances()
     low, high = (np.array(p).reshape(3, 1, 1, 1) for p in (grid.origin, grid.to_lps(np.array(grid.size) - 1)))
-    inside = np.all((anatomy.lattice.points >= low) & (anatomy.lattice.points <= high), 0)
-    box = []
-    for axis, knots in enumerate(anatomy.lattice.knots):
-        hit = np.flatnonzero(inside.any(tuple({0, 1, 2} - {axis})))
-        first, last = (int(hit[0]), int(hit[-1])) if len(hit) else (0, len(knots) - 1)
-        box.append(slice(int(knots[max(first - 1, 0)]), int(knots[min(last + 1, len(knots) - 1)]) + 1))
-    return box[0], box[1], box[2]
+    return anatomy.lattice.around(np.all((anatomy.lattice.points >= low) & (anatomy.lattice.points <= high), 0))
 
 
-def _whole(regions: RegionSet, grid: Grid, box: tuple[slice, slice, slice]) -> RegionSet:
+def _whole(regions: RegionSet, grid: Grid, box: Box) -> RegionSet:
     """``regions`` of the voxels ``box`` of ``grid`` on the whole of it."""
 
     def put(array: np.ndarray) -> np.ndarray:

@@ -10,6 +10,7 @@ from scipy import ndimage
 from cnsifusion.imaging.grid import Grid
 from cnsifusion.imaging.volume import Volume
 from cnsifusion.roi.anatomy import Anatomy
+from cnsifusion.roi.morphology import boxed
 from cnsifusion.roi.template import (
     DEPTH_MM,
     WINDOW_Z,
@@ -18,7 +19,7 @@ from cnsifusion.roi.template import (
     load_template,
     sublentiform_window,
 )
-from cnsifusion.roi.ventricles import boxed, csf_levels
+from cnsifusion.roi.ventricles import csf_levels
 
 #: Corners (mm) of the box, in the turned head's frame about the template's origin, in which columns are followed.
 _LOW, _HIGH = np.array([-40.0, -32.0, -34.0]), np.array([40.0, 32.0, 24.0])

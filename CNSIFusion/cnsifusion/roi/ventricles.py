@@ -9,7 +9,9 @@ from scipy import ndimage
 
 from cnsifusion.imaging.volume import Volume
 from cnsifusion.roi.anatomy import Anatomy
+from cnsifusion.roi.lattice import crop_grid
 from cnsifusion.roi.maps import FAR_MM, coarse_grid, part_distances, tissue_maps
+from cnsifusion.roi.morphology import Box, boxed, connected, filled, grown, shrunk, widened, windowed
 from cnsifusion.roi.names import PARTS
 
 #: How far (mm, template space) a part may reach beyond its place in the bent template.
@@ -31,7 +33,6 @@ _CLOSED_OFF_SLICES = 2
 #: of a slice of at most this size (mm2), more than this share of it within reach of the lateral ventricle.
 _TEMPORAL_X, _TEMPORAL_Y, _TEMPORAL_Z = 20.0, (-10.0, 45.0), 2.0
 _TIP_MM2, _TIP_SHARE = 400.0, 0.5
-_PLANE = ndimage.generate_binary_structure(2, 1)[None]
 #: So much tissue (mm3) around the ventricles is enough to know its level.
 _ENOUGH_MM3 = 300.0
 #: The darkest within this distance (mm) in plane and in the next slices counts with this weight for the tissue that is
@@ -55,37 +56,54 @@ def find_ventricles(volume: Volume, anatomy: Anatomy, fluid: np.ndarray, tissue:
     rim, and a half-bright voxel beside the template's ventricle needs CSF next to it (partial volume has, a lesion has
     not): lesions at the wall stay out.
     """
+    parts = np.zeros(volume.grid.shape, np.uint8)
+    withheld: dict[str, str] = {}
+    for value, part in PARTS.items():
+        box = _part_box(part, volume, anatomy)
+        inner = Volume(volume.array[box], crop_grid(volume.grid, box))
+        found = _find_part(part, inner, anatomy.cropped(box), fluid[box], tissue[box])
+        if found.sum() * volume.grid.voxel_volume < 50:
+            withheld[part] = f"No {part} ventricle was found where the template expects it."
+            continue
+        parts[box][found & (parts[box] == 0)] = value
+    return Ventricles(parts, withheld)
+
+
+def _part_box(part: str, volume: Volume, anatomy: Anatomy) -> Box:
+    """The voxels on which a part depends: a third of a head's brain, or all, since horns are whole islands of slices."""
+    if part == "lateral":
+        k, j, i = (slice(0, n) for n in volume.grid.shape)
+        return k, j, i
+    maps, grid = part_distances()
+    near = anatomy.lattice.around(anatomy.lattice.read(maps[part], grid, FAR_MM) <= _REACH[part])
+    margin = [max(1, round(_BESIDE_MM / s)) for s in volume.spacing]
+    return widened(near, (1, margin[1], margin[0]), volume.grid.shape)
+
+
+def _find_part(part: str, volume: Volume, anatomy: Anatomy, fluid: np.ndarray, tissue: np.ndarray) -> np.ndarray:
+    """The voxels of one part of the ventricles; arguments as for find_ventricles."""
     distance = _distances(anatomy)
     contrast = fluid - tissue
     share = np.divide(volume.array - tissue, contrast, out=np.zeros_like(contrast), where=contrast > 0)
-    # The third ventricle is a slit between even walls, over and under which cisterns lie.
-    half = {"third": share > 0.5}
-    half["lateral"] = half["fourth"] = share > (1 + _mixed_with(share, volume)) / 2
     strong = share > _SURE_CSF
-    supported = _beside(strong, volume)
+    # The third ventricle is a slit between even walls, over and under which cisterns lie.
+    bright = share > (0.5 if part == "third" else (1 + _mixed_with(share, volume)) / 2)
     rim = max(1, round(1.2 / volume.spacing[0]))
-    parts = np.zeros(volume.grid.shape, np.uint8)
-    withheld: dict[str, str] = {}
-    nearest = np.minimum(np.minimum(distance["lateral"], distance["third"]), distance["fourth"])
-    for value, part in PARTS.items():
-        own, bright = distance[part], half[part]
-        zone = (own <= _REACH[part]) & (own <= nearest) & (own <= distance["outer"])
-        if part == "lateral":
-            tips = _occipital(volume, anatomy, zone & strong, strong)
-            zone |= ndimage.binary_dilation(tips, _PLANE, iterations=rim)
-        elif part == "third":
-            zone &= anatomy.lattice.spread(anatomy.lattice.points[2]) <= _ROOF_Z
-        near = zone & bright & (own <= _NEAR_MM) & (supported | (own <= _CERTAIN_MM))
-        grown = _connected(near | (zone & strong), near & (own < 0.5))
-        grown |= ndimage.binary_dilation(grown & strong, _PLANE, iterations=rim) & zone & bright
-        grown = _fill(grown) & zone
-        if part == "lateral":
-            grown |= _inferior(volume, anatomy, grown, bright, own)
-        if grown.sum() * volume.grid.voxel_volume < 50:
-            withheld[part] = f"No {part} ventricle was found where the template expects it."
-            continue
-        parts[grown & (parts == 0)] = value
-    return Ventricles(parts, withheld)
+    own = distance[part]
+    zone = own <= _REACH[part]
+    for other in distance.values():
+        zone &= own <= other
+    if part == "lateral":
+        zone |= grown(_occipital(volume, anatomy, zone & strong, strong), rim)
+    elif part == "third":
+        zone &= anatomy.lattice.spread(anatomy.lattice.points[2]) <= _ROOF_Z
+    near = zone & bright & (own <= _NEAR_MM) & (_beside(strong, volume) | (own <= _CERTAIN_MM))
+    found = connected(near | (zone & strong), near & (own < 0.5))
+    found |= grown(found & strong, rim) & zone & bright
+    found = filled(found) & zone
+    if part == "lateral":
+        found |= _inferior(volume, anatomy, found, bright, own)
+    return found
 
 
 def _mixed_with(share: np.ndarray, volume: Volume) -> np.ndarray:
@@ -94,29 +112,22 @@ def _mixed_with(share: np.ndarray, volume: Volume) -> np.ndarray:
     It lies between the region's and the darkest nearby, so half-way to CSF is higher beside choroid plexus, caudate or
     cortex than beside white matter.
     """
-    darkest = share
-    for axis, spacing in ((1, volume.spacing[1]), (2, volume.spacing[0])):
-        darkest = ndimage.minimum_filter1d(darkest, 2 * max(1, round(_MIXED_MM / spacing)) + 1, axis)
-    darkest[1:] = np.minimum(darkest[1:], share[:-1])
-    darkest[:-1] = np.minimum(darkest[:-1], share[1:])
-    return _MIXED_WEIGHT * np.clip(darkest, -_SHELL_SHARE, _SHELL_SHARE)
+    rows, columns = (max(1, round(_MIXED_MM / volume.spacing[axis])) for axis in (1, 0))
+    darkest = windowed(share, (rows, columns), np.minimum, np.inf)
+    np.minimum(darkest[1:], share[:-1], out=darkest[1:])
+    np.minimum(darkest[:-1], share[1:], out=darkest[:-1])
+    darkest = np.clip(darkest, -_SHELL_SHARE, _SHELL_SHARE, out=darkest)
+    darkest *= _MIXED_WEIGHT
+    return darkest
 
 
 def _beside(strong: np.ndarray, volume: Volume) -> np.ndarray:
     """Voxels within _BESIDE_MM in plane of ``strong`` ones of their own, the next lower or the next higher slice."""
     near = boxed(strong, _BESIDE_MM, volume)
-    grown = near.copy()
-    grown[1:] |= near[:-1]
-    grown[:-1] |= near[1:]
-    return grown
-
-
-def boxed(mask: np.ndarray, reach_mm: float, volume: Volume) -> np.ndarray:
-    """``mask`` dilated in plane by a square of half-width ``reach_mm`` (at least a pixel)."""
-    grown = mask.view(np.uint8)
-    for axis, spacing in ((1, volume.spacing[1]), (2, volume.spacing[0])):
-        grown = ndimage.maximum_filter1d(grown, 2 * max(1, round(reach_mm / spacing)) + 1, axis)
-    return grown.view(bool)
+    beside = near.copy()
+    beside[1:] |= near[:-1]
+    beside[:-1] |= near[1:]
+    return beside
 
 
 def _occipital(volume: Volume, anatomy: Anatomy, sure: np.ndarray, strong: np.ndarray) -> np.ndarray:
@@ -124,17 +135,19 @@ def _occipital(volume: Volume, anatomy: Anatomy, sure: np.ndarray, strong: np.nd
 
     They vary more than any other horn, and reach where the template has sulci.
     """
-    x, y = (anatomy.lattice.spread(anatomy.lattice.points[a]) for a in (0, 1))
-    back = strong & (y > _BACK[1]) & (np.abs(x) > _BACK[0])
-    grown = np.zeros(strong.shape, bool)
+    result = np.zeros(strong.shape, bool)
+    box = anatomy.lattice.around(anatomy.lattice.points[1] > _BACK[1])
+    sure, horns, lattice = sure[box], result[box], anatomy.lattice.cropped(box)
+    x, y = (lattice.spread(lattice.points[a]) for a in (0, 1))
+    back = strong[box] & (y > _BACK[1]) & (np.abs(x) > _BACK[0])
     for k in np.flatnonzero((sure & back).any((1, 2))):
-        grown[k] = _islands_mostly_in(back[k], sure[k], 0.5)
+        horns[k] = _islands_mostly_in(back[k], sure[k], 0.5)
     for _ in range(_CLOSED_OFF_SLICES):  # a tip that its walls close off shows under or over the open horn
         for source, target in ((slice(1, None), slice(None, -1)), (slice(None, -1), slice(1, None))):
-            over = boxed(grown, max(1.0, volume.spacing[2] / 2), volume)[source] & back[target]
+            over = boxed(horns, max(1.0, volume.spacing[2] / 2), volume)[source] & back[target]
             for k in np.flatnonzero(over.any((1, 2))):
-                grown[target][k] |= _islands_mostly_in(back[target][k], over[k], 0.5)
-    return grown
+                horns[target][k] |= _islands_mostly_in(back[target][k], over[k], 0.5)
+    return result
 
 
 def _inferior(
@@ -144,19 +157,23 @@ def _inferior(
 
     They are whole islands of a slice's ``bright`` voxels, so no bay of a cistern is taken for one.
     """
-    x, y, z = (anatomy.lattice.spread(anatomy.lattice.points[a]) for a in range(3))
+    result = np.zeros(bright.shape, bool)
+    low = anatomy.lattice.around(anatomy.lattice.points[2] < _TEMPORAL_Z)[0]
+    box = widened((low, slice(0, bright.shape[1]), slice(0, bright.shape[2])), (1, 0, 0), bright.shape)
+    lateral, bright, tips, lattice = lateral[box], bright[box], result[box], anatomy.lattice.cropped(box)
+    x, y, z = (lattice.spread(lattice.points[a]) for a in range(3))
     place = (np.abs(x) > _TEMPORAL_X) & (y > _TEMPORAL_Y[0]) & (y < _TEMPORAL_Y[1]) & (z < _TEMPORAL_Z)
-    place &= distance <= _REACH["lateral"]
+    place &= distance[box] <= _REACH["lateral"]
     most = _TIP_MM2 / (volume.spacing[0] * volume.spacing[1])
-    islands, grown = np.zeros(bright.shape, bool), np.zeros(bright.shape, bool)
+    islands = np.zeros(bright.shape, bool)
     slices = np.flatnonzero(place.any((1, 2)))
     for k in slices:
         islands[k] = _islands_mostly_in(bright[k], place[k], _TIP_SHARE, most)
     for _ in range(_CLOSED_OFF_SLICES):
-        beside = _beside(lateral | grown, volume)
+        beside = _beside(lateral | tips, volume)
         for k in slices:
-            grown[k] = _islands_mostly_in(islands[k], beside[k], 0.0)
-    return grown
+            tips[k] = _islands_mostly_in(islands[k], beside[k], 0.0)
+    return result
 
 
 def _islands_mostly_in(mask: np.ndarray, part: np.ndarray, least: float, most: float = np.inf) -> np.ndarray:
@@ -175,23 +192,6 @@ def _distances(anatomy: Anatomy) -> dict[str, np.ndarray]:
     """maps.part_distances on the patient's grid."""
     maps, grid = part_distances()
     return {name: anatomy.sample(array, grid, FAR_MM) for name, array in maps.items()}
-
-
-def _connected(zone: np.ndarray, seeds: np.ndarray) -> np.ndarray:
-    """The face-connected components of ``zone`` that hold a voxel of ``seeds``."""
-    labels, n = ndimage.label(zone)
-    keep = np.zeros(n + 1, bool)
-    keep[np.unique(labels[seeds])] = True
-    keep[0] = False
-    return keep[labels]
-
-
-def _fill(mask: np.ndarray) -> np.ndarray:
-    """``mask`` with the holes of each slice filled (choroid plexus, flow voids)."""
-    filled = mask.copy()
-    for k in np.flatnonzero(mask.any((1, 2))):
-        filled[k] = ndimage.binary_fill_holes(mask[k])
-    return filled
 
 
 def csf_levels(volume: Volume, anatomy: Anatomy) -> tuple[np.ndarray, np.ndarray]:
@@ -233,26 +233,29 @@ def csf_levels(volume: Volume, anatomy: Anatomy) -> tuple[np.ndarray, np.ndarray
 
 def _surrounded(fluid: np.ndarray, volume: Volume) -> np.ndarray:
     """``fluid`` without a rim of about 1 mm in plane, and only where the slices above and below have the same."""
-    rim = max(1, round(1.0 / volume.spacing[0]))
-    inner = ndimage.binary_erosion(fluid, _PLANE, iterations=rim)
-    return ndimage.binary_erosion(inner, np.ones((3, 1, 1), bool))
+    inner = shrunk(fluid, max(1, round(1.0 / volume.spacing[0])))
+    result = np.zeros_like(inner)
+    result[1:-1] = inner[1:-1] & inner[:-2] & inner[2:]
+    return result
 
 
 def _field(volume: Volume, mask: np.ndarray, level: float, sigma_mm: float) -> np.ndarray:
-    """Smooth local mean of ``volume`` over ``mask`` (normalised convolution), drawn to ``level`` where it is empty."""
-    factors = [max(1, round(2.5 / s)) for s in volume.spacing[:2]]
-    fi, fj = factors
-    shape = volume.grid.shape
-    nj, ni = -(-shape[1] // fj), -(-shape[2] // fi)
+    """Smooth local mean of ``volume`` over ``mask`` (normalised convolution), drawn to ``level`` where it is empty.
 
-    def reduce(array: np.ndarray) -> np.ndarray:
-        padded = np.zeros((shape[0], nj * fj, ni * fi), np.float32)
-        padded[:, : shape[1], : shape[2]] = array
-        return padded.reshape(shape[0], nj, fj, ni, fi).sum((2, 4), dtype=np.float64)
-
+    It is worked out in cells of about 2.5 mm of a slice.
+    """
+    fi, fj = (max(1, round(2.5 / s)) for s in volume.spacing[:2])
+    nk, rows, columns = volume.grid.shape
+    shape = nk, -(-rows // fj), -(-columns // fi)
+    k, j, i = np.nonzero(mask)
+    cell = (k * shape[1] + j // fj) * shape[2] + i // fi
     widths = [sigma_mm / s for s in (volume.spacing[2], volume.spacing[1] * fj, volume.spacing[0] * fi)]
-    total = ndimage.gaussian_filter(reduce(np.where(mask, volume.array - level, 0)), widths, truncate=3)
-    weight = ndimage.gaussian_filter(reduce(mask), widths, truncate=3)
-    field = total / (weight + 0.01 * max(float(weight.max()), 1e-9))
-    full = np.repeat(np.repeat(field, fj, 1), fi, 2)[:, : shape[1], : shape[2]]
-    return full.astype(np.float32) + np.float32(level)
+
+    def smooth(weights: np.ndarray | None) -> np.ndarray:
+        sums = np.bincount(cell, weights, int(np.prod(shape))).reshape(shape).astype(float)
+        return ndimage.gaussian_filter(sums, widths, truncate=3)
+
+    weight = smooth(None)
+    field = smooth(volume.array[k, j, i] - level) / (weight + 0.01 * max(float(weight.max()), 1e-9))
+    cells = field.astype(np.float32) + np.float32(level)
+    return np.repeat(np.repeat(cells, fi, 2), fj, 1)[:, :rows, :columns]
