@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-from scipy import ndimage
 
 from cnsifusion.imaging.grid import Grid
 from cnsifusion.imaging.volume import Volume
 from cnsifusion.roi.lattice import Lattice, make_lattice
 from cnsifusion.roi.maps import coarse_grid, part_distances, tissue_maps
 from cnsifusion.roi.midplane import find_midplane
+from cnsifusion.roi.morphology import grown, shrunk
 from cnsifusion.roi.placement import Placement
 from cnsifusion.roi.regions import Plane
 from cnsifusion.roi.registration import SAMPLES, Registration, register, template_samples
@@ -110,18 +110,21 @@ def place(volume: Volume, placement: Placement) -> Anatomy:
 def _brain(volume: Volume, lattice: Lattice) -> np.ndarray:
     """The template's brain in the patient, without empty voxels."""
     template = load_template()
-    inside = lattice.spread(lattice.read(template.brain, template.grid, 0.0)) > 0.5
-    if not inside.any():
-        return inside
-    return inside & (volume.array > 0.1 * np.median(volume.array[inside]))
+    share = lattice.read(template.brain, template.grid, 0.0)
+    box = lattice.around(share > 0)
+    inside, array = lattice.spread(share, box) > 0.5, volume.array[box]
+    brain = np.zeros(volume.grid.shape, bool)
+    if inside.any():
+        brain[box] = inside & (array > 0.1 * np.median(array[inside]))
+    return brain
 
 
 def _white_matter(volume: Volume, lattice: Lattice, brain: np.ndarray) -> np.ndarray:
     """Voxels that the template calls white matter, eroded in plane, within the main mode of their intensities."""
-    certain = tissue_maps(2.0)["wm"]
-    white = (lattice.spread(lattice.read(certain, coarse_grid(), 0.0)) > 0.8) & brain
-    where = np.flatnonzero(white)
-    values = volume.array.ravel()[where]
+    certain = lattice.read(tissue_maps(2.0)["wm"], coarse_grid(), 0.0)
+    box = lattice.around(certain > 0.8)
+    part = (lattice.spread(certain, box) > 0.8) & brain[box]
+    where, values = np.flatnonzero(part), volume.array[box][part]
     for _ in range(3):
         if values.size < 50:
             break
@@ -129,15 +132,12 @@ def _white_matter(volume: Volume, lattice: Lattice, brain: np.ndarray) -> np.nda
         spread = 1.4826 * np.median(np.abs(values - median)) + 1e-6 * abs(median)
         kept = np.abs(values - median) <= 2.5 * spread
         where, values = where[kept], values[kept]
-    white = np.zeros_like(white)
-    white.ravel()[where] = True
-    plane = ndimage.generate_binary_structure(2, 1)[None]
-    eroded = np.zeros_like(white)
-    for box in ndimage.find_objects(white.view(np.uint8)):
-        part = np.pad(white[box], 1)
-        inner = ndimage.binary_erosion(ndimage.binary_closing(part, plane), plane) & part
-        eroded[box] = inner[1:-1, 1:-1, 1:-1]
-    return eroded if eroded.sum() >= 200 else white
+    part = np.zeros_like(part)
+    part.ravel()[where] = True
+    inner = shrunk(grown(np.pad(part, 1), 1), 2)[1:-1, 1:-1, 1:-1] & part  # closed, then eroded
+    white = np.zeros(brain.shape, bool)
+    white[box] = inner if inner.sum() >= 200 else part
+    return white
 
 
 def _doubts(registration: Registration, brain: np.ndarray, white: np.ndarray) -> list[str]:

@@ -15,6 +15,7 @@ from scipy import ndimage
 
 from cnsifusion.imaging.volume import Volume
 from cnsifusion.roi.anatomy import Anatomy
+from cnsifusion.roi.morphology import grown
 from cnsifusion.roi.regions import Focus
 
 #: Protocol: foci up to this in-plane diameter are PVS-like and larger ones are listed apart; they may lie this far
@@ -68,11 +69,12 @@ def find_foci(
 
 def noise_level(volume: Volume, white_matter: np.ndarray) -> float:
     """Standard deviation of the noise, from second differences along i in white matter (median absolute deviation)."""
-    array = volume.array.astype(float)
-    second = array[:, :, 2:] - 2 * array[:, :, 1:-1] + array[:, :, :-2]
-    values = second[white_matter[:, :, 1:-1]]
-    if values.size < 50:
-        values = second[np.abs(second) > 0]
+    inner, columns = white_matter[:, :, 1:-1], volume.array.shape[2] - 2
+    known = np.count_nonzero(inner) >= 50
+    before, at, behind = (volume.array[:, :, n : n + columns][inner if known else ...].astype(float) for n in range(3))
+    values = behind - 2 * at + before
+    if not known:
+        values = values[values != 0]
     return float(1.4826 * np.median(np.abs(values)) / np.sqrt(6)) + 1e-9 if values.size else 1e-9
 
 
@@ -82,8 +84,7 @@ def _search_zone(volume: Volume, mask: np.ndarray) -> np.ndarray:
     steps = max(1, round(ABOVE_MM / volume.spacing[2]))
     for step in range(1, steps + 1):
         zone[step:] |= mask[:-step]
-    plane = ndimage.generate_binary_structure(2, 1)[None]
-    return ndimage.binary_dilation(zone, plane, iterations=max(1, round(_BORDER_MM / volume.spacing[0])))
+    return grown(zone, max(1, round(_BORDER_MM / volume.spacing[0])))
 
 
 def _spots(volume: Volume, zone: np.ndarray, k: int, limits: _Limits) -> list[_Spot]:
@@ -119,25 +120,29 @@ def _measure(window: np.ndarray, j: int, i: int, diameter: float, pixel: float, 
     """
     far = max(diameter * 1.6, 2.5)
     reach = int(np.ceil(far / pixel)) + 1
-    j0, j1, i0, i1 = max(0, j - reach), j + reach + 1, max(0, i - reach), i + reach + 1
-    patch = window[j0:j1, i0:i1]
-    rows, columns = np.indices(patch.shape)
-    radius = np.hypot(rows - (j - j0), columns - (i - i0)) * pixel
+    j0, i0 = max(0, j - reach), max(0, i - reach)
+    patch = window[j0 : j + reach + 1, i0 : i + reach + 1]
+    rows, columns = np.ogrid[j0 - j : j0 - j + patch.shape[0], i0 - i : i0 - i + patch.shape[1]]
+    radius = np.hypot(rows, columns) * pixel
     height = float(patch[radius <= max(pixel, diameter / 4)].max())
     ring = patch[(radius > max(diameter * 0.8, 2 * pixel)) & (radius <= far)]
     if ring.size < 8:
         return None
     background = float(np.median(ring))
+    if height <= background:
+        return None
+    likeness = (height - background) / limits.csf
+    if likeness / _LEAST_CSF < limits.factor:  # most are too faint: the rest is worked out for those that are not
+        return None
     labels, _ = ndimage.label(patch > background + 0.5 * (height - background))
     island = labels == labels[j - j0, i - i0]
-    if height <= background or labels[j - j0, i - i0] == 0 or (island & (radius > far - pixel)).any():
+    if labels[j - j0, i - i0] == 0 or (island & (radius > far - pixel)).any():
         return None
     weights = patch[island] - background
     spread = 1.4826 * float(np.median(np.abs(ring - background)))
     noise = max(limits.noise, 0.7 * spread)
     contrast = (height - background) / noise
     evidence = float(weights.sum()) / np.sqrt(weights.size) / noise
-    likeness = (height - background) / limits.csf
     scores = (contrast / _LEAST_CONTRAST, evidence / _LEAST_EVIDENCE, likeness / _LEAST_CSF)
     if min(scores) < limits.factor:
         return None

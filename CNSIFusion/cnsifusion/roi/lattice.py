@@ -42,17 +42,26 @@ class Lattice:
         points = self.points[:, kept[0], kept[1], kept[2]]
         return Lattice(crop_grid(self.grid, box), (knots[0], knots[1], knots[2]), points)
 
-    def spread(self, values: np.ndarray) -> np.ndarray:
-        """``values`` (l, m, n) of the lattice's points on all voxels [k, j, i], linear (float32).
+    def spread(self, values: np.ndarray, box: Box | None = None) -> np.ndarray:
+        """``values`` (l, m, n) of the lattice's points on all voxels [k, j, i], or those of ``box``, linear (float32).
 
         Slice by slice, in memory that stays in the processor's cache: on thin slices this is most of the time.
         """
-        result = np.empty(self.grid.shape, np.float32)
-        slices, rows, columns = (_between(knots, size) for knots, size in zip(self.knots, self.grid.shape))
+        k, j, i = box or (slice(0, n) for n in self.grid.shape)
+        result = np.empty((k.stop - k.start, j.stop - j.start, i.stop - i.start), np.float32)
+        slices, rows, columns = (self._between(axis, part) for axis, part in enumerate((k, j, i)))
         for plane, low, high, share in zip(result, *slices):
             thin = values[low] + (values[high] - values[low]) * share
             plane[:] = _stretch(np.ascontiguousarray(_stretch(thin, *rows).T), *columns).T
         return result
+
+    def _between(self, axis: int, part: slice) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The knots before and behind the voxels ``part`` of ``axis``, and how far (0-1) each voxel is between them."""
+        knots, place = self.knots[axis], np.arange(part.start, part.stop)
+        if len(knots) == self.grid.shape[axis] and knots[0] == 0:
+            return place, place, np.zeros(len(place), np.float32)
+        low = np.clip(np.searchsorted(knots, place, side="right") - 1, 0, len(knots) - 2)
+        return low, low + 1, ((place - knots[low]) / (knots[low + 1] - knots[low])).astype(np.float32)
 
     def around(self, inside: np.ndarray) -> Box:
         """The voxels that depend on the points ``inside`` (bool [l, m, n]); all voxels where there is none."""
@@ -90,17 +99,8 @@ def _knots(size: int, spacing: float) -> np.ndarray:
     return np.unique(np.append(np.arange(0, size, step), size - 1))
 
 
-def _between(knots: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The knots before and behind the places 0 .. size - 1, and how far (0-1, float32) each place is between them."""
-    place = np.arange(size)
-    if len(knots) == size and knots[0] == 0:
-        return place, place, np.zeros(size, np.float32)
-    low = np.clip(np.searchsorted(knots, place, side="right") - 1, 0, len(knots) - 2)
-    return low, low + 1, ((place - knots[low]) / (knots[low + 1] - knots[low])).astype(np.float32)
-
-
 def _stretch(rows: np.ndarray, low: np.ndarray, high: np.ndarray, share: np.ndarray) -> np.ndarray:
-    """Rows between the given ``rows``, linear; arguments as ``_between`` gives them."""
+    """Rows between the given ``rows``, linear; arguments as Lattice._between gives them."""
     first, between = rows[low], rows[high]
     between -= first
     between *= share[:, None]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
+from itertools import product
 
 import numpy as np
 from scipy import ndimage
@@ -10,6 +11,10 @@ from scipy import ndimage
 from cnsifusion.imaging.grid import triple
 from cnsifusion.imaging.volume import Volume
 from cnsifusion.roi.regions import Plane
+from cnsifusion.roi.warp import read_box
+
+#: The search goes no farther than this from the template's plane (mm, degrees).
+_FARTHEST = 8.0
 
 
 def find_midplane(volume: Volume, affine: np.ndarray) -> Plane:
@@ -24,7 +29,6 @@ def find_midplane(volume: Volume, affine: np.ndarray) -> Plane:
     centre = linear @ np.array([0.0, 18.0, 8.0]) + affine[:3, 3]
     x, y, z = np.meshgrid(np.arange(3.0, 60, 4), np.arange(-72.0, 73, 4), np.arange(-28.0, 53, 4), indexing="ij")
     half = np.stack([x.ravel(), y.ravel(), z.ravel()], 1)
-    array = ndimage.gaussian_filter(volume.array, [1.5 / max(s, 1.5) for s in volume.spacing[::-1]], truncate=3)
     mirror = np.array([-1.0, 1.0, 1.0])
 
     def turned(tilt: np.ndarray) -> np.ndarray:
@@ -33,15 +37,26 @@ def find_midplane(volume: Volume, affine: np.ndarray) -> Plane:
         normal = frame @ np.array([1.0, np.tan(yaw), np.tan(roll)])
         return normal / np.linalg.norm(normal)
 
-    @cache  # the search comes back to places where it was
-    def asymmetry(offset: float, roll: float, yaw: float) -> float:
-        normal = turned(np.array([roll, yaw]))
+    def read_at(points: np.ndarray, offset: float, tilt: np.ndarray) -> np.ndarray:
+        """Voxel indices (3, n; k, j, i) of ``points`` (n, 3) of the frame that is shifted and tilted."""
+        normal = turned(tilt)
         second = frame[:, 1] - (frame[:, 1] @ normal) * normal
         second /= np.linalg.norm(second)
         axes = np.stack([normal, second, np.cross(normal, second)], 1)
-        origin = centre + offset * normal
+        return volume.grid.to_ijk(points @ axes.T + centre + offset * normal).T[::-1]
+
+    corners = np.array(list(product((-x.max(), x.max()), (y.min(), y.max()), (z.min(), z.max()))))
+    extremes = product((-_FARTHEST, _FARTHEST), repeat=3)
+    reach = np.concatenate([read_at(corners, offset, np.array(tilt)) for offset, *tilt in extremes], 1)
+    blur = [1.5 / max(s, 1.5) for s in volume.spacing[::-1]]
+    box = read_box(reach, volume.array.shape, blur)
+    array = ndimage.gaussian_filter(volume.array[box], blur, truncate=3)
+    first = np.array([[part.start] for part in box])
+
+    @cache  # the search comes back to places where it was
+    def asymmetry(offset: float, roll: float, yaw: float) -> float:
         one, other = (
-            ndimage.map_coordinates(array, volume.grid.to_ijk(p @ axes.T + origin).T[::-1], order=1, mode="constant")
+            ndimage.map_coordinates(array, read_at(p, offset, np.array([roll, yaw])) - first, order=1, mode="constant")
             for p in (half, half * mirror)
         )
         both = (one > 0) & (other > 0)
@@ -57,7 +72,7 @@ def find_midplane(volume: Volume, affine: np.ndarray) -> Plane:
             for sign in (1.0, -1.0):
                 trial = best.copy()
                 trial[axis] += sign * step[axis]
-                if np.abs(trial).max() <= 8 and (new := asymmetry(*trial)) < value - 1e-6:
+                if np.abs(trial).max() <= _FARTHEST and (new := asymmetry(*trial)) < value - 1e-6:
                     best, value, improved = trial, new, True
         if not improved:
             step = step / 2

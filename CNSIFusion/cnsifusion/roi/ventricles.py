@@ -137,8 +137,8 @@ def _occipital(volume: Volume, anatomy: Anatomy, sure: np.ndarray, strong: np.nd
     """
     result = np.zeros(strong.shape, bool)
     box = anatomy.lattice.around(anatomy.lattice.points[1] > _BACK[1])
-    sure, horns, lattice = sure[box], result[box], anatomy.lattice.cropped(box)
-    x, y = (lattice.spread(lattice.points[a]) for a in (0, 1))
+    sure, horns = sure[box], result[box]
+    x, y = (anatomy.lattice.spread(anatomy.lattice.points[a], box) for a in (0, 1))
     back = strong[box] & (y > _BACK[1]) & (np.abs(x) > _BACK[0])
     for k in np.flatnonzero((sure & back).any((1, 2))):
         horns[k] = _islands_mostly_in(back[k], sure[k], 0.5)
@@ -160,8 +160,8 @@ def _inferior(
     result = np.zeros(bright.shape, bool)
     low = anatomy.lattice.around(anatomy.lattice.points[2] < _TEMPORAL_Z)[0]
     box = widened((low, slice(0, bright.shape[1]), slice(0, bright.shape[2])), (1, 0, 0), bright.shape)
-    lateral, bright, tips, lattice = lateral[box], bright[box], result[box], anatomy.lattice.cropped(box)
-    x, y, z = (lattice.spread(lattice.points[a]) for a in range(3))
+    lateral, bright, tips = lateral[box], bright[box], result[box]
+    x, y, z = (anatomy.lattice.spread(anatomy.lattice.points[a], box) for a in range(3))
     place = (np.abs(x) > _TEMPORAL_X) & (y > _TEMPORAL_Y[0]) & (y < _TEMPORAL_Y[1]) & (z < _TEMPORAL_Z)
     place &= distance[box] <= _REACH["lateral"]
     most = _TIP_MM2 / (volume.spacing[0] * volume.spacing[1])

@@ -89,18 +89,18 @@ def _patient(volume: Volume, registration: Registration, grid: Grid) -> tuple[np
     blur = [max(0.0, (step / 2 / s) ** 2 - 0.1) ** 0.5 for s in volume.spacing[::-1]]
     matrix = registration.fit.affine.matrix
     index = np.moveaxis(volume.grid.to_ijk(points @ matrix[:3, :3].T + matrix[:3, 3])[..., ::-1], -1, 0)
-    box = _read_box(index, volume.array.shape, blur)
+    box = read_box(index, volume.array.shape, blur)
     array = volume.array[box]
     array = ndimage.gaussian_filter(array, blur, truncate=_TRUNCATE) if max(blur) > 0.3 else array
     inner = index - np.array([part.start for part in box]).reshape(3, 1, 1, 1)
-    values = ndimage.map_coordinates(array.astype(float), inner, order=1, mode="nearest")
+    values = ndimage.map_coordinates(array, inner, np.float64, order=1, mode="nearest")
     limits = np.array(volume.array.shape).reshape(3, 1, 1, 1)
     inside = np.all((index >= -0.5) & (index <= limits - 0.5), 0)
     gain = (gain_terms(points.reshape(-1, 3)) @ registration.fit.gain[1:]).reshape(grid.shape)
     return values * gain / max(abs(float(gain.mean())), 1e-12), inside
 
 
-def _read_box(index: np.ndarray, shape: tuple[int, ...], blur: list[float]) -> tuple[slice, ...]:
+def read_box(index: np.ndarray, shape: tuple[int, ...], blur: list[float]) -> tuple[slice, ...]:
     """The voxels [k, j, i] of an image on which its values at ``index`` (3, ...) depend when it is blurred first."""
     box = []
     for places, size, sigma in zip(index, shape, blur):
