@@ -70,7 +70,7 @@ def find_ventricles(volume: Volume, anatomy: Anatomy, fluid: np.ndarray, tissue:
 
 
 def _part_box(part: str, volume: Volume, anatomy: Anatomy) -> Box:
-    """The voxels on which a part depends: a third of a head's brain, or all, since horns are whole islands of slices."""
+    """The voxels on which a part depends: all for the lateral ventricles, whose tips are whole islands of slices."""
     if part == "lateral":
         k, j, i = (slice(0, n) for n in volume.grid.shape)
         return k, j, i
