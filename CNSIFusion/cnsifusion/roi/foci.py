@@ -122,8 +122,8 @@ def _measure(window: np.ndarray, j: int, i: int, diameter: float, pixel: float, 
     reach = int(np.ceil(far / pixel)) + 1
     j0, i0 = max(0, j - reach), max(0, i - reach)
     patch = window[j0 : j + reach + 1, i0 : i + reach + 1]
-    rows, columns = np.ogrid[j0 - j : j0 - j + patch.shape[0], i0 - i : i0 - i + patch.shape[1]]
-    radius = np.hypot(rows, columns) * pixel
+    rows, columns = np.arange(patch.shape[0]) - (j - j0), np.arange(patch.shape[1]) - (i - i0)
+    radius = np.hypot(rows[:, None], columns) * pixel
     height = float(patch[radius <= max(pixel, diameter / 4)].max())
     ring = patch[(radius > max(diameter * 0.8, 2 * pixel)) & (radius <= far)]
     if ring.size < 8:

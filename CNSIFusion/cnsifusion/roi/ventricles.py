@@ -82,17 +82,19 @@ def _part_box(part: str, volume: Volume, anatomy: Anatomy) -> Box:
 
 def _find_part(part: str, volume: Volume, anatomy: Anatomy, fluid: np.ndarray, tissue: np.ndarray) -> np.ndarray:
     """The voxels of one part of the ventricles; arguments as for find_ventricles."""
-    distance = _distances(anatomy)
     contrast = fluid - tissue
-    share = np.divide(volume.array - tissue, contrast, out=np.zeros_like(contrast), where=contrast > 0)
+    share = volume.array - tissue
+    np.divide(share, contrast, out=share, where=contrast > 0)
+    share[contrast <= 0] = 0
     strong = share > _SURE_CSF
     # The third ventricle is a slit between even walls, over and under which cisterns lie.
-    bright = share > (0.5 if part == "third" else (1 + _mixed_with(share, volume)) / 2)
+    bright = share > (0.5 if part == "third" else _half_way(share, volume))
     rim = max(1, round(1.2 / volume.spacing[0]))
-    own = distance[part]
+    maps, grid = part_distances()
+    own = anatomy.sample(maps[part], grid, FAR_MM)
     zone = own <= _REACH[part]
-    for other in distance.values():
-        zone &= own <= other
+    for other in maps.keys() - {part}:
+        zone &= own <= anatomy.sample(maps[other], grid, FAR_MM)
     if part == "lateral":
         zone |= grown(_occipital(volume, anatomy, zone & strong, strong), rim)
     elif part == "third":
@@ -106,19 +108,21 @@ def _find_part(part: str, volume: Volume, anatomy: Anatomy, fluid: np.ndarray, t
     return found
 
 
-def _mixed_with(share: np.ndarray, volume: Volume) -> np.ndarray:
-    """Level of the tissue that a voxel of the wall is mixed with, from the region's (0) to CSF's (1).
+def _half_way(share: np.ndarray, volume: Volume) -> np.ndarray:
+    """The ``share`` half-way between CSF (1) and the tissue that a voxel of the wall is mixed with.
 
-    It lies between the region's and the darkest nearby, so half-way to CSF is higher beside choroid plexus, caudate or
-    cortex than beside white matter.
+    That tissue lies between the region's (0) and the darkest nearby, so half-way is higher beside choroid plexus,
+    caudate or cortex than beside white matter.
     """
     rows, columns = (max(1, round(_MIXED_MM / volume.spacing[axis])) for axis in (1, 0))
     darkest = windowed(share, (rows, columns), np.minimum, np.inf)
     np.minimum(darkest[1:], share[:-1], out=darkest[1:])
     np.minimum(darkest[:-1], share[1:], out=darkest[:-1])
-    darkest = np.clip(darkest, -_SHELL_SHARE, _SHELL_SHARE, out=darkest)
-    darkest *= _MIXED_WEIGHT
-    return darkest
+    half = np.clip(darkest, -_SHELL_SHARE, _SHELL_SHARE, out=darkest)
+    half *= _MIXED_WEIGHT
+    half += 1
+    half /= 2
+    return half
 
 
 def _beside(strong: np.ndarray, volume: Volume) -> np.ndarray:
@@ -138,8 +142,8 @@ def _occipital(volume: Volume, anatomy: Anatomy, sure: np.ndarray, strong: np.nd
     result = np.zeros(strong.shape, bool)
     box = anatomy.lattice.around(anatomy.lattice.points[1] > _BACK[1])
     sure, horns = sure[box], result[box]
-    x, y = (anatomy.lattice.spread(anatomy.lattice.points[a], box) for a in (0, 1))
-    back = strong[box] & (y > _BACK[1]) & (np.abs(x) > _BACK[0])
+    back = strong[box] & (anatomy.lattice.spread(anatomy.lattice.points[1], box) > _BACK[1])
+    back &= np.abs(anatomy.lattice.spread(anatomy.lattice.points[0], box)) > _BACK[0]
     for k in np.flatnonzero((sure & back).any((1, 2))):
         horns[k] = _islands_mostly_in(back[k], sure[k], 0.5)
     for _ in range(_CLOSED_OFF_SLICES):  # a tip that its walls close off shows under or over the open horn
@@ -188,12 +192,6 @@ def _islands_mostly_in(mask: np.ndarray, part: np.ndarray, least: float, most: f
     return ((share > least) & (all_of_it <= most))[labels]
 
 
-def _distances(anatomy: Anatomy) -> dict[str, np.ndarray]:
-    """maps.part_distances on the patient's grid."""
-    maps, grid = part_distances()
-    return {name: anatomy.sample(array, grid, FAR_MM) for name, array in maps.items()}
-
-
 def csf_levels(volume: Volume, anatomy: Anatomy) -> tuple[np.ndarray, np.ndarray]:
     """Local intensity of pure CSF and of the tissue around the ventricles, as smooth fields [k, j, i].
 
@@ -223,12 +221,13 @@ def csf_levels(volume: Volume, anatomy: Anatomy) -> tuple[np.ndarray, np.ndarray
     offset = fluid_level - float(volume.array[core].mean()) if core.any() else 0.0
     fluid = _field(volume, core, fluid_level - offset, 30.0) + np.float32(offset)
     tissue = _field(volume, ring, tissue_level, 12.0)
-    bright = volume.array > (fluid + tissue) / 2
+    bright = volume.array > _on_voxels((fluid + tissue) / 2, volume)
     shell = boxed(bright & (distance < _NEAR_MM), _SHELL_MM[1], volume) & ~boxed(bright, _SHELL_MM[0], volume)
-    shell &= anatomy.brain & (volume.array < tissue + _SHELL_SHARE * (fluid - tissue))
-    if shell.sum() * volume.grid.voxel_volume < _ENOUGH_MM3:
-        return fluid, tissue
-    return fluid, _field(volume, shell, float(volume.array[shell].mean()), _SHELL_SMOOTH_MM)
+    shell &= anatomy.brain
+    shell &= volume.array < _on_voxels(tissue + _SHELL_SHARE * (fluid - tissue), volume)
+    if shell.sum() * volume.grid.voxel_volume >= _ENOUGH_MM3:
+        tissue = _field(volume, shell, float(volume.array[shell].mean()), _SHELL_SMOOTH_MM)
+    return _on_voxels(fluid, volume), _on_voxels(tissue, volume)
 
 
 def _surrounded(fluid: np.ndarray, volume: Volume) -> np.ndarray:
@@ -242,11 +241,11 @@ def _surrounded(fluid: np.ndarray, volume: Volume) -> np.ndarray:
 def _field(volume: Volume, mask: np.ndarray, level: float, sigma_mm: float) -> np.ndarray:
     """Smooth local mean of ``volume`` over ``mask`` (normalised convolution), drawn to ``level`` where it is empty.
 
-    It is worked out in cells of about 2.5 mm of a slice.
+    It is given for the cells of _cells, for every slice.
     """
-    fi, fj = (max(1, round(2.5 / s)) for s in volume.spacing[:2])
-    nk, rows, columns = volume.grid.shape
-    shape = nk, -(-rows // fj), -(-columns // fi)
+    fj, fi = _cells(volume)
+    nk, nj, ni = volume.grid.shape
+    shape = nk, -(-nj // fj), -(-ni // fi)
     k, j, i = np.nonzero(mask)
     cell = (k * shape[1] + j // fj) * shape[2] + i // fi
     widths = [sigma_mm / s for s in (volume.spacing[2], volume.spacing[1] * fj, volume.spacing[0] * fi)]
@@ -257,5 +256,15 @@ def _field(volume: Volume, mask: np.ndarray, level: float, sigma_mm: float) -> n
 
     weight = smooth(None)
     field = smooth(volume.array[k, j, i] - level) / (weight + 0.01 * max(float(weight.max()), 1e-9))
-    cells = field.astype(np.float32) + np.float32(level)
-    return np.repeat(np.repeat(cells, fi, 2), fj, 1)[:, :rows, :columns]
+    return field.astype(np.float32) + np.float32(level)
+
+
+def _cells(volume: Volume) -> tuple[int, int]:
+    """Rows and columns of a cell of about 2.5 mm, in which the slow change of a level is followed."""
+    return max(1, round(2.5 / volume.spacing[1])), max(1, round(2.5 / volume.spacing[0]))
+
+
+def _on_voxels(field: np.ndarray, volume: Volume) -> np.ndarray:
+    """The ``field`` of cells on the voxels of ``volume`` [k, j, i]."""
+    (fj, fi), (_, rows, columns) = _cells(volume), volume.grid.shape
+    return np.repeat(np.repeat(field, fi, 2), fj, 1)[:, :rows, :columns]
