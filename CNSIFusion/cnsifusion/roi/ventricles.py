@@ -88,7 +88,7 @@ def _find_part(part: str, volume: Volume, anatomy: Anatomy, fluid: np.ndarray, t
     share[contrast <= 0] = 0
     strong = share > _SURE_CSF
     # The third ventricle is a slit between even walls, over and under which cisterns lie.
-    bright = share > (0.5 if part == "third" else _half_way(share, volume))
+    bright = share > (0.5 if part == "third" else (1 + _mixed_with(share, volume)) / 2)
     rim = max(1, round(1.2 / volume.spacing[0]))
     maps, grid = part_distances()
     own = anatomy.sample(maps[part], grid, FAR_MM)
@@ -108,21 +108,19 @@ def _find_part(part: str, volume: Volume, anatomy: Anatomy, fluid: np.ndarray, t
     return found
 
 
-def _half_way(share: np.ndarray, volume: Volume) -> np.ndarray:
-    """The ``share`` half-way between CSF (1) and the tissue that a voxel of the wall is mixed with.
+def _mixed_with(share: np.ndarray, volume: Volume) -> np.ndarray:
+    """Level of the tissue that a voxel of the wall is mixed with, from the region's (0) to CSF's (1).
 
-    That tissue lies between the region's (0) and the darkest nearby, so half-way is higher beside choroid plexus,
-    caudate or cortex than beside white matter.
+    It lies between the region's and the darkest nearby, so half-way to CSF is higher beside choroid plexus, caudate or
+    cortex than beside white matter.
     """
     rows, columns = (max(1, round(_MIXED_MM / volume.spacing[axis])) for axis in (1, 0))
     darkest = windowed(share, (rows, columns), np.minimum, np.inf)
     np.minimum(darkest[1:], share[:-1], out=darkest[1:])
     np.minimum(darkest[:-1], share[1:], out=darkest[:-1])
-    half = np.clip(darkest, -_SHELL_SHARE, _SHELL_SHARE, out=darkest)
-    half *= _MIXED_WEIGHT
-    half += 1
-    half /= 2
-    return half
+    level = np.clip(darkest, -_SHELL_SHARE, _SHELL_SHARE, out=darkest)
+    level *= _MIXED_WEIGHT
+    return level
 
 
 def _beside(strong: np.ndarray, volume: Volume) -> np.ndarray:
