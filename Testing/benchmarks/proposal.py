@@ -104,7 +104,9 @@ def _with_truth(
     below = {}
     if exact:
         known = place(volume, true_placement(structures, volume.grid))
-        below = {side: region_below(volume, known, nucleus) for side, nucleus in nuclei.items()}
+        for side, nucleus in nuclei.items():
+            others = [structures[name] for name in (f"amygdala_{side}", f"diencephalon_{side}") if name in structures]
+            below[side] = region_below(volume, known, nucleus) & ~np.logical_or.reduce([nucleus, *others])
     parts = {part: structures[part] for part in PART_CODES}
     return Head(name, volume, exact, parts, nuclei, below, foci)
 

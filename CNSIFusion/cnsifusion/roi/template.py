@@ -142,11 +142,12 @@ def lentiform_base(labels: np.ndarray, grid: Grid) -> np.ndarray:
 def sublentiform_window(ax: np.ndarray, y: np.ndarray, z: np.ndarray) -> np.ndarray:
     """The protocol's window of region B at MNI (|x|, y, z) in mm, without the amygdala and the optic tract.
 
-    The amygdala is an ellipsoid about MNI (+-23, -6, -20).
+    The amygdala's upper part is an ellipsoid that ends at z -11, between where it ends in CerebrA (-13) and in label
+    maps of 20 people brought into the template's place (-10).
     """
     window = (ax >= WINDOW_X[0]) & (ax <= WINDOW_X[1]) & (y >= WINDOW_Y[0]) & (y <= WINDOW_Y[1])
     window = window & (z >= WINDOW_Z[0]) & (z <= WINDOW_Z[1])
-    amygdala = ((ax - 23) / 9) ** 2 + ((y + 6) / 8) ** 2 + ((z + 20) / 8) ** 2 <= 1
+    amygdala = ((ax - 23.5) / 9.5) ** 2 + ((y + 5.5) / 7.5) ** 2 + ((z + 21) / 10) ** 2 <= 1
     optic_tract = (y < -1) & (z < -6) & (ax < 11 - 0.6 * (y + 1))
     return window & ~amygdala & ~optic_tract
 
