@@ -15,8 +15,6 @@ import numpy as np
 from cnsifusion.imaging.grid import Grid
 from cnsifusion.roi.anatomy import Anatomy
 
-#: The middle of the template's anterior commissure (LPS mm) as its T1 picture shows it.
-COMMISSURE = (0.0, -3.0, -4.7)
 #: LPS mm of the anterior commissure in heads of ../shared/data.
 COMMISSURES = {
     "sri24": (119.0, -128.7, 68.2),
@@ -31,7 +29,7 @@ COMMISSURES = {
 def commissure_errors(name: str, true: np.ndarray | None, anatomy: Anatomy) -> dict[str, list[float]]:
     """Distance (mm) of the anterior commissure from the mark in the head ``name`` and from the ``true`` one (LPS)."""
     known = {"marked by eye": COMMISSURES.get(name), "in copies of the template": true}
-    found = anatomy.to_patient(np.array(COMMISSURE))[0]
+    found = anatomy.landmarks()["anterior commissure"]
     return {
         f"anterior commissure {kind}": [float(np.linalg.norm(found - point))]
         for kind, point in known.items()

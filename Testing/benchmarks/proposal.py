@@ -29,7 +29,7 @@ from pathlib import Path
 
 import numpy as np
 from labelheads import painted_heads
-from landmarks import COMMISSURE, base_errors, commissure_errors
+from landmarks import base_errors, commissure_errors
 from scipy import ndimage
 from scipy.spatial.distance import cdist
 from scipy.spatial.transform import Rotation
@@ -38,7 +38,7 @@ from trueframe import true_placement
 from cnsifusion.imaging import Volume, read_image, read_labels
 from cnsifusion.imaging.grid import Grid
 from cnsifusion.roi import names
-from cnsifusion.roi.anatomy import Anatomy, locate, place
+from cnsifusion.roi.anatomy import LANDMARKS, Anatomy, locate, place
 from cnsifusion.roi.foci import noise_level
 from cnsifusion.roi.propose import propose
 from cnsifusion.roi.regions import Focus, RegionSet
@@ -124,7 +124,7 @@ def simulated_heads(count: int) -> Iterator[Head]:
         stream = np.random.default_rng(np.random.SeedSequence([9000 + seed, 2]).spawn(5)[0])  # simulate_patient's first
         pose = draw_pose(stream, settings.sites[latents.site], settings.max_tilt, latents.sex == "M")
         assert pose.grid == patient.volume.grid
-        commissure = pose.from_template(np.array([COMMISSURE]))[0]
+        commissure = pose.from_template(np.array([LANDMARKS["anterior commissure"]]))[0]
         parts = {part: patient.truth.parts == code for part, code in PART_CODES.items()}
         nuclei = {
             side: patient.structures[f"putamen_{side}"] | patient.structures[f"pallidum_{side}"] for side in NUCLEI

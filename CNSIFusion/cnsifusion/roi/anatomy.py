@@ -18,6 +18,13 @@ from cnsifusion.roi.registration import SAMPLES, Registration, register, templat
 from cnsifusion.roi.template import load_template
 from cnsifusion.roi.warp import LEVELS, Warp, bend
 
+#: Points of the template (LPS mm; MNI x and y negated) that readers know. The middle of the anterior commissure
+#: as the template's T1 picture shows it, the posterior after Talairach's landmarks in MNI152.
+LANDMARKS = {
+    "anterior commissure": (0.0, -3.0, -4.7),
+    "posterior commissure": (0.0, 26.0, -2.0),
+}
+
 
 @dataclass(frozen=True, eq=False)
 class Anatomy:
@@ -67,6 +74,10 @@ class Anatomy:
         """Template positions (n, 3) LPS mm of patient ``points`` (n, 3)."""
         inverse = np.linalg.inv(self.template_to_patient)
         return self.warp(np.asarray(points, float) @ inverse[:3, :3].T + inverse[:3, 3])
+
+    def landmarks(self) -> dict[str, np.ndarray]:
+        """Patient positions (LPS mm) of LANDMARKS, so that a reader can check where the template was placed."""
+        return dict(zip(LANDMARKS, self.to_patient(np.array(list(LANDMARKS.values())))))
 
 
 def locate(volume: Volume) -> Anatomy:
