@@ -4,16 +4,13 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
+from cnsifusion.roi.morphology import holes, padded, small_holes, spread
 from cnsifusion.roi.tools.necks import (
     box_of,
     contained,
     distances,
-    holes,
     opened,
-    padded,
     pieces_at,
-    small_holes,
-    spread,
 )
 
 SAMPLING = (0.6, 0.45)

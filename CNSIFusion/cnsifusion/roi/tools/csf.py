@@ -14,6 +14,7 @@ from functools import partial
 import numpy as np
 from scipy import ndimage
 
+from cnsifusion.roi.morphology import holes, padded, small_holes
 from cnsifusion.roi.tools.necks import (
     Box,
     Leaks,
@@ -21,12 +22,9 @@ from cnsifusion.roi.tools.necks import (
     box_of,
     contained,
     distances,
-    holes,
     moved,
     opened,
-    padded,
     pieces_at,
-    small_holes,
 )
 from cnsifusion.roi.tools.result import ToolResult, cropped, nothing
 from cnsifusion.roi.tools.sides import Midline, Opposite

@@ -1,7 +1,7 @@
-"""Pieces of one slice's mask: connected regions, their holes, and how they are cut where they are narrow.
+"""Pieces of one slice's mask: connected regions, and how they are cut where they are narrow.
 
 All of it runs several times per slice while a reader waits, so labels are chosen by look-up tables, boxes come from
-the pixels that are set, and masks spread by shifting them: scipy's own helpers take several times as long.
+the pixels that are set: scipy's own helpers take several times as long.
 """
 
 from __future__ import annotations
@@ -11,12 +11,14 @@ from collections.abc import Callable
 import numpy as np
 from scipy import ndimage
 
+from cnsifusion.roi.morphology import EDGES, padded, spread
+
 #: A tail beyond a neck that ends within this length is a horn and kept; a longer one is a leak and cut at the neck.
 _HORN_MM = 14.0
 #: The half-width at the point counts for at most this (mm) when necks are judged.
 _NECK_MAX_MM = 2.5
-#: Neighbours that share an edge, and those that share a corner too.
-_EDGES, _CORNERS = ndimage.generate_binary_structure(2, 1), ndimage.generate_binary_structure(2, 2)
+#: Neighbours that share a corner or an edge.
+_CORNERS = ndimage.generate_binary_structure(2, 2)
 
 #: Rows and columns of a slice's window.
 Box = tuple[slice, slice]
@@ -50,28 +52,9 @@ def moved(box: Box, within: Box) -> Box:
 
 def pieces_at(mask: np.ndarray, start: np.ndarray) -> tuple[np.ndarray, np.ndarray, list[Box]]:
     """Labels of the connected pieces of ``mask``, the numbers of those that ``start`` touches, and their boxes."""
-    labels, count = ndimage.label(mask, _EDGES)
+    labels, count = ndimage.label(mask, EDGES)
     touched = np.flatnonzero(np.bincount(labels[start & mask], minlength=count + 1))
     return labels, touched, [box_of(labels == number) for number in touched]
-
-
-def padded(mask: np.ndarray) -> np.ndarray:
-    """The mask with a rim of one pixel that is not set: numpy.pad, without its questions."""
-    wider = np.zeros((mask.shape[0] + 2, mask.shape[1] + 2), bool)
-    wider[1:-1, 1:-1] = mask
-    return wider
-
-
-def spread(mask: np.ndarray, pixels: int) -> np.ndarray:
-    """What lies within so many steps along the edges of what is set (binary_dilation with so many iterations)."""
-    for _ in range(pixels):
-        wider = mask.copy()
-        wider[1:] |= mask[:-1]
-        wider[:-1] |= mask[1:]
-        wider[:, 1:] |= mask[:, :-1]
-        wider[:, :-1] |= mask[:, 1:]
-        mask = wider
-    return mask
 
 
 def opened(mask: np.ndarray, pixels: int) -> np.ndarray:
@@ -85,21 +68,6 @@ def distances(mask: np.ndarray, sampling: tuple[float, float]) -> np.ndarray:
     rows = (nearest[0] - np.arange(mask.shape[0])[:, None]) * sampling[0]
     columns = (nearest[1] - np.arange(mask.shape[1])) * sampling[1]
     return np.sqrt(rows * rows + columns * columns)
-
-
-def holes(region: np.ndarray) -> np.ndarray:
-    """The background that ``region`` encloses (binary_fill_holes says the same, many times slower)."""
-    return small_holes(region, np.inf)
-
-
-def small_holes(region: np.ndarray, pixels: float) -> np.ndarray:
-    """The enclosed holes of ``region`` of up to this many pixels."""
-    labels, count = ndimage.label(~region, _EDGES)
-    small = np.bincount(labels.ravel(), minlength=count + 1) <= pixels
-    for rim in (labels[0], labels[-1], labels[:, 0], labels[:, -1]):
-        small[rim] = False
-    small[0] = False
-    return small[labels]
 
 
 def contained(
@@ -135,7 +103,7 @@ def _cut_at_necks(inner: np.ndarray, seeds: np.ndarray, width: np.ndarray, fract
     """
     near = spread(seeds, 3) & inner
     neck = fraction * min(float(width[near].max()), _NECK_MAX_MM)
-    cores, count = ndimage.label(width > neck, _EDGES)
+    cores, count = ndimage.label(width > neck, EDGES)
     core = _chosen(cores, cores[near], count)
     away = distances(~core, sampling)
     far = inner & (away > _HORN_MM)
@@ -147,7 +115,7 @@ def _cut_at_necks(inner: np.ndarray, seeds: np.ndarray, width: np.ndarray, fract
     short[tails[far]] = False
     short[0] = False
     kept |= short[tails]
-    labels, count = ndimage.label(kept, _EDGES)
+    labels, count = ndimage.label(kept, EDGES)
     return _chosen(labels, labels[seeds | core], count)
 
 
