@@ -14,12 +14,12 @@ import numpy as np
 from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
+from regioneditor import RegionEditor
 from scipy import ndimage
 
 from cnsifusion.imaging import Grid, Volume
 from cnsifusion.mrml.case import CaseState
 from cnsifusion.mrml.drawn import segmentMask
-from cnsifusion.mrml.editing import RegionEditor
 from cnsifusion.mrml.segmentation import (
     EDITED_TAG,
     REJECTED_TAG,

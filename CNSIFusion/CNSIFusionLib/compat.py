@@ -33,11 +33,8 @@ class Requirement:
     @property
     def met(self) -> bool:
         """Whether this Python has the package in a version that works."""
-        try:
-            installed = importlib.metadata.version(self.name)
-        except importlib.metadata.PackageNotFoundError:
-            return False
-        return _numbers(installed) >= _numbers(self.version)
+        installed = _installed(self.name)
+        return bool(installed) and _numbers(installed) >= _numbers(self.version)
 
 
 def requirements(path: Path = REQUIREMENTS_FILE) -> list[Requirement]:
@@ -99,7 +96,7 @@ def install(folder: str = "", confirm=confirmInstall, wanted: list[Requirement] 
 def installedByUs() -> list[str]:
     """Names of the packages that :func:`install` brought and that are still there."""
     names = str(slicer.util.settingsValue(_INSTALLED_SETTING, "") or "").split()
-    return [name for name in names if _present(name)]
+    return [name for name in names if _installed(name)]
 
 
 def removeInstalled() -> str:
@@ -130,12 +127,12 @@ def _remember(names: list[str]) -> None:
     qt.QSettings().setValue(_INSTALLED_SETTING, " ".join(sorted({*installedByUs(), *names})))
 
 
-def _present(name: str) -> bool:
+def _installed(name: str) -> str:
+    """Version of a package in this Python, "" where there is none."""
     try:
-        importlib.metadata.version(name)
+        return importlib.metadata.version(name)
     except importlib.metadata.PackageNotFoundError:
-        return False
-    return True
+        return ""
 
 
 def _numbers(version: str) -> tuple[int, ...]:

@@ -3,13 +3,12 @@
 from pathlib import Path
 
 import qt
-import slicer
 from slicer.i18n import tr as _
 
 from cnsifusion.mrml.panel import Line
 from CNSIFusionLib import database
 from CNSIFusionLib.drawing import linesText
-from CNSIFusionLib.sections import Section
+from CNSIFusionLib.sections import Section, askFolder
 
 
 class ManySection(Section):
@@ -35,13 +34,13 @@ class ManySection(Section):
         self.ui.batchBar.visible = self.ui.batchCancelButton.visible = batch.running
         self.ui.batchCancelButton.toolTip = _("What is analyzed already is kept; a later run goes on from there.")
         self.ui.batchBar.value = round(1000 * batch.progress.get("fraction", 0.0))
-        self.ui.batchLabel.text = _progressText(batch) if batch.running else linesText([Line(batch.text, batch.level)])
-        self.ui.batchLabel.visible = batch.running or bool(batch.text)
+        self.ui.batchLabel.text = linesText([Line(batch.text, batch.level)])
+        self.ui.batchLabel.visible = bool(batch.text)
         self.ui.batchTableButton.visible = bool(batch.table)
         self.ui.batchTableButton.toolTip = _("Open the table in this computer's program for it.")
 
     def _folder(self) -> None:
-        source = _askFolder(_("Folder of images or of DICOM series"))
+        source = askFolder(_("Folder of images or of DICOM series"))
         if source:
             self._start(Path(source))
 
@@ -49,23 +48,9 @@ class ManySection(Section):
         self._start(database.patients())
 
     def _start(self, source) -> None:
-        out = _askFolder(_("Folder for the results and the table"))
+        out = askFolder(_("Folder for the results and the table"))
         if out:
             self.session.batch.start(source, Path(out), self.session.bundleFolder())
 
     def _table(self) -> None:
         qt.QDesktopServices.openUrl(qt.QUrl.fromLocalFile(self.session.batch.view.table))
-
-
-def _askFolder(title: str) -> str:
-    return qt.QFileDialog.getExistingDirectory(slicer.util.mainWindow(), title)
-
-
-def _progressText(batch) -> str:
-    progress = batch.progress
-    if "steps" not in progress:
-        return _("Looking for images…")
-    text = _("Image {step} of {steps}").format(**progress)
-    if progress.get("seconds_left"):
-        text += _(", about {minutes} min left").format(minutes=max(1, round(progress["seconds_left"] / 60)))
-    return text

@@ -13,7 +13,7 @@ _POLL_MILLISECONDS = 50
 _SEGMENTS_REDRAW_MILLISECONDS = 300
 #: As wide as the widest step: a panel that grew when a step opens would resize the views, and draw each of them anew.
 _WIDTH = 372
-_STATES = {"done": "  ✓", "next": "  ◀ next", "running": "  …", "problem": "  ✖", "todo": ""}
+_STATES = {"done": "✓", "next": "◀ next", "running": "…", "problem": "✖"}
 
 
 class Panel:
@@ -93,8 +93,8 @@ class Panel:
 
     def volume(self):
         """The volume of the case in front, None where there is none."""
-        case = self.session.case if self.session else None
-        return case.volume if case is not None and case.scene is not None else None
+        case = self.session.front if self.session else None
+        return case.volume if case is not None else None
 
     def guarded(self, action) -> None:
         """Do what a button says; an expected error becomes the panel's message, another one a dialog."""
@@ -182,7 +182,8 @@ class Panel:
         """Mark each step; when a step becomes the next one (or runs), open it and fold what is done."""
         states = {name: step.state for name, step in steps.items()}
         for name, widget in self._sectionWidgets().items():
-            widget.text = _(steps[name].title) + _STATES[states[name]]
+            mark = _STATES.get(states[name])
+            widget.text = f"{_(steps[name].title)}  {_(mark)}" if mark else _(steps[name].title)
             widget.toolTip = ""
         opened = [name for name, state in states.items() if state in ("next", "running", "problem")]
         if states["analyze"] == "done":

@@ -12,7 +12,7 @@ from cnsifusion.mrml.panel import RESULT, Line
 from cnsifusion.mrml.results import Outlines
 from CNSIFusionLib import compat, views
 from CNSIFusionLib.drawing import linesText, placeStrip, scale, sideBar, signedBar
-from CNSIFusionLib.sections import Section
+from CNSIFusionLib.sections import Section, askFolder, silently
 
 _SHOWN_CONTRIBUTIONS = 12
 #: The number and the verdict are drawn in one size: neither may outshine the other.
@@ -57,7 +57,7 @@ class ResultSection(Section):
         if view.result is None:
             self._drawn, self._rows = None, {}
             return
-        _silently(self.ui.pretestBox, lambda box: box.setValue(100 * (case.pretest or 0.0)))
+        silently(self.ui.pretestBox, lambda box: box.setValue(100 * (case.pretest or 0.0)))
         if view.result != self._drawn:
             self.panel.turns.take(lambda: self._drawHeat(case, view))
             self._drawResult(view.result)
@@ -144,14 +144,14 @@ class ResultSection(Section):
         self.ui.heatSlider.toolTip = (
             _("Opacity of the heat map") if view.actions["heat"].enabled else view.actions["heat"].tooltip
         )
-        _silently(self.ui.heatCheck, lambda check: check.setChecked(case.heatMapShown))
-        _silently(self.ui.heatSlider, lambda slider: slider.setValue(case.heatMapOpacity))
+        silently(self.ui.heatCheck, lambda check: check.setChecked(case.heatMapShown))
+        silently(self.ui.heatSlider, lambda slider: slider.setValue(case.heatMapOpacity))
         views.showHeat(case.shownMap, case.heatMapShown, case.heatMapOpacity)
 
     def _select(self, key: str) -> None:
         for (number, column), row in self._rows.items():
             if row.key == key:
-                _silently(self.ui.instanceTable, lambda table, at=(number, column): table.setCurrentCell(*at))
+                silently(self.ui.instanceTable, lambda table, at=(number, column): table.setCurrentCell(*at))
 
     def choose(self, number: int, column: int) -> None:
         """Bring the views to the slice (and side) of a cell of the chart."""
@@ -192,7 +192,7 @@ class ResultSection(Section):
         confirmed = self.session.exports.needsConfirmation() and slicer.util.confirmYesNoDisplay(
             _(CONFIRM_SCORE) + "?", _("Demonstration score")
         )
-        folder = qt.QFileDialog.getExistingDirectory(slicer.util.mainWindow(), _("Folder for the DICOM objects"))
+        folder = askFolder(_("Folder for the DICOM objects"))
         if folder:
             self.session.exports.dicom(folder, confirmed)
 
@@ -218,9 +218,3 @@ def _fillRow(table, number: int, text: str, bar, value: str, place) -> None:
     amount.setTextAlignment(qt.Qt.AlignRight | qt.Qt.AlignVCenter)
     for column, item in enumerate((qt.QTableWidgetItem(text), bar, amount, place)):
         table.setItem(number, column, item)
-
-
-def _silently(widget, change) -> None:
-    blocked = widget.blockSignals(True)
-    change(widget)
-    widget.blockSignals(blocked)

@@ -33,6 +33,18 @@ class Section:
         """Release what the widgets themselves do not own."""
 
 
+def silently(widget, change) -> None:
+    """Change what a widget shows without the widget telling of it."""
+    blocked = widget.blockSignals(True)
+    change(widget)
+    widget.blockSignals(blocked)
+
+
+def askFolder(title: str) -> str:
+    """The folder that the reader chooses, "" for none."""
+    return qt.QFileDialog.getExistingDirectory(slicer.util.mainWindow(), title)
+
+
 class ImageSection(Section):
     """1 Image: which volume, and whether it is what the model may look at."""
 
@@ -52,9 +64,7 @@ class ImageSection(Section):
     def draw(self, view) -> None:
         """Show the view's image step."""
         volume = self.panel.volume()
-        blocked = self.ui.volumeSelector.blockSignals(True)
-        self.ui.volumeSelector.setCurrentNode(volume)
-        self.ui.volumeSelector.blockSignals(blocked)
+        silently(self.ui.volumeSelector, lambda selector: selector.setCurrentNode(volume))
         self.panel.drawButton(self.ui.openButton, view.actions["open"])
         self.ui.dicomButton.enabled = view.actions["open"].enabled
         self.ui.dicomButton.toolTip = (
@@ -72,9 +82,7 @@ class ImageSection(Section):
             views.showVolume(volume)
         self._shown = shown
         beside = self.session.beside.shown() if volume else None
-        blocked = self.ui.besideSelector.blockSignals(True)
-        self.ui.besideSelector.setCurrentNode(beside)
-        self.ui.besideSelector.blockSignals(blocked)
+        silently(self.ui.besideSelector, lambda selector: selector.setCurrentNode(beside))
         self.ui.besideSelector.enabled = view.actions["beside"].enabled
         self.ui.besideSelector.toolTip = view.actions["beside"].tooltip
         self._beside.show(beside, volume)
@@ -101,7 +109,7 @@ class ImageSection(Section):
         if hasattr(slicer.modules, "dicom"):
             slicer.util.selectModule("DICOM")
             return
-        folder = qt.QFileDialog.getExistingDirectory(slicer.util.mainWindow(), _("Folder of one DICOM series"))
+        folder = askFolder(_("Folder of one DICOM series"))
         if folder:
             self.session.openImage(Path(folder))
 
@@ -260,7 +268,7 @@ class ModelSection(Section):
         self.panel.drawButton(self.ui.cardButton, view.actions["card"])
 
     def _choose(self) -> None:
-        folder = qt.QFileDialog.getExistingDirectory(slicer.util.mainWindow(), _("Folder of a model bundle"))
+        folder = askFolder(_("Folder of a model bundle"))
         if folder:
             self.session.chooseBundle(folder)
 

@@ -26,14 +26,14 @@ class Options:
         self._amount = "tolerance"
         self._agreement = []
         self.ui.regionCombo.connect("activated(int)", self._onRegion)
-        self.ui.addButton.connect("clicked()", lambda: self._setErase(False))
-        self.ui.eraseButton.connect("clicked()", lambda: self._setErase(True))
-        self.ui.amountSlider.connect("valueChanged(double)", self._onAmount)
-        self.ui.neighboursBox.connect("valueChanged(int)", self._onNeighbours)
+        self.ui.addButton.connect("clicked()", lambda: self._set("erase", False))
+        self.ui.eraseButton.connect("clicked()", lambda: self._set("erase", True))
+        self.ui.amountSlider.connect("valueChanged(double)", lambda value: self._set(self._amount, value))
+        self.ui.neighboursBox.connect("valueChanged(int)", lambda count: self._set("neighbours", count))
         self.ui.alignButton.connect("clicked()", self._onAlign)
         self.ui.fociTable.connect("cellClicked(int,int)", self._onFocus)
-        self.ui.leakGuardBox.connect("clicked(bool)", self._onLeakGuard)
-        self.ui.bothSidesBox.connect("clicked(bool)", self._onBothSides)
+        self.ui.leakGuardBox.connect("clicked(bool)", lambda guarded: self._set("leakGuard", guarded))
+        self.ui.bothSidesBox.connect("clicked(bool)", lambda both: self._set("bothSides", both))
         self.ui.otherSelector.setMRMLScene(slicer.mrmlScene)
         self.ui.otherSelector.connect("currentNodeChanged(vtkMRMLNode*)", self._onOther)
         self.ui.alignButton.visible = False
@@ -125,7 +125,7 @@ class Options:
     def _toolButton(self, key: str, tool):
         button = qt.QPushButton(_(tool.label))
         button.toolTip, button.checkable = _(tool.tooltip), True
-        button.connect("clicked()", lambda: self._onTool(key))
+        button.connect("clicked()", lambda: self._set("tool", key))
         self.ui.toolFrame.layout().addWidget(button)
         return button
 
@@ -169,33 +169,10 @@ class Options:
         if self._effect.controller is not None:
             self._effect.selectSegment(self._names[index])
 
-    def _onTool(self, key: str) -> None:
-        self._effect.controller.tool = key
-        self._changed()
-
-    def _setErase(self, erase: bool) -> None:
+    def _set(self, name: str, value) -> None:
+        """A tool or one of its settings was chosen; nothing is there to take it where the editor has no regions."""
         if self._effect.controller is not None:
-            self._effect.controller.erase = erase
-            self._changed()
-
-    def _onAmount(self, value: float) -> None:
-        if self._effect.controller is not None:
-            setattr(self._effect.controller, self._amount, value)
-            self._changed()
-
-    def _onNeighbours(self, count: int) -> None:
-        if self._effect.controller is not None:
-            self._effect.controller.neighbours = count
-            self._changed()
-
-    def _onLeakGuard(self, guarded: bool) -> None:
-        if self._effect.controller is not None:
-            self._effect.controller.leakGuard = guarded
-            self._changed()
-
-    def _onBothSides(self, both: bool) -> None:
-        if self._effect.controller is not None:
-            self._effect.controller.bothSides = both
+            setattr(self._effect.controller, name, value)
             self._changed()
 
     def _onAction(self, key: str) -> None:
@@ -222,7 +199,10 @@ class Options:
             self.explain("")
 
     def _onFocus(self, number: int, column: int) -> None:
-        row, controller = self._foci[number], self._effect.controller
+        controller = self._effect.controller
+        if controller is None:
+            return
+        row = self._foci[number]
         x, y, z = row.position
         slicer.vtkMRMLSliceNode.JumpAllSlices(slicer.mrmlScene, -x, -y, z, slicer.vtkMRMLSliceNode.OffsetJumpSlice)
         if column == 0:

@@ -1,5 +1,7 @@
 """The CNSI effect in a real Slicer with a real mouse: hover, click, drag, wheel, undo, redo, what it leaves alone."""
 
+import sys
+
 import desk
 import numpy as np
 import qt
@@ -283,6 +285,23 @@ def test_pvs_list_accepts_rejects_and_jumps():
     assert voxels("PVS left") == 0
     desk.key("z")
     assert voxels("PVS left") == 4
+
+
+def test_choices_without_an_image_are_quiet():
+    """The controls of the image that was there stay in sight; a tool chosen then ended in an error."""
+    fresh()
+    options, faults = effect()._options, []
+    former, sys.excepthook = sys.excepthook, lambda *fault: faults.append(fault[1])
+    try:
+        widget().setSourceVolumeNode(None)
+        desk.settle(0.2)
+        assert controller() is None and options._tools
+        for button in (*options._tools.values(), options.ui.eraseButton):
+            button.click()
+    finally:
+        sys.excepthook = former
+        widget().setSourceVolumeNode(state["volume"])
+    assert not faults, faults
 
 
 def test_hover_and_whole_clicks_are_quick():

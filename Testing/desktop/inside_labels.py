@@ -1,6 +1,5 @@
 """A region file with a stranger's label names, brought into a real Slicer with a real mouse and keys."""
 
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -10,8 +9,6 @@ import numpy as np
 import qt
 import slicer
 from onpanel import case, choose, foldRegions, message, panel, waitIdle
-
-sys.path.insert(0, str(desk.ROOT / "Testing"))
 
 NAMES = ("Ventrikel <b>x</b>", "lentiform, lower (L)", "tumour")
 LEAVE_OUT = "leave out"
@@ -93,9 +90,9 @@ def _saysNothingIsLeft(window) -> None:
 
 
 def test_a_strangers_labels_are_asked_for_and_one_undo_takes_them_back():
+    from regioneditor import RegionEditor
     from stranger import strangersFile
 
-    from cnsifusion.mrml.editing import RegionEditor
     from cnsifusion.mrml.segmentation import fingerprint
     from cnsifusion.mrml.volumes import volumeFromNode
 

@@ -95,11 +95,12 @@ def test_analyzes_with_progress_and_shows_the_score():
     assert message() == "", message()
     assert len(set(fractions)) >= 4, fractions
     assert fractions[: fractions.index(max(fractions))] == sorted(fractions[: fractions.index(max(fractions))])
+    from cnsifusion.analysis.result import percent
     from cnsifusion.mrml.results import resultOf
 
     result = resultOf(case())
     text = panel().ui.headlineLabel.text
-    assert f"{result.patient.probability:.0%}" in text
+    assert percent(result.patient.probability) in text
     assert ("DEMONSTRATION" in text) == result.demonstration
     assert text.count("font-size:15pt") == 2  # the verdict is as large as the number
     chart = panel()._sections["result"]._rows

@@ -56,7 +56,7 @@ def waitInSight(*widgets) -> None:
 
 def addVoxels() -> None:
     """What another tool draws into the ventricles of the case, without the panel's editor."""
-    from cnsifusion.mrml.editing import RegionEditor
+    from regioneditor import RegionEditor
 
     editor = RegionEditor(slicer.mrmlScene, case().segmentation, case().volume)
     editor.apply("CSF ventricles", np.ones((2, 9, 9), bool), (1, 1, 1))

@@ -17,6 +17,7 @@ from pathlib import Path
 import slicer
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
+sys.path.append(str(Path(__file__).resolve().parents[1]))
 import desk
 
 

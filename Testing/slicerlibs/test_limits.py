@@ -8,9 +8,11 @@ import toolwalk
 
 pytest.importorskip("trame_slicer.core", reason="needs the extra 'web'")
 
+from regioneditor import RegionEditor
+
 from cnsifusion.mrml.case import CaseState
 from cnsifusion.mrml.drawn import segmentMask
-from cnsifusion.mrml.editing import Change, RegionEditor
+from cnsifusion.mrml.editing import Change
 from cnsifusion.mrml.limits import ANYWHERE, NOTHING_LEFT, OUTSIDE, OVERWRITE, Limits, places
 from cnsifusion.mrml.segmentation import addSegmentationNode, keepPartsHidden, segmentIdOf, showRegions
 from cnsifusion.mrml.tools import CSF
@@ -147,5 +149,5 @@ def test_what_was_said_is_said_again_after_the_page_forgot_it(desk):
         machine.controller.hover(air)
         tools._afterEvent()
         assert "contrast" in told[-1] or "bright" in told[-1], told
-        tools.setLeakGuard(guarded)
+        tools.set("leakGuard", guarded)
         assert told[-1] == ""

@@ -5,11 +5,12 @@ import itertools
 import numpy as np
 import pytest
 import vtk
+from regioneditor import RegionEditor
 from slicer import vtkMRMLSegmentationNode, vtkMRMLSegmentEditorNode
 from vtk.util.numpy_support import vtk_to_numpy
 
 from cnsifusion.errors import BadInput
-from cnsifusion.mrml.editing import Change, RegionEditor
+from cnsifusion.mrml.editing import Change
 from cnsifusion.mrml.segmentation import (
     addSegmentationNode,
     assignSegment,

@@ -4,17 +4,19 @@ import json
 import shutil
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from harness import HeadlessSlicer, waitFor
+from regioneditor import RegionEditor
 
 from cnsifusion.imaging import read_image
 from cnsifusion.mrml.case import CaseState
-from cnsifusion.mrml.editing import RegionEditor
 from cnsifusion.mrml.panel import panelView
 from cnsifusion.mrml.results import resultOf, showResult
+from cnsifusion.mrml.resultview import resultView
 from cnsifusion.mrml.session import ANALYZE, CHECK, Session
 from cnsifusion.mrml.volumes import NodeGeometry, addVolumeNode, sceneImage, volumeFromNode, voxels
 from cnsifusion.roi.names import REGIONS
@@ -176,9 +178,21 @@ def test_the_panel_says_it_in_the_protocols_words(session):
     assert "where the network part looked, not where infection is (cell 4.0 mm)" in view.shownMap.caption
     session.case.chosenMap = "logMap"
     session.case.pretest = 0.1
-    assert panelView(session).result.atPretest.startswith("With a pre-test probability of 10%")
+    assert panelView(session).result.atPretest.startswith("With a pre-test probability of 10 %")
     session.case.pretest = 1.0
     assert "between 0 and 100" in panelView(session).result.atPretest
+    session.case.pretest = None
+
+
+@pytest.mark.parametrize(("score", "shown"), [(0.9996, ">99 %"), (0.0004, "<1 %"), (0.873, "87 %")])
+def test_no_score_is_shown_as_certain(session, score, shown):
+    """The report never said 0 % or 100 %; the panel did."""
+    result = resultOf(session.case)
+    sure = replace(result, patient=replace(result.patient, probability=score, low=score, high=score))
+    view = resultView(session.case, sure, stale=False)
+    assert (view.probability, view.range) == (shown, f"Range over fold models: {shown} to {shown}")
+    session.case.pretest = 0.004
+    assert "probability of 0.4 % it would be" in resultView(session.case, sure, stale=False).atPretest
     session.case.pretest = None
 
 

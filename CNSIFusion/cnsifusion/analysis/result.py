@@ -128,6 +128,19 @@ class PatientResult:
         named = (("logmap", "LoG features", self.logmap), ("heatmap", "Network", self.heatmap))
         return [(key, name, one) for key, name, one in named if one is not None]
 
+    @property
+    def side_means(self) -> dict[str, float] | None:
+        """Mean probability of the instances on each side; None where not both sides were classified."""
+        sides = {side: [i.probability for i in self.instances if i.side == side] for side in ("left", "right")}
+        return {side: sum(each) / len(each) for side, each in sides.items()} if all(sides.values()) else None
+
+
+def percent(value: float) -> str:
+    """A probability for readers; never 0 % or 100 %, which no model can know."""
+    if value < 0.01:
+        return "<1 %"
+    return ">99 %" if value > 0.99 else f"{100 * value:.0f} %"
+
 
 def readable(name: str) -> str:
     """A feature's name for readers: "log-sigma-1-0-mm-2D_glcm_Contrast" -> "LoG 1.0 mm, GLCM Contrast"."""

@@ -13,7 +13,7 @@ from cnsifusion.mrml import child
 
 @dataclass(frozen=True)
 class BatchView:
-    """What a face shows of the batch: its progress while it runs, afterwards a sentence and the table."""
+    """What a face shows of the batch: a sentence, its progress while it runs, afterwards the table."""
 
     running: bool = False
     progress: dict = field(default_factory=dict)
@@ -45,7 +45,7 @@ class Batch:
             patients, source = source, self._newFolder() / "patients.json"
             write_list(patients, source)
         self._out = out
-        self.view = BatchView(True, {"name": "Look for images", "fraction": 0.0})
+        self.view = BatchView(True, text="Looking for images…")
         request = {"command": "batch", "image": str(source), "out": str(out), "bundle": str(bundle)}
         self._engine.submit(request, self._onProgress, self._onEnd)
         self._onChange()
@@ -63,7 +63,10 @@ class Batch:
         self._engine.close()
 
     def _onProgress(self, event: dict) -> None:
-        self.view = BatchView(True, event)
+        text = f"Image {event['step']} of {event['steps']}"
+        if event["seconds_left"]:
+            text += f", about {max(1, round(event['seconds_left'] / 60))} min left"
+        self.view = BatchView(True, event, text)
         self._onChange()
 
     def _onEnd(self, end: child.End) -> None:

@@ -25,8 +25,8 @@ class Beside:
 
     def shown(self):
         """The volume node to show beside the image, None for none."""
-        case = self._session.case
-        if case is None or case.scene is None or case.volume is None or case.besideHidden:
+        case = self._session.front
+        if case is None or case.besideHidden:
             return None
         if case.beside is not None:
             return case.beside
@@ -50,8 +50,8 @@ class Beside:
 
         Raises BadInput for a volume that is known to be another patient's, or that lies elsewhere in space.
         """
-        case = self._session.case
-        if case is None or case.scene is None or case.volume is None:
+        case = self._session.front
+        if case is None:
             raise BadInput("Choose the axial T2 image first.")
         if volumeNode is not None:
             mine, other = self._patient(case.volume), self._patient(volumeNode)

@@ -39,7 +39,6 @@ class End:
     state: str
     message: str
     event: dict = field(default_factory=dict)
-    exitCode: int | None = None
     log: str = ""
 
 
@@ -288,21 +287,21 @@ class _Job:
 
 def _endFromEvent(event: dict, log: str) -> End:
     if event["event"] == "done":
-        return End(DONE, "", event, 0, log)
+        return End(DONE, "", event, log)
     code = event.get("exit_code")
     state = {_EXIT_OUT_OF_MEMORY: OUT_OF_MEMORY, _EXIT_CANCELLED: CANCELLED}.get(code or 0, FAILED)
-    return End(state, event.get("message", ""), event, code, log)
+    return End(state, event.get("message", ""), event, log)
 
 
 def endFromExit(stopping: str | None, returnCode: int, log: str) -> End:
     """The end of a job whose process went away before it answered; ``stopping`` is why we stopped it, if we did."""
     if stopping == CANCELLED:
-        return End(CANCELLED, "Cancelled.", exitCode=returnCode, log=log)
+        return End(CANCELLED, "Cancelled.", log=log)
     if stopping == TIMED_OUT:
-        return End(TIMED_OUT, "Stopped: it took longer than the time limit.", exitCode=returnCode, log=log)
+        return End(TIMED_OUT, "Stopped: it took longer than the time limit.", log=log)
     killedForMemory = os.name != "nt" and returnCode == -signal.SIGKILL
     if returnCode == _EXIT_OUT_OF_MEMORY or killedForMemory or returnCode & 0xFFFFFFFF in _WINDOWS_NO_MEMORY:
         message = "The computer ran out of memory; close other programs and try again."
-        return End(OUT_OF_MEMORY, message, exitCode=returnCode, log=log)
+        return End(OUT_OF_MEMORY, message, log=log)
     message = f"The analysis program stopped unexpectedly (code {returnCode}); the log says more."
-    return End(CRASHED, message, exitCode=returnCode, log=log)
+    return End(CRASHED, message, log=log)

@@ -38,8 +38,8 @@ class Exports:
 
     def dicomProblem(self) -> str:
         """Why the case cannot be written as DICOM; "" when it can."""
-        case = self._session.case
-        if case is None or case.scene is None or case.volume is None:
+        case = self._session.front
+        if case is None:
             return "Choose the axial T2 image first."
         if not self._session.sources.hasSeries(case.volume):
             return "The image was not opened from DICOM: there is no study that the objects could belong to."
@@ -47,8 +47,8 @@ class Exports:
 
     def needsConfirmation(self) -> bool:
         """Whether the case's score is a demonstration's, which is only written when the reader confirms it."""
-        case = self._session.case
-        result = resultOf(case) if case is not None and case.scene is not None else None
+        case = self._session.front
+        result = resultOf(case) if case is not None else None
         return result is not None and result.demonstration
 
     def report(self, path: str | Path) -> Future:
@@ -98,8 +98,8 @@ class Exports:
 
     def dicomFolder(self) -> Path | None:
         """Where the case's DICOM objects were written last, None where they were not."""
-        case = self._session.case
-        return self._written.get(case.node.GetID()) if case is not None and case.scene is not None else None
+        case = self._session.front
+        return self._written.get(case.node.GetID()) if case is not None else None
 
     def forget(self) -> None:
         """The scene was closed: its node ids will name other cases."""

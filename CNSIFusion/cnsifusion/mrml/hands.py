@@ -94,14 +94,12 @@ class _MaskHand(Hand):
         self.forget()
 
     def forget(self) -> None:
-        """See :class:`Hand`."""
         self.preview = nothing("")
         self._hovered: tuple[int, int, int] | None = None
         self._stroke: list[Place] = []
         self._drawn = nothing("")
 
     def hover(self, place: Place) -> np.ndarray:
-        """See :class:`Hand`."""
         here = pixel(place)
         if here != self._hovered:
             self._hovered, self.preview = here, self.at(here, neighbours=0)
@@ -109,14 +107,12 @@ class _MaskHand(Hand):
         return outline(self.preview.mask, self.preview.origin, here[0], self._c.geometry.grid)
 
     def press(self, place: Place) -> None:
-        """See :class:`Hand`."""
         self._stroke, self._drawn = [place], self.at(pixel(place), self._c.neighbours)
 
     def drag(self, place: Place) -> None:
-        """See :class:`Hand`."""
+        pass
 
     def outline(self) -> np.ndarray:
-        """See :class:`Hand`."""
         if not self._stroke:
             return NO_EDGES
         return outline(self._drawn.mask, self._drawn.origin, self._stroke[0][2], self._c.geometry.grid)
@@ -130,7 +126,6 @@ class GrowHand(_MaskHand):
     """CSF: grows over it, or erases the piece of the region between its necks."""
 
     def at(self, point: tuple[int, int, int], neighbours: int) -> ToolResult:
-        """See :class:`_MaskHand`."""
         settings = CsfSettings(self._c.tolerance, self._c.leakGuard, neighbours=neighbours)
         spacing, drawn = self._c.geometry.grid.spacing, self._c.drawn(self._c.segmentName)
         if self._c.erase:
@@ -138,7 +133,6 @@ class GrowHand(_MaskHand):
         return grow(self._c.volume.array, spacing, point, settings, self._c.midlineOf(point[0]), drawn)
 
     def drag(self, place: Place) -> None:
-        """See :class:`Hand`."""
         here = pixel(place)
         if here != pixel(self._stroke[-1]):
             self._stroke.append(place)
@@ -146,7 +140,6 @@ class GrowHand(_MaskHand):
                 self._drawn = united(self._drawn, self.at(here, self._c.neighbours))
 
     def release(self) -> None:
-        """See :class:`Hand`."""
         self._c.commit([Change(self._c.segmentName, self._drawn.mask, self._drawn.origin, self._c.erase)],
                        self._drawn.reason)  # fmt: skip
 
@@ -156,12 +149,10 @@ class FocusHand(_MaskHand):
 
     @property
     def erases(self) -> bool:
-        """See :class:`Hand`."""
         focus = self._focusAt(self._hovered) if self._hovered else None
         return self._c.erase if focus is None else self._c.accepted(focus)
 
     def at(self, point: tuple[int, int, int], neighbours: int) -> ToolResult:
-        """See :class:`_MaskHand`."""
         focus = self._focusAt(point)
         if focus is not None:
             return focus_mask(focus)
@@ -169,7 +160,6 @@ class FocusHand(_MaskHand):
         return detect(self._c.volume.array, self._c.geometry.grid.spacing, point, settings)
 
     def release(self) -> None:
-        """See :class:`Hand`."""
         point = pixel(self._stroke[0])
         focus = self._focusAt(point)
         if focus is not None:
@@ -198,30 +188,24 @@ class OutlineHand(Hand):
         self._stroke: list[Place] = []
 
     def forget(self) -> None:
-        """See :class:`Hand`."""
         self._stroke = []
 
     def hover(self, place: Place) -> np.ndarray:
-        """See :class:`Hand`."""
         self._c.message = ""
         return NO_EDGES
 
     def press(self, place: Place) -> None:
-        """See :class:`Hand`."""
         self._stroke = [place]
 
     def drag(self, place: Place) -> None:
-        """See :class:`Hand`."""
         self._stroke.append(place)
 
     def outline(self) -> np.ndarray:
-        """See :class:`Hand`."""
         if not self._stroke:
             return NO_EDGES
         return polyline(np.array([place[:2] for place in self._stroke]), self._stroke[0][2], self._c.geometry.grid)
 
     def release(self) -> None:
-        """See :class:`Hand`."""
         points = np.array([place[:2] for place in self._stroke])
         found = polygon(points, self._stroke[0][2], self._c.geometry.grid.shape)
         self._c.commit([Change(self._c.segmentName, found.mask, found.origin, self._c.erase)], found.reason)
@@ -237,24 +221,20 @@ class MoveHand(Hand):
         self.forget()
 
     def forget(self) -> None:
-        """See :class:`Hand`."""
         self.preview = nothing("")
         self._from: Place | None = None
         self._motion = Motion()
 
     def hover(self, place: Place) -> np.ndarray:
-        """See :class:`Hand`."""
         self.preview = self._c.drawn(self._c.segmentName)
         self._c.message = self.preview.reason
         return outline(self.preview.mask, self.preview.origin, place[2], self._c.geometry.grid)
 
     def press(self, place: Place) -> None:
-        """See :class:`Hand`."""
         self.preview, self._from, self._motion = self._c.drawn(self._c.segmentName), place, Motion()
         self._inside = bool(self.preview.within(pixel(place), (1, 1, 1)).any())
 
     def drag(self, place: Place) -> None:
-        """See :class:`Hand`."""
         if self.preview.empty or self._from is None:
             return
         spacing = np.array(self._c.geometry.grid.spacing[:2])
@@ -274,14 +254,12 @@ class MoveHand(Hand):
         )
 
     def outline(self) -> np.ndarray:
-        """See :class:`Hand`."""
         if self.preview.empty or self._from is None:
             return NO_EDGES
         moved = self._moved([self._from[2]])
         return outline(moved.mask, moved.origin, self._from[2], self._c.geometry.grid)
 
     def release(self) -> None:
-        """See :class:`Hand`."""
         moved, old, still = self._moved(None), self.preview, self._motion == Motion()
         self.forget()
         if old.empty or moved.empty:
@@ -311,17 +289,14 @@ class SplineHand(Hand):
         self._from: tuple[float, float] = (0.0, 0.0)
 
     def forget(self) -> None:
-        """See :class:`Hand`."""
         self._grabbed = None
 
     def hover(self, place: Place) -> np.ndarray:
-        """See :class:`Hand`."""
         self._look(place[2])
         self._c.message = self._wanting()
         return self.outline()
 
     def press(self, place: Place) -> None:
-        """See :class:`Hand`."""
         self._look(place[2])
         self._c.message = ""
         self._before, self._grabbed, self._from = self._points, None, place[:2]
@@ -341,13 +316,11 @@ class SplineHand(Hand):
                 self._insert(int(curve.argmin()) // SPLINE_STEPS + 1, at)
 
     def drag(self, place: Place) -> None:
-        """See :class:`Hand`."""
         if self._grabbed is not None:
             self._points = self._points.copy()
             self._points[self._grabbed] = self._held + np.subtract(place[:2], self._from)
 
     def outline(self) -> np.ndarray:
-        """See :class:`Hand`."""
         if not len(self._points):
             return NO_EDGES
         k, grid = self._slice[1], self._c.geometry.grid
@@ -355,7 +328,6 @@ class SplineHand(Hand):
         return np.concatenate([polyline(line, k, grid), marks(self._points, k, grid)])
 
     def release(self) -> None:
-        """See :class:`Hand`."""
         k, moved = self._slice[1], not np.array_equal(self._before, self._points)
         self._grabbed = None
         if moved and len(self._points) >= 3:

@@ -20,16 +20,10 @@ from cnsifusion.mrml.exporting import EXPORT
 from cnsifusion.mrml.models import ModelCard
 from cnsifusion.mrml.results import resultOf
 from cnsifusion.mrml.resultview import STALE, ResultView, resultView
-from cnsifusion.mrml.segmentation import (
-    EDITED_TAG,
-    ORIGIN_TAG,
-    REJECTED_TAG,
-    fingerprint,
-    regionsInfo,
-    tagValue,
-)
+from cnsifusion.mrml.segmentation import REJECTED_TAG, fingerprint, regionsInfo, tagValue
 from cnsifusion.mrml.session import ANALYZE, CHECK, PROPOSE, Session
 from cnsifusion.roi.names import PVS_LEFT, PVS_RIGHT, REGIONS, SEGMENTS
+from cnsifusion.roi.region_io import EDITED_TAG, ORIGIN_TAG
 
 IMAGE, REGIONS_STEP, MODEL, ANALYZE_STEP, RESULT = "image", "regions", "model", "analyze", "result"
 TITLES = {IMAGE: "1 Image", REGIONS_STEP: "2 Regions", MODEL: "3 Model", ANALYZE_STEP: "4 Analyze", RESULT: "5 Result"}
@@ -98,7 +92,7 @@ class PanelView:
 
 def panelView(session: Session) -> PanelView:
     """The panel for the session's case as it stands."""
-    case = session.case if session.case is not None and session.case.volume is not None else None
+    case = session.front
     rows = _regionRows(case)
     result = resultOf(case) if case else None
     bundle = session.bundle()
@@ -249,10 +243,6 @@ def _actions(session: Session, case, rows: list[RegionRow], bundle, result) -> d
     return actions
 
 
-def _needed(bundle) -> tuple[str, ...]:
-    return REGIONS[bundle.region]
-
-
 def _regionReady(rows: list[RegionRow], bundle) -> bool:
     if bundle is None or isinstance(bundle, CNSIFusionError):
         return any(row.milliliters > 0 for row in rows)
@@ -261,7 +251,7 @@ def _regionReady(rows: list[RegionRow], bundle) -> bool:
 
 def _missing(rows: list[RegionRow], bundle) -> str:
     """Why the model cannot run on these regions: none of those it looks at is drawn."""
-    needed = [row for row in rows if row.name in _needed(bundle)]
+    needed = [row for row in rows if row.name in REGIONS[bundle.region]]
     if any(row.milliliters > 0 for row in needed):
         return ""
     names = " and ".join(row.name for row in needed)

@@ -98,7 +98,7 @@ def _instanceColumns(result: PatientResult) -> dict:
         "side": (vtkStringArray, [r.side for r in rows] + [str(m["side"]) for m in missing]),
         "slice": (vtkStringArray, [str(r.slice_index) for r in rows] + [_text(m["slice_index"]) for m in missing]),
         "probability": (vtkDoubleArray, [r.probability for r in rows] + [float("nan")] * len(missing)),
-        "above threshold": (vtkStringArray, [_yes(r.above_threshold) for r in rows] + [""] * len(missing)),
+        "above threshold": (vtkStringArray, ["yes" if r.above_threshold else "no" for r in rows] + [""] * len(missing)),
         "pixels": (vtkIntArray, [r.pixels for r in rows] + [0] * len(missing)),
         "not classified because": (vtkStringArray, [""] * len(rows) + [str(m["reason"]) for m in missing]),
     }
@@ -134,7 +134,3 @@ def _fill(node, columns: dict) -> None:
 
 def _text(value) -> str:
     return "" if value is None else str(value)
-
-
-def _yes(value: bool) -> str:
-    return "yes" if value else "no"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from cnsifusion.analysis.result import InstanceResult, PatientResult, readable
+from cnsifusion.analysis.result import InstanceResult, PatientResult, percent, readable
 from cnsifusion.errors import BadInput
 from cnsifusion.mrml.case import CaseState
 from cnsifusion.roi.names import PARTS
@@ -101,16 +101,16 @@ def resultView(case: CaseState, result: PatientResult, stale: bool) -> ResultVie
     rows = [_instanceRow(i) for i in result.instances]
     maps = _maps(result)
     return ResultView(
-        probability=f"{score.probability:.0%}",
+        probability=percent(score.probability),
         verdict=result.verdict,
         demonstration=result.demonstration,
-        range=f"Range over fold models: {score.low:.0%} to {score.high:.0%}",
+        range=f"Range over fold models: {percent(score.low)} to {percent(score.high)}",
         value=score.probability,
         low=score.low,
         high=score.high,
         threshold=score.threshold,
         slices=f"{score.instances_above} of {score.instances} slices above threshold",
-        sides=_sides(rows),
+        sides=_sides(result),
         calibration=CALIBRATION.format(prevalence=score.training_prevalence),
         atPretest=atPretest(result, case.pretest),
         caveat=RESEARCH_USE,
@@ -133,7 +133,8 @@ def atPretest(result: PatientResult, pretest: float | None) -> str:
     if pretest is None:
         return "Give the pre-test probability of your setting to see what the score means there."
     try:
-        return f"With a pre-test probability of {pretest:.0%} it would be {result.patient.at_prevalence(pretest):.0%}."
+        there = percent(result.patient.at_prevalence(pretest))
+        return f"With a pre-test probability of {100 * pretest:.3g} % it would be {there}."
     except BadInput as error:
         return str(error)
 
@@ -166,19 +167,16 @@ def _chart(result: PatientResult, rows: list[InstanceRow]) -> list[ChartRow]:
     return chart
 
 
-def _sides(rows: list[InstanceRow]) -> str:
+def _sides(result: PatientResult) -> str:
     """The difference between the patient's sides; "" where only one was classified."""
-    means = {}
-    for side in ("left", "right"):
-        values = [row.probability for row in rows if row.side == side]
-        if not values:
-            return ""
-        means[side] = sum(values) / len(values)
+    means = result.side_means
+    if means is None:
+        return ""
     difference = means["left"] - means["right"]
     higher = "left" if difference > 0 else "right"
     points = f"{higher} is {abs(100 * difference):.0f} points higher"
     words = "the sides are alike" if abs(difference) < _ALIKE else points
-    return f"Mean of the slices: right {means['right']:.0%}, left {means['left']:.0%}; {words}."
+    return f"Mean of the slices: right {percent(means['right'])}, left {percent(means['left'])}; {words}."
 
 
 def _contributions(result: PatientResult) -> list[tuple[str, float]]:

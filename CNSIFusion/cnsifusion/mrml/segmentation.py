@@ -27,11 +27,10 @@ from cnsifusion.mrml.drawn import (
 )
 from cnsifusion.mrml.volumes import NodeGeometry
 from cnsifusion.roi.names import PART_CODES, PARTS, REGIONS, SEGMENTS, VENTRICLES, Code, SegmentName
-from cnsifusion.roi.region_io import PART_SEGMENTS
+from cnsifusion.roi.region_io import EDITED_TAG, ORIGIN_TAG, PART_SEGMENTS, smallest_box
 from cnsifusion.roi.regions import Focus, Plane, RegionSet
 from cnsifusion.roi.tools.parts import assign_parts
 
-ORIGIN_TAG, EDITED_TAG = "CNSIFusion.Origin", "CNSIFusion.Edited"
 #: Why a reader rejected the region; it counts while the segment is empty.
 REJECTED_TAG = "CNSIFusion.Rejected"
 ALGORITHM_TYPE_TAG, ALGORITHM_NAME_TAG = "DICOM.SegmentAlgorithmType", "DICOM.SegmentAlgorithmName"
@@ -305,26 +304,15 @@ def _removeParts(segmentationNode) -> None:
 
 
 def _addSegment(segmentationNode, segment, mask: np.ndarray, volumeNode, geometry) -> str:
-    box = _box(mask)
-    if box is not None:  # only the box that is used: undo states copy the labelmaps
-        window = mask[box]
+    box = smallest_box(mask)
+    window = mask[box]
+    if window.size:  # only the box that is used: undo states copy the labelmaps
         origin = tuple(s.start for s in box)
         extent = geometry.extentToNode(origin, window.shape)
         segment.AddRepresentation(LABELMAP, orientedImage(geometry.toNode(window), extent, volumeNode))
     segmentId = segmentationNode.GetSegmentation().GenerateUniqueSegmentID(segment.GetName())
     segmentationNode.GetSegmentation().AddSegment(segment, segmentId)
     return segmentId
-
-
-def _box(mask: np.ndarray) -> tuple[slice, slice, slice] | None:
-    """The smallest box around the set voxels, None where there are none."""
-    slices = np.flatnonzero(mask.any(axis=(1, 2)))
-    if not len(slices):
-        return None
-    k = slice(int(slices[0]), int(slices[-1]) + 1)
-    flat = np.any(mask[k], axis=0)
-    rows, columns = np.flatnonzero(flat.any(axis=1)), np.flatnonzero(flat.any(axis=0))
-    return k, slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1)
 
 
 def _dress(segment, name: SegmentName) -> None:

@@ -117,7 +117,7 @@ class Session:
         """Check the image in front; where the cancelled job of the former image has not ended yet, right after it."""
         if self.job is not None:
             self._next = self._checkWhenFree
-        elif self.case is not None and self.case.scene is not None:
+        elif self.front is not None:
             self.start(CHECK, self.sources.request(self.case.volume, "check"), self._onChecked)
 
     def discard(self, case: CaseState) -> None:
@@ -237,12 +237,18 @@ class Session:
         """A new folder for files of this session; it goes with the session, or with the next one after a crash."""
         return Path(tempfile.mkdtemp(dir=self._root))
 
+    @property
+    def front(self) -> CaseState | None:
+        """The case in front while it is in the scene with its image, else None."""
+        case = self.case
+        return case if case is not None and case.scene is not None and case.volume is not None else None
+
     # Inside
 
     def _required(self) -> CaseState:
-        if self.case is None or self.case.scene is None or self.case.volume is None:
+        if (case := self.front) is None:
             raise BadInput("Choose the axial T2 image first.")
-        return self.case
+        return case
 
     def _waitForCheck(self, action: Callable[[], None]) -> bool:
         """Put an action off until the running check of a new image has ended; False when there is none."""

@@ -12,7 +12,7 @@ from typing import Any
 from jinja2 import Environment, Template
 
 from cnsifusion.analysis import PatientResult
-from cnsifusion.analysis.result import readable
+from cnsifusion.analysis.result import percent, readable
 from cnsifusion.reporting.charts import CHARTS, svg
 from cnsifusion.reporting.pictures import key_images_caption
 from cnsifusion.roi.names import SEGMENTS
@@ -25,13 +25,6 @@ CAVEAT = (
 )
 THRESHOLD_WORDS = {"sensitivity95": "set at sensitivity 95 %", "youden": "set by Youden's index"}
 REGION_WORDS = {"sublentiform": "sub-lentiform parenchyma", "ventricles": "ventricular CSF"}
-
-
-def percent(value: float) -> str:
-    """A probability for readers; never 0 % or 100 %, which no model can know."""
-    if value < 0.01:
-        return "<1 %"
-    return ">99 %" if value > 0.99 else f"{100 * value:.0f} %"
 
 
 @cache
@@ -56,7 +49,7 @@ def render(result: PatientResult, key_images: bytes) -> str:
         created=datetime.now(timezone.utc).astimezone().strftime("%Y-%m-%d %H:%M"),
         pictures={**charts, "key_images": _embed(key_images, "png")},
         pretest=[(p, score.at_prevalence(p)) for p in PRETEST],
-        sides=side_means(result),
+        sides=result.side_means,
         features=result.contributions[2 : 2 + _FEATURES_LISTED],
         regions=region_rows(result),
         large=sum(f["large"] for f in result.pvs["foci"]),
@@ -64,17 +57,6 @@ def render(result: PatientResult, key_images: bytes) -> str:
         percent=percent,
         readable=readable,
     )
-
-
-def side_means(result: PatientResult) -> dict[str, float] | None:
-    """Mean instance probability per side, where both sides were classified."""
-    means = {}
-    for side in ("left", "right"):
-        values = [i.probability for i in result.instances if i.side == side]
-        if not values:
-            return None
-        means[side] = sum(values) / len(values)
-    return means
 
 
 def region_rows(result: PatientResult) -> list[dict[str, Any]]:

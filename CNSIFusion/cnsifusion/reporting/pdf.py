@@ -15,9 +15,10 @@ from reportlab.pdfgen.canvas import Canvas
 from reportlab.platypus import Paragraph
 
 from cnsifusion.analysis import PatientResult
+from cnsifusion.analysis.result import percent
 from cnsifusion.imaging import atomic_path
 from cnsifusion.reporting.charts import CHARTS, DARK, GREY, ORANGE
-from cnsifusion.reporting.html import CAVEAT, REGION_WORDS, percent, region_rows
+from cnsifusion.reporting.html import CAVEAT, REGION_WORDS, region_rows
 from cnsifusion.reporting.pictures import key_images_caption
 
 #: Edges of what is printed (points): inside a Letter page centred on the A4 sheet.

@@ -23,7 +23,8 @@ from cnsifusion.roi.region_fit import fit_to_grid
 from cnsifusion.roi.regions import RegionSet
 from cnsifusion.roi.tools.parts import assign_parts
 
-_ORIGIN_TAG, _EDITED_TAG = "CNSIFusion.Origin", "CNSIFusion.Edited"
+#: Tags of a segment: how it was made (see RegionSet.origin), and whether a reader changed it since ("1").
+ORIGIN_TAG, EDITED_TAG = "CNSIFusion.Origin", "CNSIFusion.Edited"
 _PART_COLORS = {1: (0.0, 0.447, 0.698), 2: (0.0, 0.62, 0.451), 3: (0.4, 0.4, 0.4)}
 _CATEGORY = SEGMENTS[VENTRICLES].category
 
@@ -43,7 +44,7 @@ def write_regions(regions: RegionSet, path: str | Path) -> None:
     """
     check_region_file(path)
     entries = _entries(regions)
-    boxes = [_box(mask) for _, mask in entries]
+    boxes = [smallest_box(mask) for _, mask in entries]
     placed = _place([mask for _, mask in entries], boxes)
     layers = 1 + max((layer for layer, _ in placed), default=0)
     voxels = np.zeros((*regions.grid.shape, layers), np.uint8)  # the list axis runs fastest, as Slicer writes it
@@ -91,11 +92,10 @@ def read_regions(
         else:
             parts = np.zeros(volume.grid.shape, np.uint8) if parts is None else parts
             parts[mask] = next(value for value, part in PART_SEGMENTS.items() if part == name)
-    regions.masks = {name: regions.masks[name] for name in SEGMENTS if name in regions.masks}
     if parts is not None and VENTRICLES not in regions.masks and parts.any():
         regions.masks[VENTRICLES] = parts > 0
-        regions.masks = {name: regions.masks[name] for name in SEGMENTS if name in regions.masks}
         regions.origin[VENTRICLES] = "imported"
+    regions.masks = {name: regions.masks[name] for name in SEGMENTS if name in regions.masks}
     if parts is not None and details is None and VENTRICLES in regions.masks:
         parts = assign_parts(regions.masks[VENTRICLES], parts, volume.spacing)
     regions.parts = parts
@@ -174,9 +174,9 @@ def _listed(segments: list[StoredSegment]) -> str:
 
 def _add_mask(regions: RegionSet, name: str, mask: np.ndarray, segment: StoredSegment) -> None:
     regions.masks[name] = regions.masks[name] | mask if name in regions.masks else mask
-    stored = segment.tags.get(_ORIGIN_TAG, "")
+    stored = segment.tags.get(ORIGIN_TAG, "")
     regions.origin[name] = stored if stored in region_details.ORIGINS else segment.origin
-    if segment.tags.get(_EDITED_TAG):
+    if segment.tags.get(EDITED_TAG):
         regions.edited.add(name)
 
 
@@ -191,7 +191,7 @@ def _entries(regions: RegionSet) -> list[tuple[dict[str, str], np.ndarray]]:
             segment, mask = SEGMENTS.get(name), regions.masks[name]
             if segment is None or mask.shape != regions.grid.shape:
                 raise ValueError(f"{name!r} is no protocol segment or its mask is not on the regions' grid")
-            tags = {_ORIGIN_TAG: regions.origin.get(name, ""), _EDITED_TAG: "1" if name in regions.edited else ""}
+            tags = {ORIGIN_TAG: regions.origin.get(name, ""), EDITED_TAG: "1" if name in regions.edited else ""}
             fields = _fields(name, segment.category, segment.type, segment.side_code, segment.color, tags)
             entries.append((fields, mask.astype(bool, copy=False)))
     if regions.parts is not None:
@@ -224,7 +224,7 @@ def _fields(name: str, category: Code, kind: Code, side: Code | None, color: tup
 Box = tuple[slice, slice, slice]
 
 
-def _box(mask: np.ndarray) -> Box:
+def smallest_box(mask: np.ndarray) -> Box:
     """The smallest box [k, j, i] that holds the voxels in ``mask``; empty slices where there are none."""
     slices = np.flatnonzero(mask.any(axis=(1, 2)))
     inner = mask[slices]

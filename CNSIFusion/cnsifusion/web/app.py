@@ -182,22 +182,10 @@ class BrowserApp:
                 self.viewer.jumpTo(row.position)
         self._markDirty()
 
-    def showHeat(self, shown: bool) -> None:
-        """Lay the heat map over the image, or take it away."""
+    def set(self, name: str, value: bool | float | str) -> None:
+        """What lies over the image, by its name in the case: heatMapShown, heatMapOpacity (0-1), chosenMap."""
         if self.session.case is not None:
-            self.session.case.heatMapShown = bool(shown)
-            self._markDirty()
-
-    def chooseMap(self, key: str) -> None:
-        """Which of the result's maps lies over the image."""
-        if self.session.case is not None:
-            self.session.case.chosenMap = str(key)
-            self._markDirty()
-
-    def setHeatOpacity(self, opacity: float) -> None:
-        """How much the heat map covers the image (0-1)."""
-        if self.session.case is not None:
-            self.session.case.heatMapOpacity = float(opacity)
+            setattr(self.session.case, name, value)
             self._markDirty()
 
     def setPretest(self, percent: str) -> None:
@@ -302,8 +290,8 @@ class BrowserApp:
             self._watched = [(segmentationNode, changed), (segmentationNode.GetSegmentation(), hidden)]
 
     def _onView(self, tag: str) -> None:
-        case = self.session.case
-        if case is None or case.scene is None or case.volume is None:
+        case = self.session.front
+        if case is None:
             self.state[f"slice_{tag}"], self.state[f"edges_{tag}"] = "", {}
             return
         index, count = self.viewer.sliceOf(tag, case.volume)

@@ -24,6 +24,7 @@ from trame.widgets.vuetify3 import (
 
 from cnsifusion.mrml.importing import CHOICES, LABELS_QUESTION, LABELS_REASON
 from cnsifusion.mrml.panel import TITLES
+from cnsifusion.mrml.resultview import RESEARCH_USE
 from cnsifusion.web.result import buildResult
 from cnsifusion.web.toolbox import buildToolbox, fileInput
 from cnsifusion.web.viewer import AXIAL, BESIDE, CORONAL, SAGITTAL
@@ -32,6 +33,7 @@ _ICONS = (
     "{done: 'mdi-check-circle', problem: 'mdi-alert-circle', running: 'mdi-progress-clock', "
     "next: 'mdi-arrow-right-circle', todo: 'mdi-circle-outline'}"
 )
+_DIALOGS = ("beside_open", "batch_open", "card_open", "dicom_open", "dicom_confirm", "labels_open")
 _VIEW_NAMES = {AXIAL: "Axial", CORONAL: "Coronal", SAGITTAL: "Sagittal", BESIDE: "{{ panel.beside }}"}
 
 
@@ -50,18 +52,11 @@ def fillView(server, viewId: str, _view) -> None:
 
 def buildPage(server, app, viewer) -> None:
     """Build the page for ``app`` (its clicks) and ``viewer`` (its layout)."""
-    server.state.setdefault("path", "")
-    server.state.setdefault("opening", False)
-    server.state.setdefault("choosing", False)
-    server.state.setdefault("comparing", False)
-    server.state.setdefault("limiting", False)
-    server.state.setdefault("bundle_path", "")
-    for name in ("beside_path", "batch_path", "batch_out"):
+    for name in ("path", "bundle_path", "beside_path", "batch_path", "batch_out", "labels_fault"):
         server.state.setdefault(name, "")
-    for name in ("beside_open", "batch_open", "card_open", "dicom_open", "dicom_confirm", "labels_open"):
+    for name in ("opening", "choosing", "comparing", "limiting", *_DIALOGS):
         server.state.setdefault(name, False)
     server.state.setdefault("labels", [])
-    server.state.setdefault("labels_fault", "")
     server.state.setdefault("label_choices", list(CHOICES))
     server.state.trame__title = "CNSIFusion"
     with VAppLayout(server) as layout:
@@ -69,10 +64,7 @@ def buildPage(server, app, viewer) -> None:
         client.Style((files("cnsifusion.resources") / "web" / "page.css").read_text("utf-8"))
         with VAppBar(density="compact", height=40):
             html.Div("CNSIFusion", classes="text-subtitle-1 font-weight-bold ml-4")
-            html.Div(
-                "Research use only. Does not replace lumbar puncture; a low score does not exclude infection.",
-                classes="text-caption ml-6",
-            )
+            html.Div(RESEARCH_USE, classes="text-caption ml-6")
         with VNavigationDrawer(permanent=True, location="left", width=400, id="steps"):
             _imageStep(app)
             _regionsStep(app)
@@ -283,17 +275,14 @@ def _batch(app) -> None:
         _button(app, "batch", app.startBatch, "batch_path, batch_out")
     with html.Div(v_if="panel.batch.running", classes="mt-1", id="batch-progress"):
         VProgressLinear(model_value=("100 * (panel.batch.progress.fraction || 0)",), height=6, color="primary")
-        html.Span(
-            "Many patients: {{ panel.batch.progress.step || '' }}{{ panel.batch.progress.steps ? ' of ' + "
-            "panel.batch.progress.steps : 'looking for images' }}{{ panel.batch.progress.seconds_left ? ', about ' + "
-            "Math.ceil(panel.batch.progress.seconds_left / 60) + ' min left' : '' }} ",
-            classes="line",
-        )
+        html.Span("{{ panel.batch.text }} ", classes="line")
         html.Span("Cancel", click=app.session.batch.cancel, classes="link", id="batch-cancel")
     html.Div(
-        "{{ panel.batch.text }}", v_if="panel.batch.text", classes=("'line line-' + panel.batch.level",),
+        "{{ panel.batch.text }}",
+        v_if="panel.batch.text && !panel.batch.running",
+        classes=("'line line-' + panel.batch.level",),
         id="batch-text",
-    )  # fmt: skip
+    )
 
 
 def _progress(key: str) -> None:

@@ -176,7 +176,7 @@ def _heat(app) -> None:
     with html.Div(classes="d-flex align-center", style="gap: 8px;", title=("panel.actions.heat.tooltip",)):
         VCheckbox(
             model_value=("heat.shown",),
-            update_modelValue=(app.showHeat, "[$event]"),
+            update_modelValue=(lambda shown: app.set("heatMapShown", bool(shown)), "[$event]"),
             label="Heat map",
             density="compact",
             hide_details=True,
@@ -185,7 +185,7 @@ def _heat(app) -> None:
         )
         VSlider(
             model_value=("heat.opacity",),
-            update_modelValue=(app.setHeatOpacity, "[$event]"),
+            update_modelValue=(lambda opacity: app.set("heatMapOpacity", float(opacity)), "[$event]"),
             min=0,
             max=1,
             step=0.05,
@@ -197,7 +197,7 @@ def _heat(app) -> None:
     with VBtnToggle(
         v_if="panel.result.maps.length > 1",
         model_value=("panel.result.shownMap.key",),
-        update_modelValue=(app.chooseMap, "[$event]"),
+        update_modelValue=(lambda key: app.set("chosenMap", str(key)), "[$event]"),
         mandatory=True,
         density="compact",
         variant="outlined",

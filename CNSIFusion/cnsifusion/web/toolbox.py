@@ -96,14 +96,14 @@ def _slider(app) -> None:
 
 def _choices(app) -> None:
     with html.Div(classes="d-flex align-center", style="gap: 8px;"):
-        _check("erase", "Erase", app.tools.setErase, "tools.tool != 'move'")
-        _check("leakGuard", "Leak guard", app.tools.setLeakGuard, "tools.tool == 'csf'")
-        _check("bothSides", "Both sides", app.tools.setBothSides, "tools.bothOffered")
+        _check(app, "erase", "Erase", "tools.tool != 'move'")
+        _check(app, "leakGuard", "Leak guard", "tools.tool == 'csf'")
+        _check(app, "bothSides", "Both sides", "tools.bothOffered")
     with html.Div(v_if="tools.tool == 'csf'", classes="d-flex align-center mt-1", style="gap: 4px;"):
         html.Span("Neighbours", classes="text-caption", title="Slices on each side that a click works on too")
         with VBtnToggle(
             model_value=("tools.neighbours",),
-            update_modelValue=(app.tools.setNeighbours, "[$event]"),
+            update_modelValue=(lambda count: app.tools.set("neighbours", int(count or 0)), "[$event]"),
             density="compact",
             mandatory=True,
             variant="outlined",
@@ -114,11 +114,11 @@ def _choices(app) -> None:
                 VBtn(word, value=(f"'{count}'",), size="x-small", id=f"neighbours-{word}", classes="text-none tool")
 
 
-def _check(key: str, label: str, change, shown: str) -> None:
+def _check(app, key: str, label: str, shown: str) -> None:
     VCheckbox(
         v_if=shown,
         model_value=(f"tools.{key}",),
-        update_modelValue=(change, "[$event]"),
+        update_modelValue=(lambda chosen: app.tools.set(key, bool(chosen)), "[$event]"),
         label=label,
         density="compact",
         hide_details=True,

@@ -117,31 +117,12 @@ class Tools:
     def setSlider(self, value: float) -> None:
         """The tool's slider: tolerance or sensitivity."""
         if self._case is not None:
-            setattr(self._case, _SLIDERS.get(self._case.tool, "tolerance"), float(value))
-            self._settingsChanged()
+            self.set(_SLIDERS.get(self._case.tool, "tolerance"), float(value))
 
-    def setErase(self, value: bool) -> None:
-        """Take away instead of adding."""
+    def set(self, name: str, value: bool | int | float) -> None:
+        """One of the tools' settings, by its name in the case: erase, neighbours, leakGuard, bothSides ..."""
         if self._case is not None:
-            self._case.erase = bool(value)
-            self._settingsChanged()
-
-    def setNeighbours(self, value: str) -> None:
-        """How many slices on each side a click works on too."""
-        if self._case is not None and value is not None:
-            self._case.neighbours = int(value)
-            self._settingsChanged()
-
-    def setLeakGuard(self, value: bool) -> None:
-        """Keep CSF from running out of the ventricles, or not."""
-        if self._case is not None:
-            self._case.leakGuard = bool(value)
-            self._settingsChanged()
-
-    def setBothSides(self, value: bool) -> None:
-        """Whether a click on CSF takes what matches it on the other side of the head."""
-        if self._case is not None:
-            self._case.bothSides = bool(value)
+            setattr(self._case, name, value)
             self._settingsChanged()
 
     def setLimits(self, **change) -> None:
