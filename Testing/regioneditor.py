@@ -1,4 +1,4 @@
-"""The plain editor for tests and scripts: a reader's actions through Slicer's Segment Editor logic, without any view."""
+"""For tests and scripts: a reader's actions through Slicer's Segment Editor logic, without any view."""
 
 from __future__ import annotations
 

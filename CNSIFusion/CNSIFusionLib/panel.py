@@ -157,8 +157,11 @@ class Panel:
                 part.toolTip = problem
 
     def _poll(self) -> None:
-        """Take what arrived, or draw it with the tick after: each for itself holds the mouse up half as long."""
-        if self._dirty and self._entered and not self._drewLast:
+        """Take what arrived, or draw it with the tick after: each for itself holds the mouse up half as long.
+
+        With the module left, only that a scene was closed is drawn: nothing of it may be held on to.
+        """
+        if self._dirty and not self._drewLast and (self._entered or self.session.case is None):
             self._dirty, self._drewLast = False, True
             self._draw()
         else:

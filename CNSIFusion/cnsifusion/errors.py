@@ -34,11 +34,28 @@ class Cancelled(CNSIFusionError):
     exit_code = 5
 
 
+class Fault(RuntimeError):
+    """An unexpected error as it may be logged (see fault)."""
+
+
 def fault(error: BaseException) -> str:
     """An unexpected error for a log: its type and our lines on the way to it.
 
     Not its message, nor the lines' folders: both may hold the name of a patient or of a file.
     """
+    if isinstance(error, Fault):
+        return str(error)
     frames = traceback.extract_tb(error.__traceback__)
     own = [f"{Path(f.filename).name}:{f.lineno}" for f in frames if "cnsifusion" in Path(f.filename).parts]
     return f"{type(error).__name__} in {' > '.join(own)}"
+
+
+def sentence(error: BaseException) -> str:
+    """What a reader is told of an error."""
+    return str(error) if isinstance(error, CNSIFusionError) else f"Unexpected error ({fault(error)})."
+
+
+def raise_unexpected(error: BaseException | None) -> None:
+    """Raise ``error`` as a Fault where nobody expected it: what catches it next writes it into a log."""
+    if error is not None and not isinstance(error, CNSIFusionError):
+        raise Fault(fault(error)) from None

@@ -1,5 +1,6 @@
 """The browser's server keeps nothing of a patient who was put away, without waiting for Python's search for rings."""
 
+import asyncio
 import gc
 import sys
 
@@ -54,6 +55,21 @@ def _work(app, image) -> None:
 
 def _isImage(thing) -> bool:
     return type(thing).__name__ == "vtkMRMLScalarVolumeNode"
+
+
+def test_a_fault_does_not_end_the_page(app, monkeypatch, caplog) -> None:
+    """The loop that takes results in ended with the first unexpected error: the page answered nothing any more."""
+    polls = []
+
+    def fail() -> None:
+        polls.append(1)
+        raise ValueError("/data/SMITH^ANNA/T2.nii")
+
+    monkeypatch.setattr(app.session, "poll", fail)
+    with pytest.raises(asyncio.TimeoutError):
+        asyncio.run(asyncio.wait_for(app._work(), 0.5))
+    assert len(polls) > 2
+    assert "ValueError in app.py" in caplog.text and "SMITH" not in caplog.text
 
 
 def test_a_patient_who_was_put_away_leaves_the_memory(app, image) -> None:

@@ -66,3 +66,10 @@ def test_messages_of_a_known_page_are_bounded(monkeypatch):
     with pytest.raises(ValueError, match="limit"):
         pending.process_chunk(bytes(header) + chunk[12:])
     assert pending.process_chunk(bytes(chunk)) is None and len(pending.pending_messages) == 1
+
+
+def test_a_path_of_an_unknown_user_is_refused():
+    from cnsifusion.web.app import _typed
+
+    with pytest.raises(BadInput, match="does not know"):
+        _typed("~nobody-of-this-name/T2.nii.gz", "an image")

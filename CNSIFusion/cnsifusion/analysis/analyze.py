@@ -257,7 +257,7 @@ def _result(
         not_classified=[vars(item) for item in left_out],
         contributions=_averaged(explained),
         statistics=statistics,
-        pvs=_pvs(case),
+        pvs={**statistics["left_right"]["pvs_count"], "foci": _foci(case)},
         heatmap=None,
         check=case.check.to_dict(),
         warnings=[*case.check.reasons, *case.regions.notes, *case.regions.withheld.values()],
@@ -315,8 +315,9 @@ def _averaged(explained: list[list[Contribution]]) -> list[Contribution]:
     return [*averaged[:2], *sorted(averaged[2:], key=lambda c: -abs(c.log_odds))]
 
 
-def _pvs(case: Case) -> dict:
-    foci = [
+def _foci(case: Case) -> list[dict]:
+    """The foci that the proposal found, whatever a reader made of them."""
+    return [
         {
             "side": f.side, "slice_index": f.ijk[2], "position_mm": [round(v, 2) for v in f.lps],
             "diameter_mm": round(f.diameter_mm, 2), "contrast_to_noise": round(f.contrast_to_noise, 2),
@@ -324,8 +325,6 @@ def _pvs(case: Case) -> dict:
         }
         for f in case.regions.foci
     ]  # fmt: skip
-    counts = {side: sum(f["side"] == side and not f["large"] for f in foci) for side in ("left", "right")}
-    return {**counts, "foci": foci}
 
 
 def _outside(case: Case, model: Bundle, prediction: Prediction) -> list[str]:

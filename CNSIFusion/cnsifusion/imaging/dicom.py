@@ -35,6 +35,8 @@ _TAGS = [
     "FilterType", "BitsAllocated",
     "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence", "TemporalPositionIdentifier",
 ]  # fmt: skip
+#: How many of a unit of DICOM's ages make a year.
+_PER_YEAR = {"D": 365.25, "W": 52.18, "M": 12.0, "Y": 1.0}
 #: What pydicom raises for files that are not DICOM, or damaged.
 UNREADABLE_HEADER = (InvalidDicomError, OSError, EOFError, ValueError, KeyError, AttributeError, NotImplementedError)
 _NO_PLACE = "A DICOM file lacks a usable position, orientation, pixel spacing or size; export it again."
@@ -281,7 +283,6 @@ def _acquisition(header: Any, first: _Slice) -> Acquisition:
                         return found
         return None
 
-    age = str(header.get("PatientAge", ""))
     matrix = [int(v) for v in np.atleast_1d(header.get("AcquisitionMatrix") or []) if int(v) > 0]
     fov = (first.shape[1] * first.pixel_mm[0], first.shape[0] * first.pixel_mm[1])
     contrast = header.get("ContrastBolusAgent")
@@ -296,8 +297,14 @@ def _acquisition(header: Any, first: _Slice) -> Acquisition:
         acquired_pixel_mm=max(fov) / max(matrix) if matrix else None,
         reconstruction_filter=str(header.FilterType) if header.get("FilterType") else None,
         slice_thickness=number("SliceThickness"),
-        patient_age_years=float(age[:3]) if len(age) == 4 and age[:3].isdigit() and age[3] == "Y" else None,
+        patient_age_years=_years(str(header.get("PatientAge", ""))),
     )
+
+
+def _years(age: str) -> float | None:
+    """An age of DICOM's form (three digits and D, W, M or Y) in years; None where it is none."""
+    known = len(age) == 4 and age[:3].isascii() and age[:3].isdigit() and age[3] in _PER_YEAR
+    return float(age[:3]) / _PER_YEAR[age[3]] if known else None
 
 
 def _sources(header: Any) -> list[Any]:

@@ -7,7 +7,7 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cnsifusion.errors import BadInput, CNSIFusionError
+from cnsifusion.errors import BadInput, raise_unexpected, sentence
 from cnsifusion.imaging.dicom import gather_series
 from cnsifusion.mrml.restoring import Restoring
 from cnsifusion.mrml.results import resultOf
@@ -60,12 +60,11 @@ class Exports:
 
         def saved(ready: Future) -> None:
             error = ready.exception()
-            if isinstance(error, CNSIFusionError):
-                self._session.say("error", str(error))
-            elif error is not None:
-                raise error
-            else:
+            if error is None:
                 self._session.say("info", f"Saved: {Path(path).name}.")
+            else:
+                self._session.say("error", sentence(error))
+                raise_unexpected(error)
 
         self._session.background.later(self._reportWriter(path), saved)
 

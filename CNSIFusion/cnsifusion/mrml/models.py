@@ -9,7 +9,7 @@ from pathlib import Path
 
 from cnsifusion.bundles import Bundle, BundleSettings, load_bundle
 from cnsifusion.bundles.card import card_text
-from cnsifusion.errors import CNSIFusionError
+from cnsifusion.errors import CNSIFusionError, raise_unexpected
 
 #: Figures a panel has room for, of the patient score; the card has all.
 _FIGURES = {"auc": "AUC", "sensitivity": "sensitivity", "specificity": "specificity"}
@@ -66,9 +66,8 @@ class Models:
 
     def _onRead(self, key: str, ready: Future) -> None:
         error = ready.exception()
-        if error is not None and not isinstance(error, CNSIFusionError):
-            raise error
-        self._known[key] = error or ready.result()
+        raise_unexpected(error)
+        self._known[key] = error if isinstance(error, CNSIFusionError) else ready.result()
         self._onChange()
 
 

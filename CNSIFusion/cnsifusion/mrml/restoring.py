@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cnsifusion.analysis.result import parse_result
-from cnsifusion.errors import BadInput, CNSIFusionError
+from cnsifusion.errors import BadInput, CNSIFusionError, raise_unexpected, sentence
 from cnsifusion.imaging import write_volume
 from cnsifusion.mrml.case import CaseState
 from cnsifusion.mrml.segmentation import fingerprint, regionsReader
@@ -65,14 +65,12 @@ class Restoring:
 
     def _onWritten(self, ready: Future, key: _Key, case: CaseState, folder: Path) -> None:
         error = ready.exception()
-        if error is not None and not isinstance(error, CNSIFusionError):
-            self._problems[key] = "The report cannot be made from the saved scene: analyze again."
-            raise error
         if error is not None:
-            self._problems[key] = str(error)
+            self._problems[key] = sentence(error)
         elif case.scene is not None and _key(case)[:2] == key[:2] and key[0] not in self._session.reports:
             self._session.reports[key[0]] = folder / "report.html"
         self._session.onChange()
+        raise_unexpected(error)
 
 
 def _key(case: CaseState | None) -> _Key:

@@ -18,7 +18,7 @@ from pathlib import Path
 from slicer import vtkMRMLScene
 
 from cnsifusion.bundles import BundleSettings, default_bundle_dir, load_bundle
-from cnsifusion.errors import BadInput, CNSIFusionError, fault
+from cnsifusion.errors import BadInput, CNSIFusionError, raise_unexpected, sentence
 from cnsifusion.imaging import check_image, temporary_folder
 from cnsifusion.imaging.read import read_written
 from cnsifusion.mrml import child
@@ -355,10 +355,8 @@ class Session:
         job.case.analyzedRegions = job.analyzedRegions or fingerprint(job.case.segmentation)
 
     def _endWithError(self, error: BaseException) -> None:
-        expected = isinstance(error, CNSIFusionError)
-        self.end(child.End(child.FAILED, str(error) if expected else f"Unexpected error ({fault(error)})."))
-        if not expected:
-            raise RuntimeError(fault(error)) from None  # for the log: not the error's words, which may be a path
+        self.end(child.End(child.FAILED, sentence(error)))
+        raise_unexpected(error)
 
     def end(self, end: child.End, words: str = "") -> None:
         """Close the running job; ``words`` are for the reader when all went well."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import logging
 import os
 import shutil
 import sys
@@ -17,7 +18,7 @@ from aiohttp import web as aiohttp_web
 from trame.app import asynchronous, get_server
 from vtkmodules.vtkCommonCore import vtkCommand
 
-from cnsifusion.errors import BadInput, CNSIFusionError
+from cnsifusion.errors import BadInput, CNSIFusionError, fault
 from cnsifusion.imaging import temporary_folder
 from cnsifusion.mrml.importing import FileLabel, assignment, labelsToAssign
 from cnsifusion.mrml.panel import panelView
@@ -232,11 +233,14 @@ class BrowserApp:
         asyncio.get_running_loop().set_exception_handler(_forgiveClosedTabs)
         while True:
             await asyncio.sleep(_POLL_SECONDS)
-            self.session.poll()
-            await asyncio.sleep(0)  # others may be answered between taking a result in and drawing it
-            if self._dirty:
-                with self.state:
-                    self._refresh()
+            try:
+                self.session.poll()
+                await asyncio.sleep(0)  # others may be answered between taking a result in and drawing it
+                if self._dirty:
+                    with self.state:
+                        self._refresh()
+            except Exception as error:  # noqa: BLE001  one fault must not leave the reader with a dead page
+                logging.getLogger(__name__).error("unexpected error: %s", fault(error))
 
     # Drawing
 
@@ -307,7 +311,10 @@ def _typed(text: object, what: str) -> Path:
     path = str(text or "").strip().strip('"')
     if not path:
         raise BadInput(f"Type the path of {what}.")
-    return Path(path).expanduser()
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:
+        raise BadInput("The path begins with a user this computer does not know; type it from the root on.") from error
 
 
 def _download(name: str) -> dict[str, str]:

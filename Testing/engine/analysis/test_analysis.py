@@ -26,6 +26,8 @@ from cnsifusion.cli import main
 from cnsifusion.errors import BadInput, BundleError
 from cnsifusion.imaging import Acquisition, read_image, read_labels
 from cnsifusion.reporting import write_report, write_report_beside
+from cnsifusion.roi.names import PVS_LEFT, PVS_RIGHT
+from cnsifusion.roi.region_io import read_regions, write_regions
 
 CLI = [sys.executable, "-c", "import sys; from cnsifusion.cli import main; sys.exit(main(sys.argv[1:]))"]
 
@@ -116,6 +118,20 @@ def test_given_regions_are_used_and_an_empty_one_is_refused(analyzer, analyzed, 
     with pytest.raises(BadInput):
         analyzer.analyze(simulated_image, tmp_path / "none", rois=tmp_path / "empty.nii.gz")
     assert not (tmp_path / "none" / "result.json").exists()
+
+
+def test_foci_are_counted_as_drawn_not_as_proposed(analyzer, analyzed, simulated_image, tmp_path) -> None:
+    """A reader rejected those of the left and drew one by hand on the right."""
+    out, result, _ = analyzed
+    assert result.pvs["left"] > 0 and result.pvs["foci"]
+    regions = read_regions(out / "rois.seg.nrrd", read_image(simulated_image))
+    del regions.masks[PVS_LEFT]
+    regions.masks[PVS_RIGHT] = regions.masks.get(PVS_RIGHT, np.zeros(regions.grid.shape, bool)).copy()
+    regions.masks[PVS_RIGHT][3, 4:6, 4:6] = True
+    write_regions(regions, tmp_path / "edited.seg.nrrd")
+    edited = analyzer.analyze(simulated_image, tmp_path / "edited", rois=tmp_path / "edited.seg.nrrd")
+    assert (edited.pvs["left"], edited.pvs["right"]) == (0, result.pvs["right"] + 1)
+    assert f"right {result.pvs['right'] + 1}" in (tmp_path / "edited" / "report.html").read_text("utf-8")
 
 
 @pytest.mark.parametrize("axes", [(0, 1, 2), (1, 0, 2), (2, 1, 0)], ids=str)

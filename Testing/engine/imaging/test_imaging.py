@@ -65,6 +65,13 @@ def test_containers_and_types_read_bit_equal(volume: Volume, suffix, kind, tmp_p
     assert again.grid == volume.grid and np.array_equal(again.array, volume.array)
 
 
+@pytest.mark.parametrize(("age", "child"), [("011M", True), ("080W", True), ("300D", True), ("017Y", True),
+                                            ("018Y", False), ("Y", False), ("²²²M", False)])  # fmt: skip
+def test_a_child_is_known_whatever_unit_its_age_has(volume: Volume, age, child, tmp_path) -> None:
+    write_series(volume, tmp_path, PatientAge=age)
+    assert ("child" in [f.code for f in check_image(read_image(tmp_path)).findings]) == child
+
+
 def test_dicom_classic_and_enhanced_read_bit_equal(volume: Volume, tmp_path) -> None:
     write_series(volume, tmp_path / "classic")
     (tmp_path / "classic" / "README.txt").write_text("not an image")
