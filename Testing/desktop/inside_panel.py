@@ -387,6 +387,22 @@ def test_scene_closed_in_mid_run_stops_the_child():
     assert panel().volume() is None
 
 
+def test_a_scene_closed_from_another_module_is_let_go_of():
+    """The panel held the closed scene's segmentation until the reader came back to it."""
+    choose(desk.loadT2())
+    waitIdle(120)
+    segmentation = panel().session.segmentation()
+    panel().markDirty()
+    desk.waitFor(lambda: panel()._watched is not None, "the panel watching the regions", 5)
+    slicer.util.selectModule("Data")
+    desk.settle(0.2)
+    slicer.mrmlScene.Clear()
+    desk.waitFor(lambda: panel()._watched is None, "the panel letting go of the regions", 5)
+    assert not segmentation.HasObserver(slicer.vtkSegmentation.SegmentModified)
+    slicer.util.selectModule("CNSIFusion")
+    desk.settle(0.3)
+
+
 def test_leaving_the_application_stops_the_child():
     """The last test: what it leaves is looked at from outside."""
     waitIdle()

@@ -193,7 +193,7 @@ def _standard_error(results: Sequence[dict[str, Any]], difference: str) -> float
 def _not_chance(areas: dict[str, float], permuted: list[list[float]]) -> list[str]:
     """The permutations' mean must lie within CHANCE, and the true labels within 3 SD of the permutations.
 
-    One cross-validated AUC of 60 + 60 patients without any effect has an SD of about 0.07 (see training.md), so the
+    One cross-validated AUC of 60 + 60 patients without any effect has an SD of about 0.08 (see training.md), so the
     narrow band can only be asked of a mean; the SD is that of these patients' own permutations.
     """
     mean = float(np.mean(permuted))

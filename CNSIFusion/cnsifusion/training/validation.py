@@ -1,7 +1,7 @@
 """``make validate``: does the machinery leak, and does it find what was planted (see ``planted``)?
 
 Run as ``python -m cnsifusion.training.validation``; resumable. A pipeline without leakage gives a mean fold-wise AUC of
-0.45 to 0.55 over the permutations (their SD is about 0.07, so the mean of 20 has a standard error of 0.016 and the
+0.45 to 0.55 over the permutations (their SD is about 0.08, so the mean of 20 has a standard error of 0.017 and the
 band is three of them); the three positive controls leak on purpose and must exceed 0.65, else the test
 itself would be blind.
 """
