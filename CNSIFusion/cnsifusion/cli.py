@@ -16,7 +16,7 @@ from types import FrameType
 from typing import Any
 
 from cnsifusion import __version__
-from cnsifusion.errors import BadInput, Cancelled, CNSIFusionError, OutOfMemory, fault
+from cnsifusion.errors import BadInput, Cancelled, failure
 from cnsifusion.terminal import Output, counted, silence_libraries
 
 RESEARCH_ONLY = "Research use only: not for diagnosis."
@@ -35,21 +35,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stderr.close()  # the reader went away; there is nobody to tell
         return Cancelled.exit_code
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001  a traceback may name a patient
-        failure = _failure(error)
-        output.failed(failure)
-        return failure.exit_code
+        output.failed(error)
+        return failure(error).exit_code
     return 0
-
-
-def _failure(error: BaseException) -> CNSIFusionError:
-    """What went wrong as one sentence with its exit code (1 for a fault of the program)."""
-    if isinstance(error, CNSIFusionError):
-        return error
-    if isinstance(error, MemoryError):
-        return OutOfMemory("The computer has too little free memory for this; close other programs and try again.")
-    if isinstance(error, KeyboardInterrupt):
-        return Cancelled("Cancelled.")
-    return CNSIFusionError(f"This failed unexpectedly ({fault(error)}); please report it with this line.")
 
 
 def _cancel_on_signals() -> None:

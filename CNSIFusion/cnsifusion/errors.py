@@ -1,5 +1,6 @@
 """The errors a user can meet: each has the command line's documented exit code and says what to do."""
 
+import logging
 import traceback
 from pathlib import Path
 
@@ -50,12 +51,29 @@ def fault(error: BaseException) -> str:
     return f"{type(error).__name__} in {' > '.join(own)}"
 
 
-def sentence(error: BaseException) -> str:
-    """What a reader is told of an error."""
-    return str(error) if isinstance(error, CNSIFusionError) else f"Unexpected error ({fault(error)})."
+def failure(error: BaseException) -> CNSIFusionError:
+    """What went wrong as one sentence with its exit code (1 for a fault of the program)."""
+    if isinstance(error, CNSIFusionError):
+        return error
+    if isinstance(error, MemoryError):
+        return OutOfMemory("The computer has too little free memory for this; close other programs and try again.")
+    if isinstance(error, KeyboardInterrupt):
+        return Cancelled("Cancelled.")
+    return CNSIFusionError(f"This failed unexpectedly ({fault(error)}); please report it with this line.")
+
+
+def error_event(error: BaseException) -> dict:
+    """What a program is told of an error, in place of the last event of a command."""
+    return {"event": "error", "exit_code": failure(error).exit_code, "message": str(failure(error))}
+
+
+def log_unexpected(error: BaseException, what: str) -> None:
+    """Write into the log that ``what`` failed, where nobody expected it."""
+    if failure(error).exit_code == CNSIFusionError.exit_code:
+        logging.getLogger("cnsifusion").error("%s failed: %s", what, fault(error))
 
 
 def raise_unexpected(error: BaseException | None) -> None:
     """Raise ``error`` as a Fault where nobody expected it: what catches it next writes it into a log."""
-    if error is not None and not isinstance(error, CNSIFusionError):
+    if error is not None and failure(error).exit_code == CNSIFusionError.exit_code:
         raise Fault(fault(error)) from None

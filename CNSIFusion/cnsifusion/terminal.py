@@ -9,7 +9,7 @@ import time
 import warnings
 from collections.abc import Callable
 
-from cnsifusion.errors import CNSIFusionError
+from cnsifusion.errors import error_event, failure
 
 
 class Output:
@@ -37,12 +37,12 @@ class Output:
         for sentence in sentences:
             print(sentence)
 
-    def failed(self, failure: CNSIFusionError) -> None:
+    def failed(self, error: BaseException) -> None:
         """Why there are no last words: one sentence on stderr, for a program an "error" event before it."""
         if self._jsonl:
-            self({"event": "error", "exit_code": failure.exit_code, "message": str(failure)})
+            self(error_event(error))
         self._leave_bar()
-        print(f"cnsifusion: {failure}", file=sys.stderr)
+        print(f"cnsifusion: {failure(error)}", file=sys.stderr)
 
     def _leave_bar(self) -> None:
         if self._on_bar:

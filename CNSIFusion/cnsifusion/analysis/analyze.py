@@ -38,7 +38,7 @@ from cnsifusion.analysis.result import Contribution, HeatMap, InstanceResult, Pa
 from cnsifusion.bundles import Bundle, Prediction, default_bundle_dir, load_bundle
 from cnsifusion.errors import BadInput, BundleError, CNSIFusionError
 from cnsifusion.imaging import CheckReport, PreparationSettings, Volume, check_output, temporary_folder, write_volume
-from cnsifusion.imaging.read import file_sha256
+from cnsifusion.imaging.read import content_sha256
 from cnsifusion.radiomics import FeatureTable, RadiomicsSettings
 from cnsifusion.roi.anatomy import warm_up
 from cnsifusion.roi.case import Case, accepted, with_regions
@@ -178,7 +178,7 @@ class Analyzer:
         try:
             names = {"regions": "rois.seg.nrrd"}
             write_regions(case.regions, temporary / names["regions"])
-            regions_sha256 = file_sha256(Path(rois) if rois else temporary / names["regions"])
+            regions_sha256 = content_sha256(Path(rois) if rois else temporary / names["regions"])
             for name, volume in maps.items():
                 names[name] = f"{name}.nii.gz"
                 write_volume(volume, temporary / names[name])

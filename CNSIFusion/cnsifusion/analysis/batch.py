@@ -10,7 +10,6 @@ import csv
 import hashlib
 import io
 import json
-import logging
 import shutil
 import time
 from collections.abc import Callable, Sequence
@@ -22,7 +21,7 @@ from cnsifusion.analysis.analyze import Analyzer
 from cnsifusion.analysis.result import PatientResult, read_result
 from cnsifusion.bundles import default_bundle_dir
 from cnsifusion.bundles.load import load_bundle
-from cnsifusion.errors import BadInput, Cancelled, CNSIFusionError, OutOfMemory, fault
+from cnsifusion.errors import BadInput, Cancelled, failure, log_unexpected
 from cnsifusion.imaging import check_output, temporary_folder, write_text
 from cnsifusion.imaging.dicom import gather_series, series_files
 from cnsifusion.imaging.folders import files_below
@@ -196,13 +195,9 @@ def _analyze(analyzer: Analyzer, patient: Patient, out: Path, bundle: Path) -> R
         return _row(patient, out.name, analyzer.analyze(image, out, patient.rois, bundle))
     except Cancelled:
         raise
-    except CNSIFusionError as error:
-        return Row(patient.name, out.name, problem=str(error))
-    except MemoryError:
-        return Row(patient.name, out.name, problem=str(OutOfMemory("The computer has too little free memory.")))
     except Exception as error:  # noqa: BLE001  a fault of ours must not cost the other patients of a night
-        logging.getLogger(__name__).error("a patient's analysis failed: %s", fault(error))
-        return Row(patient.name, out.name, problem="The analysis failed unexpectedly; the log says more.")
+        log_unexpected(error, "a patient's analysis")
+        return Row(patient.name, out.name, problem=str(failure(error)))
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 

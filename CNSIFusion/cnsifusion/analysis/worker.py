@@ -8,7 +8,6 @@ caller adds ("dicom"). Every answer carries the request's id and ends with exact
 from __future__ import annotations
 
 import json
-import logging
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -17,7 +16,7 @@ from typing import Any
 from cnsifusion.analysis.analyze import Analyzer
 from cnsifusion.analysis.batch import Outcome, analyze_patients, find_patients, read_list
 from cnsifusion.analysis.result import PatientResult
-from cnsifusion.errors import BadInput, CNSIFusionError, fault
+from cnsifusion.errors import BadInput, error_event, log_unexpected
 
 #: The longest request line read; paths are far shorter.
 MAX_LINE = 1 << 20
@@ -53,19 +52,9 @@ def answer(line: str, emit: Emit, analyzer: Analyzer, more: Mapping[str, Command
         request.update(_parse(line))
         _check_request(request, commands)
         tagged(commands[request["command"]](request, tagged, analyzer))
-    except CNSIFusionError as error:
-        tagged({"event": "error", "exit_code": error.exit_code, "message": str(error)})
-    except MemoryError:
-        tagged(memory_event())
     except Exception as error:  # noqa: BLE001  whatever it is: the face waits for one end, and for the next answer
-        logging.getLogger(__name__).error("request failed: %s", fault(error))
-        tagged({"event": "error", "exit_code": 1, "message": "The analysis failed unexpectedly; the log says more."})
-
-
-def memory_event() -> dict:
-    """The event for a machine without enough memory."""
-    message = "The computer has too little free memory for this image; close other programs and try again."
-    return {"event": "error", "exit_code": 4, "message": message}
+        log_unexpected(error, "a request")
+        tagged(error_event(error))
 
 
 def done_event(result: PatientResult, out: str | Path) -> dict:

@@ -14,6 +14,7 @@ import SimpleITK as sitk  # noqa: N813
 
 from cnsifusion.errors import BadInput
 from cnsifusion.imaging.dicom import read_dicom_series
+from cnsifusion.imaging.folders import files_below
 from cnsifusion.imaging.grid import Grid, reorder
 from cnsifusion.imaging.headers import UNREADABLE, check_header
 from cnsifusion.imaging.volume import Acquisition, Volume, grid_of
@@ -42,7 +43,7 @@ def read_image(path: str | Path) -> Volume:
     else:
         image = _read_file(path)
         array, grid = sitk.GetArrayFromImage(image), grid_of(image)
-        acquisition, sha256 = _sidecar(path), file_sha256(path)
+        acquisition, sha256 = _sidecar(path), content_sha256(path)
     with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, which the check refuses
         single = np.asarray(array, np.float32)
     ordered, grid = reorder(single, grid)
@@ -70,7 +71,7 @@ def self_contained(path: str | Path) -> tuple[Hashable, ...] | None:
     if path.is_dir() or not name.endswith((".nii", ".nii.gz")):
         return None
     try:
-        return name.endswith(".gz"), file_sha256(path), _sidecar(path)
+        return name.endswith(".gz"), content_sha256(path), _sidecar(path)
     except OSError:
         return None  # read_image says what is wrong
 
@@ -87,16 +88,13 @@ def read_labels(path: str | Path) -> tuple[np.ndarray, Grid]:
     return reorder(array.astype(np.int32), grid_of(image))
 
 
-def file_sha256(path: Path) -> str:
-    """SHA-256 of a file's bytes, in hexadecimal."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest() if hasattr(hashlib, "file_digest") else _digest(stream)
-
-
-def _digest(stream) -> str:  # Python 3.10 lacks hashlib.file_digest
+def content_sha256(path: Path) -> str:
+    """SHA-256 (hex) of a file's bytes, or of those of all files below a folder in order of their paths."""
     digest = hashlib.sha256()
-    for block in iter(lambda: stream.read(1 << 20), b""):
-        digest.update(block)
+    for file in files_below(path) if path.is_dir() else [path]:
+        with file.open("rb") as stream:
+            while block := stream.read(1 << 20):
+                digest.update(block)
     return digest.hexdigest()
 
 

@@ -7,7 +7,7 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cnsifusion.errors import BadInput, raise_unexpected, sentence
+from cnsifusion.errors import BadInput, failure, raise_unexpected
 from cnsifusion.imaging.dicom import gather_series
 from cnsifusion.mrml.restoring import Restoring
 from cnsifusion.mrml.results import resultOf
@@ -63,7 +63,7 @@ class Exports:
             if error is None:
                 self._session.say("info", f"Saved: {Path(path).name}.")
             else:
-                self._session.say("error", sentence(error))
+                self._session.say("error", str(failure(error)))
                 raise_unexpected(error)
 
         self._session.background.later(self._reportWriter(path), saved)

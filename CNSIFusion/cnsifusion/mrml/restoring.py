@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cnsifusion.analysis.result import parse_result
-from cnsifusion.errors import BadInput, CNSIFusionError, raise_unexpected, sentence
+from cnsifusion.errors import BadInput, CNSIFusionError, failure, raise_unexpected
 from cnsifusion.imaging import write_volume
 from cnsifusion.mrml.case import CaseState
 from cnsifusion.mrml.segmentation import fingerprint, regionsReader
@@ -66,7 +66,7 @@ class Restoring:
     def _onWritten(self, ready: Future, key: _Key, case: CaseState, folder: Path) -> None:
         error = ready.exception()
         if error is not None:
-            self._problems[key] = sentence(error)
+            self._problems[key] = str(failure(error))
         elif case.scene is not None and _key(case)[:2] == key[:2] and key[0] not in self._session.reports:
             self._session.reports[key[0]] = folder / "report.html"
         self._session.onChange()

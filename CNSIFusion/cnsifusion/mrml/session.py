@@ -18,7 +18,7 @@ from pathlib import Path
 from slicer import vtkMRMLScene
 
 from cnsifusion.bundles import BundleSettings, default_bundle_dir, load_bundle
-from cnsifusion.errors import BadInput, CNSIFusionError, raise_unexpected, sentence
+from cnsifusion.errors import BadInput, CNSIFusionError, failure, raise_unexpected
 from cnsifusion.imaging import check_image, temporary_folder
 from cnsifusion.imaging.read import read_written
 from cnsifusion.mrml import child
@@ -355,7 +355,7 @@ class Session:
         job.case.analyzedRegions = job.analyzedRegions or fingerprint(job.case.segmentation)
 
     def _endWithError(self, error: BaseException) -> None:
-        self.end(child.End(child.FAILED, sentence(error)))
+        self.end(child.End(child.FAILED, str(failure(error))))
         raise_unexpected(error)
 
     def end(self, end: child.End, words: str = "") -> None:

@@ -23,7 +23,6 @@ from cnsifusion.processes import end_with
 from cnsifusion.roi.placement import write_placement
 from cnsifusion.roi.region_io import write_regions
 from cnsifusion.simulation.head import load_head
-from cnsifusion.simulation.latents import draw_latents
 from cnsifusion.simulation.oracle import oracle_auc
 from cnsifusion.simulation.patient import simulate_patient
 from cnsifusion.simulation.settings import SimulationSettings
@@ -99,11 +98,6 @@ def simulate_cohort(
     listed = [_manifest_row(r, settings, view) for r in rows]
     write_text(_csv(listed, list(listed[0])), out / "manifest.csv")
     return out / "manifest.csv"
-
-
-def draw_cohort(patients: int, controls: int, seed: int, settings: SimulationSettings) -> list[dict[str, Any]]:
-    """Latents alone (no images) of the cohort that simulate_cohort would make."""
-    return [draw_latents(m.seed, m.infected, settings).to_dict() for m in members(patients, controls, seed)]
 
 
 def _claim(out: Path, about: dict[str, Any]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from cnsifusion.errors import BadInput
@@ -144,18 +144,6 @@ class SimulationSettings:
         """Plain JSON-ready values."""
         return asdict(self)
 
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> SimulationSettings:
-        """The inverse of to_dict; raises BadInput for names it does not know and values out of range."""
-        known = {f.name for f in fields(cls)}
-        unknown = sorted(set(values) - known)
-        if unknown:
-            raise BadInput(f"Unknown simulation settings: {', '.join(unknown)}.")
-        plain: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
-        if "sites" in plain:
-            plain["sites"] = tuple(s if isinstance(s, SiteProtocol) else _site(s) for s in plain["sites"])
-        return cls(**plain)
-
 
 _LIMITS: dict[str, tuple[float, float]] = {
     "strength": (0, 3), "no_effect_fraction": (0, 1), "csf_no_effect_fraction": (0, 1), "csf_r1_increase": (0, 0.2),
@@ -174,10 +162,3 @@ def _out_of_range(name: str, value: Any, low: float, high: float) -> str:
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
         return f"{name} must be a number"
     return "" if low <= value <= high else f"{name} must lie between {low:g} and {high:g}"
-
-
-def _site(values: dict[str, Any]) -> SiteProtocol:
-    unknown = sorted(set(values) - {f.name for f in fields(SiteProtocol)})
-    if unknown or "name" not in values:
-        raise BadInput("A site of the simulation settings needs a name and knows no " + ", ".join(unknown or ["other"]))
-    return SiteProtocol(**values)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +10,7 @@ from scipy.ndimage import binary_dilation, binary_erosion, convolve, label
 
 from cnsifusion.errors import BadInput, CNSIFusionError
 from cnsifusion.imaging import PreparationSettings, Volume, read_image
-from cnsifusion.imaging.folders import files_below
+from cnsifusion.imaging.read import content_sha256
 from cnsifusion.imaging.write import atomic_path
 from cnsifusion.radiomics import RadiomicsSettings, RegionMask, extract
 from cnsifusion.roi.case import Case, prepare_case
@@ -79,17 +78,6 @@ def build_case(task: CaseTask) -> CaseResult:
         return CaseResult(str(path))
     except CNSIFusionError as error:
         return CaseResult("", str(error))
-
-
-def content_sha256(path: Path) -> str:
-    """SHA-256 of a file's bytes, or of all files of a folder in order of their names."""
-    digest_ = hashlib.sha256()
-    files = files_below(path) if path.is_dir() else [path]
-    for file in files:
-        with file.open("rb") as stream:
-            while block := stream.read(1 << 20):
-                digest_.update(block)
-    return digest_.hexdigest()
 
 
 def _compute(task: CaseTask) -> dict[str, np.ndarray]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import time
 from collections.abc import Callable
@@ -15,6 +14,7 @@ import pandas as pd
 
 from cnsifusion.errors import BadInput
 from cnsifusion.imaging import PreparationSettings
+from cnsifusion.imaging.read import content_sha256
 from cnsifusion.imaging.write import atomic_path, write_text
 from cnsifusion.models.settings import get_model
 from cnsifusion.training import curves, tables
@@ -123,7 +123,7 @@ def stamp(experiment: Experiment, result: Evaluation) -> dict[str, Any]:
         "settings": experiment.settings.to_dict(),
         "radiomics": result.cohort.radiomics.to_dict(),
         "versions": versions(),
-        "manifest_sha256": hashlib.sha256(experiment.manifest.path.read_bytes()).hexdigest(),
+        "manifest_sha256": content_sha256(experiment.manifest.path),
         "cohort_hash": result.cohort.key,
         "permuted": not np.array_equal(result.labels, result.cohort.labels),
         "patients": len(result.labels),

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from cnsifusion.errors import BadInput
+from cnsifusion.imaging.read import content_sha256
 from cnsifusion.models.backbones import imagenet_backbone, load_backbone, random_backbone, save_backbone
 from cnsifusion.models.settings import ModelSettings, get_model
-from cnsifusion.training.cases import content_sha256
 from cnsifusion.training.cohort import Cohort, build_cohort
 from cnsifusion.training.finetune import Weights
 from cnsifusion.training.folds import patient_folds, permuted

@@ -11,7 +11,6 @@ import numpy as np
 import pandas as pd
 
 from cnsifusion.imaging.write import write_text
-from cnsifusion.training import curves, tables
 from cnsifusion.training.learners import CONFOUNDERS
 from cnsifusion.training.metrics import STRATEGIES
 from cnsifusion.training.pictures import draw
@@ -31,13 +30,8 @@ def write_report(experiment: Experiment, result: Evaluation, out: Path) -> Path:
 
     intervals = pd.read_csv(out / "patient_intervals.csv")
     metrics = pd.read_csv(out / "patient_metrics.csv")
-    frames = {
-        "roc": curves.roc(result.predictions),
-        "calibration": curves.calibration(result.predictions),
-        "decision": curves.decision(result.predictions),
-        "scales": tables.scale_ranking(result.cohort, result.labels),
-        "learning": pd.DataFrame(result.learning, columns=["patients", "auc"]),
-    }
+    drawn = ("roc", "calibration", "decision", "scales", "learning")
+    frames = {name: pd.read_csv(out / f"{name}.csv") for name in drawn}
     rows = list(result.predictions)
     features = pd.read_csv(out / "features.csv")
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)

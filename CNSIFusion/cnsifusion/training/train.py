@@ -22,6 +22,7 @@ from cnsifusion.bundles import BundleSettings, check_bundle_folder, write_bundle
 from cnsifusion.bundles.settings import SCHEMA_VERSION, Architecture, Calibration, Features, Figure, Range
 from cnsifusion.bundles.settings import Cohort as TrainedOn
 from cnsifusion.errors import BadInput
+from cnsifusion.imaging.read import content_sha256
 from cnsifusion.models.backbones import load_backbone, weights_sha256
 from cnsifusion.models.settings import ModelSettings, get_model
 from cnsifusion.training.assemble import Graphs, common_features, logistic_graphs, network_graphs
@@ -237,7 +238,7 @@ def _provenance(trained: _Trained, graphs: Graphs) -> dict[str, Any]:
         "training_settings": experiment.settings.to_dict(),
         "radiomics_hash": cohort.radiomics.hash,
         "cohort_hash": cohort.key,
-        "manifest_sha256": hashlib.sha256(experiment.manifest.path.read_bytes()).hexdigest(),
+        "manifest_sha256": content_sha256(experiment.manifest.path),
         "fold_choices": [f.choice for f in trained.folds],
         "weights_float16": graphs.half,
         "parity_probability": graphs.parity,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import io
-import logging
 import os
 import shutil
 import sys
@@ -18,7 +17,7 @@ from aiohttp import web as aiohttp_web
 from trame.app import asynchronous, get_server
 from vtkmodules.vtkCommonCore import vtkCommand
 
-from cnsifusion.errors import BadInput, CNSIFusionError, fault
+from cnsifusion.errors import BadInput, CNSIFusionError, log_unexpected
 from cnsifusion.imaging import temporary_folder
 from cnsifusion.mrml.importing import FileLabel, assignment, labelsToAssign
 from cnsifusion.mrml.panel import panelView
@@ -240,7 +239,7 @@ class BrowserApp:
                     with self.state:
                         self._refresh()
             except Exception as error:  # noqa: BLE001  one fault must not leave the reader with a dead page
-                logging.getLogger(__name__).error("unexpected error: %s", fault(error))
+                log_unexpected(error, "a turn of the page")
 
     # Drawing
 

@@ -53,6 +53,15 @@ def test_segmentation_reads_back_bit_equal(exported, series) -> None:
     assert all(np.array_equal(after.masks[name], before.masks[name]) for name in drawn)
 
 
+def test_regions_in_a_folder_of_their_own_are_analyzed(exported, series, tmp_path) -> None:
+    """A folder with one SEG is a region file like any; the analysis ended with "is the disk full?" after all its work."""
+    (tmp_path / "seg").mkdir()
+    shutil.copy(exported[1] / "seg.dcm", tmp_path / "seg")
+    analyzer, places = Analyzer(write_report_beside), (tmp_path / "seg", tmp_path / "seg" / "seg.dcm")
+    results = [analyzer.analyze(series, tmp_path / f"of {place.name}", rois=place) for place in places]
+    assert results[0].provenance["regions_sha256"] == results[1].provenance["regions_sha256"]
+
+
 def test_objects_reference_the_series_and_say_research_use_only(exported, series) -> None:
     source = pydicom.dcmread(next(p for p in series.iterdir()), stop_before_pixels=True)
     for name in ("seg.dcm", "sr.dcm", "key_images.dcm"):

@@ -6,13 +6,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from simulation_quick import quick
+from simulation_quick import draw_cohort, quick
 
 from cnsifusion.errors import BadInput
 from cnsifusion.imaging import read_image
 from cnsifusion.roi.names import VENTRICLES
 from cnsifusion.roi.region_io import read_regions
-from cnsifusion.simulation import draw_cohort, simulate_cohort, simulate_patient
+from cnsifusion.simulation import simulate_cohort, simulate_patient
 from cnsifusion.simulation.cohort import members, patient_seed
 
 
