@@ -54,7 +54,7 @@ def test_segmentation_reads_back_bit_equal(exported, series) -> None:
 
 
 def test_regions_in_a_folder_of_their_own_are_analyzed(exported, series, tmp_path) -> None:
-    """A folder with one SEG is a region file like any; the analysis ended with "is the disk full?" after all its work."""
+    """A folder with one SEG is a region file; the analysis ended with "is the disk full?" after all its work."""
     (tmp_path / "seg").mkdir()
     shutil.copy(exported[1] / "seg.dcm", tmp_path / "seg")
     analyzer, places = Analyzer(write_report_beside), (tmp_path / "seg", tmp_path / "seg" / "seg.dcm")
