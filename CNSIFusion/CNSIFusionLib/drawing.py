@@ -63,10 +63,11 @@ def scale(result, width: int) -> qt.QPixmap:
     return pixmap
 
 
-def sideBar(row, threshold: float, toTheLeft: bool, width: int = 128, height: int = 18) -> qt.QPixmap:
+def sideBar(row, threshold: float, toTheLeft: bool) -> qt.QPixmap:
     """A slice's probability as a number and a bar with a tick at the threshold, growing to the left or to the right."""
+    width, height, number = 128, 18, 36
     pixmap, painter = _canvas(width, height)
-    ink, number = qt.QApplication.palette().windowText().color(), 36
+    ink = qt.QApplication.palette().windowText().color()
     length = width - number
 
     def place(share: float) -> int:
@@ -82,8 +83,9 @@ def sideBar(row, threshold: float, toTheLeft: bool, width: int = 128, height: in
     return pixmap
 
 
-def placeStrip(place: float, width: int = 70, height: int = 16) -> qt.QPixmap:
+def placeStrip(place: float) -> qt.QPixmap:
     """Where a value lies in the training distribution (0 lowest, 1 highest); the middle half is shaded."""
+    width, height = 70, 16
     pixmap, painter = _canvas(width, height)
     ink, left, length = qt.QApplication.palette().windowText().color(), 5, width - 10
     painter.setPen(qt.QPen(ink, 1))
@@ -95,8 +97,9 @@ def placeStrip(place: float, width: int = 70, height: int = 16) -> qt.QPixmap:
     return pixmap
 
 
-def signedBar(value: float, largest: float, width: int = 120, height: int = 16) -> qt.QPixmap:
+def signedBar(value: float, largest: float) -> qt.QPixmap:
     """A bar to the right (towards infection) or to the left of the middle, as long as ``value`` of ``largest``."""
+    width, height = 120, 16
     pixmap, painter = _canvas(width, height)
     middle, length = width // 2, round(value / largest * (width // 2 - 1)) if largest > 0 else 0
     start, color = (middle, _BAR_ABOVE) if length > 0 else (middle + length, _BAR)

@@ -84,7 +84,7 @@ class Beside:
             self._link = None
         if volumeNode is None:
             manager.setLayout(self._formerLayout)
-            self._background("Yellow", imageNode)
+            self._background(imageNode)
             if imageNode is not None:
                 manager.sliceWidget("Yellow").mrmlSliceNode().SetOrientationToSagittal()
                 alignWith(imageNode)
@@ -92,13 +92,13 @@ class Beside:
             if self._node is None:
                 self._formerLayout = manager.layout
             manager.setLayout(vtkMRMLLayoutNode.SlicerLayoutSideBySideView)
-            self._background("Yellow", volumeNode)
+            self._background(volumeNode)
             self._link = LinkedSlices(*(manager.sliceWidget(name).mrmlSliceNode() for name in ("Red", "Yellow")))
         self._node = volumeNode
 
     @staticmethod
-    def _background(view: str, volumeNode) -> None:
-        composite = slicer.app.layoutManager().sliceWidget(view).sliceLogic().GetSliceCompositeNode()
+    def _background(volumeNode) -> None:
+        composite = slicer.app.layoutManager().sliceWidget("Yellow").sliceLogic().GetSliceCompositeNode()
         composite.SetBackgroundVolumeID(volumeNode.GetID() if volumeNode else None)
 
 

@@ -69,10 +69,14 @@ class Options:
         if other is None:
             self.draw()
             return
+        from cnsifusion.mrml.readings import agreementLines
         from cnsifusion.mrml.segmentation import regionsFromNode
 
-        own, volume = controller.segmentationNode, controller.volumeNode
-        self._effect.run(lambda: self._agree(regionsFromNode(own, volume), regionsFromNode(other, volume)))
+        def agree() -> None:
+            read = (regionsFromNode(node, controller.volumeNode) for node in (controller.segmentationNode, other))
+            self._agreement = agreementLines(*read)
+
+        self._effect.run(agree)
 
     def draw(self) -> None:
         """Show the controller's state."""
@@ -188,9 +192,6 @@ class Options:
     def _onOther(self, _node) -> None:
         if self._effect is not None and self._effect.controller is not None:
             self.compare()
-
-    def _agree(self, own, other) -> None:
-        self._agreement = self._effect.controller.agreement(own, other)
 
     def _onAlign(self) -> None:
         if self._effect.controller is not None:

@@ -24,7 +24,7 @@ from cnsifusion.training.cohort import Cohort
 from cnsifusion.training.experiment import Experiment
 from cnsifusion.training.manifest import Manifest
 from cnsifusion.training.metrics import auc, fold_auc
-from cnsifusion.training.predictions import join
+from cnsifusion.training.nested import join
 from cnsifusion.training.validation import PRESET
 
 PATIENTS, COHORTS, STRANGERS, FEATURES, CAUSES = 80, 40, 2000, 60, 10

@@ -9,6 +9,7 @@ from scipy import ndimage
 
 from cnsifusion.imaging import Grid, Volume
 from cnsifusion.mrml.case import CaseState
+from cnsifusion.mrml.readings import agreementLines
 from cnsifusion.mrml.segmentation import addSegmentationNode, regionsFromNode, showRegions
 from cnsifusion.mrml.tools import CSF, FILL, MOVE, OUTLINE, PVS
 from cnsifusion.mrml.volumes import addVolumeNode
@@ -205,7 +206,7 @@ def test_agreement_gives_dice_volumes_and_icc(head):
     mask = own.masks[VENTRICLES].copy()
     mask[3] = False
     other = replace(own, masks={VENTRICLES: mask})
-    (line,) = (line for line in head.tools.agreement(own, other) if line.startswith(VENTRICLES))
+    (line,) = (line for line in agreementLines(own, other) if line.startswith(VENTRICLES))
     volumes = [m.sum() * GRID.voxel_volume / 1000 for m in (own.masks[VENTRICLES], mask)]
     assert f"Dice {dice(own.masks[VENTRICLES], mask):.2f}, {volumes[0]:.2f} and {volumes[1]:.2f} ml (" in line
     assert ", ICC of slice areas " in line

@@ -6,6 +6,7 @@ import toolwalk
 
 from cnsifusion.mrml import panel
 from cnsifusion.mrml.case import CaseState
+from cnsifusion.mrml.readings import agreementLines
 from cnsifusion.mrml.segmentation import addSegmentationNode, regionsFromNode, regionsInfo, showRegions, tagValue
 from cnsifusion.mrml.tools import CSF, FILL, MIRROR, MOVE, OUTLINE, PVS, SPLINE
 from cnsifusion.mrml.volumes import addVolumeNode
@@ -287,11 +288,11 @@ def test_statistics_follow_every_change_and_undo(desk):
 
 def test_agreement_with_another_reader(desk):
     own = regionsFromNode(desk.case.segmentation, desk.case.volume)
-    lines = desk.tools.agreement(own, own)
+    lines = agreementLines(own, own)
     assert any(line.startswith(f"{SUBLENTIFORM_LEFT}: Dice 1.00") for line in lines)
     desk.choose(MOVE, SUBLENTIFORM_LEFT)
     desk.stroke((34, 28, 2), (37, 28, 2))
-    lines = desk.tools.agreement(own, regionsFromNode(desk.case.segmentation, desk.case.volume))
+    lines = agreementLines(own, regionsFromNode(desk.case.segmentation, desk.case.volume))
     line = next(line for line in lines if line.startswith(SUBLENTIFORM_LEFT))
     assert 0.4 < float(line.split("Dice ")[1][:4]) < 0.8 and "(+0 %)" in line
 

@@ -54,12 +54,12 @@ class Grid:
         """Continuous voxel indices (..., 3), ordered i, j, k, of LPS positions (..., 3) in mm."""
         return (np.asarray(lps, float) - self.origin) @ np.linalg.inv(self.matrix).T / self.spacing
 
-    def is_close(self, other: Grid, tolerance_mm: float = 0.1) -> bool:
-        """Whether both grids put every corner voxel at the same place within ``tolerance_mm``."""
+    def is_close(self, other: Grid) -> bool:
+        """Whether both grids put every corner voxel at the same place within 0.1 mm."""
         if self.size != other.size:
             return False
         corners = np.array(np.meshgrid(*[(0, n - 1) for n in self.size])).reshape(3, -1).T
-        return bool(np.abs(self.to_lps(corners) - other.to_lps(corners)).max() <= tolerance_mm)
+        return bool(np.abs(self.to_lps(corners) - other.to_lps(corners)).max() <= 0.1)
 
     def resized(self, size: tuple[int, int, int], spacing: tuple[float, float, float]) -> Grid:
         """A grid over the same field of view (outer voxel edges kept on the low side) with another size and spacing."""

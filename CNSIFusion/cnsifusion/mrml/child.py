@@ -195,9 +195,8 @@ class Engine:
     job takes the process with it; the next one starts a new process.
     """
 
-    def __init__(self, command: Sequence[str] | None = None, clock: Callable[[], float] = time.monotonic):
+    def __init__(self, command: Sequence[str] | None = None):
         self._command = list(command) if command else engineCommand("worker")
-        self._clock = clock
         self._process: Process | None = None
         self._jobs = 0
         self._job: _Job | None = None
@@ -228,7 +227,7 @@ class Engine:
         if self._job is not None:
             raise RuntimeError("a job is running")
         self._jobs += 1
-        deadline = None if timeoutSeconds is None else self._clock() + timeoutSeconds
+        deadline = None if timeoutSeconds is None else time.monotonic() + timeoutSeconds
         self._job = _Job(str(self._jobs), onProgress, onEnd, deadline)
         self.warm()
         self._process.send({"id": self._job.id, **request})
@@ -240,7 +239,7 @@ class Engine:
     def poll(self) -> None:
         """Deliver progress and ends; call it some 20 times a second."""
         job = self._job
-        if job is not None and job.deadline is not None and self._clock() > job.deadline:
+        if job is not None and job.deadline is not None and time.monotonic() > job.deadline:
             self._stop(TIMED_OUT)
         if self._process is not None:
             self._process.poll()

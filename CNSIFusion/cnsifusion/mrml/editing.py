@@ -50,12 +50,11 @@ def carryOut(
     return segmentId
 
 
-def modifier(mask: np.ndarray, origin: tuple[int, int, int], volumeNode, geometry: NodeGeometry | None = None):
+def modifier(mask: np.ndarray, origin: tuple[int, int, int], volumeNode, geometry: NodeGeometry):
     """A tool's mask as a modifier labelmap of just its window, and the window's extent on the volume node.
 
     ``mask`` is a bool array [k, j, i] whose first voxel lies at ``origin`` (k, j, i) of the canonical grid. Pass both
     to ``ModifySegmentByLabelmap`` (or trame-slicer's ``apply_labelmap``): without the extent Slicer scans the image.
     """
-    geometry = geometry or NodeGeometry(volumeNode)
     extent = geometry.extentToNode(origin, mask.shape)
     return orientedImage(geometry.toNode(mask), extent, volumeNode), extent

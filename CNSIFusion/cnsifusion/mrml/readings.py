@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from cnsifusion.imaging import Volume
-from cnsifusion.roi.agreement import Agreement
+from cnsifusion.roi.agreement import Agreement, compare
 from cnsifusion.roi.names import PVS_LEFT, PVS_RIGHT
+from cnsifusion.roi.regions import RegionSet
 from cnsifusion.roi.statistics import PAIRS, left_right, segment_statistics
 from cnsifusion.roi.tools.result import ToolResult
 
@@ -37,8 +38,9 @@ def _segmentLine(name: str, found: dict) -> str:
     return f"{name}: {size} on {slices}, largest area {area:.0f} mm², signal {mean:.4g} ± {sd:.4g}"
 
 
-def agreementLines(rows: Sequence[Agreement]) -> list[str]:
-    """One sentence per region that at least one of two readers drew; the first is the case's own."""
+def agreementLines(own: RegionSet, other: RegionSet) -> list[str]:
+    """One sentence per region that at least one of two readers drew: how far the other agrees with the case's own."""
+    rows = compare(own, other)
     if not rows:
         return ["Neither of the two holds a region of the protocol."]
     return [_agreementLine(row) for row in rows]

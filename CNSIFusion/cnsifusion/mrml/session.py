@@ -61,12 +61,12 @@ class Job:
 class Session:
     """The clicks of one reader on one scene. ``case`` is the patient in front, None before an image is chosen."""
 
-    def __init__(self, scene, engine: child.Engine | None = None, onChange: Callable[[], None] = lambda: None):
+    def __init__(self, scene, onChange: Callable[[], None] = lambda: None):
         self.scene, self.onChange = scene, onChange
         #: How the face makes one undo step of a change of the case's regions as a whole, and lets a job's outcome in.
         self.asUndoStep: Callable[[Callable[[], None]], None] = lambda change: change()
         self.showing: Callable[[Callable[[], None]], None] = lambda change: change()
-        self.engine = engine or child.Engine()
+        self.engine = child.Engine()
         self.case = CaseState.active(scene)
         self.job: Job | None = None
         self._afterCheck: Callable[[], None] | None = None

@@ -18,10 +18,9 @@ from cnsifusion.mrml.contour import NO_EDGES
 from cnsifusion.mrml.drawn import segmentWindow
 from cnsifusion.mrml.editing import Change
 from cnsifusion.mrml.hands import FocusHand, GrowHand, Hand, MoveHand, OutlineHand, Place, SplineHand, replacing
-from cnsifusion.mrml.readings import agreementLines, statisticsLines
+from cnsifusion.mrml.readings import statisticsLines
 from cnsifusion.mrml.segmentation import proposalDetails
 from cnsifusion.mrml.volumes import NodeGeometry, volumeFromNode
-from cnsifusion.roi.agreement import compare
 from cnsifusion.roi.names import OTHER_SIDE, PVS_LEFT, PVS_RIGHT, SEGMENTS, VENTRICLES
 from cnsifusion.roi.regions import Focus, Plane, RegionSet
 from cnsifusion.roi.tools.pvs import focus_mask, is_accepted, visible
@@ -210,10 +209,6 @@ class ToolController:
     def statistics(self) -> list[str]:
         """Sentences on the chosen segment as drawn now, and on left against right."""
         return statisticsLines(self.volume, self.segmentName, self.drawn)
-
-    def agreement(self, own: RegionSet, other: RegionSet) -> list[str]:
-        """Sentences on how far the case's regions and another reader's agree."""
-        return agreementLines(compare(own, other))
 
     def _mirror(self) -> None:
         target = OTHER_SIDE.get(self.segmentName)

@@ -139,12 +139,9 @@ def sceneImage(volume: Volume) -> SceneImage:
     return SceneImage(data, volume.grid)
 
 
-def addVolumeNode(scene, volume: Volume, name: str, window: tuple[float, float] | None = None):
-    """A new scalar volume node with the volume's voxels and geometry, shown from ``window``'s low to its high.
-
-    Without a window, one fit for reading a T2: from dark tissue to just below the brightest voxels.
-    """
-    return addImageNode(scene, sceneImage(volume), name, window or _readingWindow(volume.array))
+def addVolumeNode(scene, volume: Volume, name: str):
+    """A new scalar volume node with the volume's voxels and place, shown from dark tissue to the brightest voxels."""
+    return addImageNode(scene, sceneImage(volume), name, _readingWindow(volume.array))
 
 
 def addImageNode(scene, image: SceneImage, name: str, window: tuple[float, float]):

@@ -68,7 +68,7 @@ def _icc_of_areas(first: np.ndarray, second: np.ndarray) -> Icc | None:
     return icc_2_1(drawn) if len(drawn) > 1 and np.ptp(drawn, axis=0).any() else None
 
 
-def icc_2_1(table: np.ndarray, confidence: float = 0.95) -> Icc:
+def icc_2_1(table: np.ndarray) -> Icc:
     """ICC(2,1): absolute agreement of single readers, readers a random sample.
 
     ``table`` is (subjects, readers), at least 2 x 2, without gaps. Shrout and Fleiss, Psychol Bull 1979;86:420; the
@@ -94,8 +94,8 @@ def icc_2_1(table: np.ndarray, confidence: float = 0.95) -> Icc:
     freedom = (a * columns + b * error) ** 2 / (
         (a * columns) ** 2 / (k - 1) + (b * error) ** 2 / ((n - 1) * (k - 1))
     )
-    upper = stats.f.ppf(0.5 + confidence / 2, n - 1, freedom)
-    lower = stats.f.ppf(0.5 + confidence / 2, freedom, n - 1)
+    upper = stats.f.ppf(0.975, n - 1, freedom)
+    lower = stats.f.ppf(0.975, freedom, n - 1)
     spread = k * columns + (k * n - k - n) * error
     low = n * (rows - upper * error) / (upper * spread + n * rows)
     high = n * (lower * rows - error) / (spread + n * lower * rows)

@@ -11,6 +11,8 @@ from cnsifusion.simulation.pose import Pose
 
 #: Finer sampling within a pixel for the coverage of a thin tube, and the halo's reach (mm).
 _FINER, HALO_MM = 4, 1.5
+#: Least distance (mm) of two tubes in the axial plane, while there is room.
+_APART = 2.8
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,13 +55,13 @@ def draw_tubes(
     return tubes
 
 
-def _spread(rng: np.random.Generator, places: np.ndarray, apart: float = 2.8, tries: int = 60) -> np.ndarray:
-    """MAX_FOCI of the places, at least ``apart`` mm from one another in the axial plane while there is room."""
-    order = rng.integers(0, len(places), MAX_FOCI + tries)
+def _spread(rng: np.random.Generator, places: np.ndarray) -> np.ndarray:
+    """MAX_FOCI of the places, at least _APART mm from one another in the axial plane while there is room."""
+    order = rng.integers(0, len(places), MAX_FOCI + 60)
     kept: list[np.ndarray] = []
     spare: list[np.ndarray] = []
     for place in places[order]:
-        free = all(np.hypot(*(place - other)[:2]) >= apart for other in kept)
+        free = all(np.hypot(*(place - other)[:2]) >= _APART for other in kept)
         (kept if free and len(kept) < MAX_FOCI else spare).append(place)
     return np.array((kept + spare)[:MAX_FOCI])
 

@@ -13,14 +13,14 @@ from cnsifusion.imaging.grid import Grid
 FACE = {"fat": 1, "muscle": 2, "air": 3, "bone": 4, "vitreous": 5, "mucosa": 6, "marrow": 7}
 
 
-def hull(brain: np.ndarray, base_closing: float = 9.0, vault_closing: float = 22.0) -> np.ndarray:
+def hull(brain: np.ndarray) -> np.ndarray:
     """Distance (mm) outside the closed brain, negative inside, on the template's 1 mm grid; smooth.
 
     The vault bridges wider gaps and is smoother than the skull base. Worked out at 2 mm: it has no finer detail.
     """
     coarse = np.pad(brain, 24)[::2, ::2, ::2]
     height = 2.0 * np.arange(len(coarse))[:, None, None] - 24 - _VAULT
-    closed = _close(coarse, base_closing) | (_close(coarse, vault_closing) & (height > 0))
+    closed = _close(coarse, 9.0) | (_close(coarse, 22.0) & (height > 0))
     outside = 2 * (ndimage.distance_transform_edt(~closed) - ndimage.distance_transform_edt(closed)).astype(np.float32)
     base, vault = (ndimage.gaussian_filter(outside, smoothing) for smoothing in (0.7, 1.8))
     base += np.clip(height / 16, 0, 1).astype(np.float32) * (vault - base)

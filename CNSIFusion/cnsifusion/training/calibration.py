@@ -26,10 +26,10 @@ def sigmoid(x: np.ndarray) -> np.ndarray:
     return 1 / (1 + np.exp(-np.clip(x, -60, 60)))
 
 
-def logistic_fit(design: np.ndarray, target: np.ndarray, penalty: float = 0.0) -> np.ndarray:
+def logistic_fit(design: np.ndarray, target: np.ndarray) -> np.ndarray:
     """Maximum-likelihood logistic coefficients by Newton's method; a tiny ridge keeps separable data finite."""
     beta = np.zeros(design.shape[1])
-    ridge = np.eye(design.shape[1]) * (penalty + 1e-6)
+    ridge = np.eye(design.shape[1]) * 1e-6
     for _ in range(100):
         p = sigmoid(design @ beta)
         weight = np.maximum(p * (1 - p), 1e-9)

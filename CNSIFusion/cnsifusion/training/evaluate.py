@@ -24,8 +24,7 @@ from cnsifusion.training.folds import patient_folds, site_folds
 from cnsifusion.training.learners import CONFOUNDERS
 from cnsifusion.training.manifest import patients_needed
 from cnsifusion.training.metrics import Predictions, auc, fold_auc
-from cnsifusion.training.nested import FoldResult
-from cnsifusion.training.predictions import join
+from cnsifusion.training.nested import FoldResult, join
 from cnsifusion.training.settings import TrainingSettings
 
 #: Above this AUC, acquisition alone tells the label (protocol).

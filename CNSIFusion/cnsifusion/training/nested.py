@@ -23,6 +23,7 @@ from cnsifusion.training.learners import (
     confounder_cohort,
 )
 from cnsifusion.training.maps import load_maps
+from cnsifusion.training.metrics import Predictions
 from cnsifusion.training.selection import frequency
 from cnsifusion.training.settings import TrainingSettings, digest
 
@@ -104,6 +105,25 @@ def load_fold(path: str | Path) -> FoldResult:
         words["row"], words["fold"], words["choice"], platt=Platt(*words["platt"]), thresholds=words["thresholds"],
         state=state, **arrays,
     )  # fmt: skip
+
+
+def join(cohort: Cohort, folds: list[FoldResult], labels: np.ndarray) -> Predictions:
+    """Predictions of all patients, each by the fold model, calibration and threshold that never saw the patient."""
+    patients = np.concatenate([f.patients for f in folds])
+    instances = np.concatenate([f.instances for f in folds])
+    position = np.full(len(labels), -1)
+    position[patients] = np.arange(len(patients))
+    return Predictions(
+        patients=patients,
+        labels=labels[patients],
+        fold=np.concatenate([np.full(len(f.patients), f.fold) for f in folds]),
+        probability=np.concatenate([f.platt(f.scores) for f in folds]),
+        score=np.concatenate([f.scores for f in folds]),
+        threshold=np.concatenate([np.full(len(f.patients), f.thresholds["sensitivity95"]) for f in folds]),
+        owner=position[cohort.patient[instances]],
+        instance_probability=np.concatenate([f.platt(f.logits) for f in folds]),
+        instances=instances,
+    )
 
 
 def _to_arrays(result: FoldResult) -> dict[str, np.ndarray]:

@@ -19,8 +19,8 @@ COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#00
 
 
 @contextmanager
-def _figure(pictures: dict[str, str], name: str, width: float = 5.2) -> Iterator[plt.Axes]:
-    figure, axes = plt.subplots(figsize=(width, 4.2), dpi=110)
+def _figure(pictures: dict[str, str], name: str) -> Iterator[plt.Axes]:
+    figure, axes = plt.subplots(figsize=(5.2, 4.2), dpi=110)
     try:
         yield axes
         if axes.get_legend_handles_labels()[0]:

@@ -23,11 +23,10 @@ from cnsifusion.simulation import SimulationSettings, simulate_cohort
 from cnsifusion.training.cohort import Cohort
 from cnsifusion.training.experiment import Experiment
 from cnsifusion.training.metrics import bootstrap, fold_auc, paired_auc_difference, patient_figures
-from cnsifusion.training.predictions import join
+from cnsifusion.training.nested import join
 from cnsifusion.training.pretrain import pretrain
 from cnsifusion.training.settings import TrainingSettings, digest
 from cnsifusion.training.tables import scale_ranking
-from cnsifusion.training.tasks import Progress, no_progress
 
 RADIOMICS, BASE, HYBRID = "radiomics-logistic", "mobilenetv3-large", "mobile-aspp-radfusion"
 #: LoG widths (mm) that count as fine and as coarse.
@@ -92,7 +91,6 @@ def run_scenario(
     work: Path,
     backbone: Path | None,
     jobs: int = 1,
-    progress: Progress = no_progress,
 ) -> dict[str, Any]:
     """Figures of ``scenario`` on ``patients`` + ``patients`` simulated heads, from their file where it exists.
 
@@ -108,7 +106,7 @@ def run_scenario(
     folder = work / f"{scenario.effect}-{scenario.pattern}-{patients}-{seed}"
     manifest = simulate_cohort(folder, patients, patients, seed, simulated, jobs, view="deep")
     experiment = Experiment.open(
-        manifest, scenario.region, settings, work / "caches", jobs=jobs, progress=progress,
+        manifest, scenario.region, settings, work / "caches", jobs=jobs,
         backbones={} if backbone is None else {str(get_model(BASE).backbone): backbone},
     )  # fmt: skip
     cohort = experiment.cohort()
@@ -137,15 +135,15 @@ def run_scenario(
     return json.loads(path.read_text("utf-8"))  # the same from the file as fresh
 
 
-def pretrained(settings: TrainingSettings, work: Path, steps: int, jobs: int, progress: Progress = no_progress) -> Path:
+def pretrained(settings: TrainingSettings, work: Path, steps: int, jobs: int) -> Path:
     """The backbone's weights, trained without labels on patients of a seed that no scenario uses; made once."""
     path = work / f"backbone-{steps}.pt"
     if not path.exists():
         manifest = simulate_cohort(work / "pretraining", *PRETRAINING, SimulationSettings(), jobs, view="deep")
         experiment = Experiment.open(
-            manifest, "sublentiform", settings, work / "caches", folds=0, jobs=jobs, progress=progress
+            manifest, "sublentiform", settings, work / "caches", folds=0, jobs=jobs
         )
-        pretrain(experiment.cohort(), get_model(BASE), path, steps, 1, progress)
+        pretrain(experiment.cohort(), get_model(BASE), path, steps, 1)
     return path
 
 

@@ -32,8 +32,7 @@ from cnsifusion.training.cohort import Cohort
 from cnsifusion.training.experiment import BackboneSource, Experiment
 from cnsifusion.training.maps import load_maps
 from cnsifusion.training.metrics import STRATEGIES, bootstrap, patient_figures
-from cnsifusion.training.nested import FoldResult
-from cnsifusion.training.predictions import join
+from cnsifusion.training.nested import FoldResult, join
 from cnsifusion.training.settings import digest
 
 #: Image quantities kept as training ranges; what lies outside is out of distribution.

@@ -22,7 +22,7 @@ from cnsifusion.training import planted
 from cnsifusion.training.cohort import Cohort
 from cnsifusion.training.experiment import Experiment
 from cnsifusion.training.metrics import fold_auc
-from cnsifusion.training.predictions import join
+from cnsifusion.training.nested import join
 from cnsifusion.training.selection import select
 from cnsifusion.training.settings import TrainingSettings, digest
 from cnsifusion.training.tasks import default_jobs

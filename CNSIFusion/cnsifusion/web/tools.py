@@ -14,6 +14,7 @@ from undo_stack import UndoStack
 from cnsifusion.mrml.case import CaseState
 from cnsifusion.mrml.editing import Change, carryOut
 from cnsifusion.mrml.limits import NOTHING_LEFT, Limits, leaveNothing, places
+from cnsifusion.mrml.readings import agreementLines
 from cnsifusion.mrml.segmentation import regionCentre
 from cnsifusion.mrml.session import Session
 from cnsifusion.mrml.tools import CSF, NONE, PVS, TOOLS, FocusRow, ToolController, mayTakeBothSides, toolsFor
@@ -146,7 +147,7 @@ class Tools:
         own = self._session.regions()
         if self._case is not None:
             other = read_regions(path, volumeFromNode(self._case.volume))
-            self._agreement = self._ready(self._case).agreement(own, other)
+            self._agreement = agreementLines(own, other)
             self._onChange()
 
     def showFocus(self, index: int) -> None:

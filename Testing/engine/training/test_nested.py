@@ -16,9 +16,8 @@ from cnsifusion.training.evaluate import _CHANGES, ACQUISITION_LIMIT, Evaluation
 from cnsifusion.training.experiment import Experiment  # noqa: E402
 from cnsifusion.training.manifest import Manifest  # noqa: E402
 from cnsifusion.training.metrics import fold_auc  # noqa: E402
-from cnsifusion.training.nested import load_fold  # noqa: E402
+from cnsifusion.training.nested import join, load_fold  # noqa: E402
 from cnsifusion.training.planted import permutation_auc  # noqa: E402
-from cnsifusion.training.predictions import join  # noqa: E402
 from cnsifusion.training.settings import ABLATIONS, TrainingSettings  # noqa: E402
 from cnsifusion.training.train import train_bundle  # noqa: E402
 from cnsifusion.training.validation import CAUGHT, positive_controls  # noqa: E402
