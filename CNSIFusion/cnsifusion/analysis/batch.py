@@ -6,9 +6,7 @@ later run finds it again whatever was added to the list, and never takes one pat
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
 import json
 import shutil
 import time
@@ -26,6 +24,7 @@ from cnsifusion.imaging import check_output, temporary_folder, write_text
 from cnsifusion.imaging.dicom import gather_series, series_files
 from cnsifusion.imaging.folders import files_below
 from cnsifusion.imaging.read import SUFFIXES
+from cnsifusion.imaging.write import write_table
 
 TABLE = "cohort.csv"
 _STEP = "Analyze patients"
@@ -151,7 +150,7 @@ def analyze_patients(
         result = _kept(known) if resume else None
         worked += result is None
         rows.append(_row(patient, known.name, result) if result else _analyze(analyzer, patient, known, folder))
-        _write(rows, out / TABLE)
+        write_table([asdict(row) for row in rows], out / TABLE)
     return Outcome(out / TABLE, rows)
 
 
@@ -209,12 +208,3 @@ def _row(patient: Patient, folder: str, result: PatientResult) -> Row:
         str(score.instances_above), str(score.instances), str(result.pvs["left"]), str(result.pvs["right"]),
         "DEMONSTRATION" if result.demonstration else "", result.check["verdict"],
     )  # fmt: skip
-
-
-def _write(rows: list[Row], path: Path) -> None:
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(asdict(rows[0])), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(asdict(row) for row in rows)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_text(text.getvalue(), path)

@@ -24,7 +24,7 @@ from pydicom.uid import (
 
 from cnsifusion.errors import BadInput
 from cnsifusion.imaging.folders import files_below
-from cnsifusion.imaging.grid import Grid
+from cnsifusion.imaging.grid import Grid, triple
 from cnsifusion.imaging.volume import Acquisition
 
 _TAGS = [
@@ -236,11 +236,10 @@ def _arrange(slices: list[_Slice]) -> tuple[list[_Slice], Grid]:
     if np.abs(positions - expected).max() > 0.5:
         raise BadInput("The slices are shifted against each other (tilted gantry); resample to a rectangular grid.")
     step = float((along[-1] - along[0]) / (len(slices) - 1))
-    x, y, z = (float(v) for v in positions[0])
     grid = Grid(
         (first.shape[1], first.shape[0], len(slices)),
         (*first.pixel_mm, step),
-        (x, y, z),
+        triple(positions[0]),
         tuple(float(v) for v in np.column_stack([*first.orientation, normal]).ravel()),
     )
     return slices, grid

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
+import io
 import os
 import re
 import shutil
 import socket
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import SimpleITK as sitk  # noqa: N813
 
@@ -134,6 +137,15 @@ def write_text(text: str, target: str | Path) -> None:
     """Write ``text`` as UTF-8 to ``target``, atomically."""
     with atomic_path(target) as temporary:
         temporary.write_text(text, "utf-8")
+
+
+def write_table(rows: Sequence[Mapping[str, Any]], target: str | Path) -> None:
+    """Write ``rows`` (at least one) as CSV under the first one's names, atomically."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_text(text.getvalue(), target)
 
 
 def write_volume(volume: Volume, target: str | Path) -> None:

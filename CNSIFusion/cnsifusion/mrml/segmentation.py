@@ -13,6 +13,7 @@ from slicer import vtkOrientedImageData, vtkSegment, vtkSegmentation
 
 from cnsifusion import __version__
 from cnsifusion.errors import BadInput
+from cnsifusion.imaging.grid import triple
 from cnsifusion.mrml.drawn import (
     LABELMAP,
     Piece,
@@ -232,8 +233,7 @@ def regionCentre(segmentationNode, volumeNode) -> tuple[float, float, float] | N
     voxels = np.concatenate(found) if found else np.zeros((0, 3))
     if not len(voxels):
         return None
-    x, y, z = geometry.grid.to_lps(np.rint(voxels.mean(axis=0))[::-1])
-    return float(x), float(y), float(z)
+    return triple(geometry.grid.to_lps(np.rint(voxels.mean(axis=0))[::-1]))
 
 
 def regionsInfo(segmentationNode) -> tuple[dict[str, str], list[str]]:

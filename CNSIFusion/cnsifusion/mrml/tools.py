@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from cnsifusion.imaging.grid import triple
 from cnsifusion.mrml.case import CaseState
 from cnsifusion.mrml.contour import NO_EDGES
 from cnsifusion.mrml.drawn import segmentWindow
@@ -183,8 +184,7 @@ class ToolController:
 
     def positionOf(self, focus: Focus) -> tuple[float, float, float]:
         """Where the views go to see the focus: its middle voxel, on the slice that the list names."""
-        x, y, z = self.geometry.grid.to_lps(focus.ijk)
-        return float(x), float(y), float(z)
+        return triple(self.geometry.grid.to_lps(focus.ijk))
 
     def accepted(self, focus: Focus) -> bool:
         """Whether the focus is part of its side's segment."""

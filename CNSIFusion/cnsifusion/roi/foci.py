@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy import ndimage
 
+from cnsifusion.imaging.grid import triple
 from cnsifusion.imaging.volume import Volume
 from cnsifusion.roi.anatomy import Anatomy
 from cnsifusion.roi.morphology import grown
@@ -173,11 +174,10 @@ def _focus(volume: Volume, side: str, group: list[_Spot]) -> Focus:
     centre = (voxels[:, ::-1] * weights[:, None]).sum(0) / weights.sum()
     nearest = voxels[np.argmin(((voxels[:, ::-1] - centre) ** 2).sum(1))]
     diameter = max(s.diameter for s in group)
-    x, y, z = (float(v) for v in volume.grid.to_lps(centre))
     return Focus(
         side,
         (int(nearest[2]), int(nearest[1]), int(nearest[0])),
-        (x, y, z),
+        triple(volume.grid.to_lps(centre)),
         diameter,
         best.contrast,
         max(s.confidence for s in group),

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import multiprocessing
 import os
@@ -18,7 +16,7 @@ import numpy as np
 
 from cnsifusion import __version__
 from cnsifusion.errors import BadInput
-from cnsifusion.imaging.write import check_output, write_text, write_volume
+from cnsifusion.imaging.write import check_output, write_table, write_text, write_volume
 from cnsifusion.processes import end_with
 from cnsifusion.roi.placement import write_placement
 from cnsifusion.roi.region_io import write_regions
@@ -92,11 +90,10 @@ def simulate_cohort(
         done += 1
         progress(done, len(people), _STEP)
     rows = [json.loads(_latents_path(out, m).read_text("utf-8")) for m in people]
-    write_text(_csv(rows, list(rows[0])), out / "latents.csv")
+    write_table(rows, out / "latents.csv")
     about.update(patients=patients, controls=controls, oracle_auc=_oracle(rows, settings))
     write_text(json.dumps(about, indent=1), out / "simulation.json")
-    listed = [_manifest_row(r, settings, view) for r in rows]
-    write_text(_csv(listed, list(listed[0])), out / "manifest.csv")
+    write_table([_manifest_row(r, settings, view) for r in rows], out / "manifest.csv")
     return out / "manifest.csv"
 
 
@@ -177,11 +174,3 @@ def _manifest_row(latents: dict[str, Any], settings: SimulationSettings, view: s
 def _oracle(rows: list[dict[str, Any]], settings: SimulationSettings) -> float | None:
     both = len({bool(r["infected"]) for r in rows}) == 2
     return round(oracle_auc(rows, settings), 4) if both else None
-
-
-def _csv(rows: list[dict[str, Any]], columns: list[str]) -> str:
-    text = io.StringIO()
-    writer = csv.DictWriter(text, columns, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()
