@@ -196,6 +196,16 @@ def test_no_score_is_shown_as_certain(session, score, shown):
     session.case.pretest = None
 
 
+def test_what_is_said_of_a_report_stays_with_its_patient(session, tmp_path):
+    """Saved in a thread: by then another patient, or none, may be in front."""
+    case = session.case
+    session.exports.saveReport(tmp_path / "report.pdf")
+    session.chooseVolume(None)
+    waitFor(lambda: not session.background.busy, session.poll, 60)
+    assert case.message == {"level": "info", "text": "Saved: report.pdf."} and (tmp_path / "report.pdf").exists()
+    session.chooseVolume(case.volume)
+
+
 def test_progress_names_its_steps(session):
     names = [progress["name"] for kind, progress in filter(None, session.seen) if kind == ANALYZE]
     assert len(dict.fromkeys(names)) >= 4

@@ -75,13 +75,15 @@ def session(headless):
     session.close()
 
 
-def test_only_the_same_patients_series_stands_beside_the_image(session, head, tmp_path):
+def test_only_the_same_patients_series_stands_beside_the_image(session, headless, head, tmp_path):
     for name, number in (("T2", "ID-1"), ("FLAIR", "ID-1"), ("stranger", "ID-2")):
         write_series(head, tmp_path / name, PatientID=number)
     session.openImage(tmp_path / "T2")
     assert session.beside.shown() is None
+    count = headless.scene.GetNumberOfNodes()
     with pytest.raises(BadInput, match="another patient"):
         session.beside.open(tmp_path / "stranger")
+    assert headless.scene.GetNumberOfNodes() == count, "something of the refused series stays in the scene"
     flair = session.beside.open(tmp_path / "FLAIR")
     assert session.beside.shown() is flair
     session.beside.choose(None)

@@ -10,7 +10,7 @@ from slicer import vtkMRMLSubjectHierarchyNode
 from vtkmodules.vtkCommonCore import vtkCommand
 
 from cnsifusion.errors import BadInput
-from cnsifusion.mrml.case import CaseState
+from cnsifusion.mrml.case import CaseState, removeNode
 from cnsifusion.mrml.volumes import loadVolume
 
 if TYPE_CHECKING:
@@ -41,7 +41,8 @@ class Beside:
         try:
             self.choose(node)
         except BadInput:
-            self._session.scene.RemoveNode(node)
+            self._session.sources.forget(node)
+            removeNode(self._session.scene, node)
             raise
         return node
 

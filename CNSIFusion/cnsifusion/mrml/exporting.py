@@ -58,12 +58,14 @@ class Exports:
     def saveReport(self, path: str | Path) -> None:
         """The same where nobody waits for it: the case's message says how it went."""
 
+        case = self._session.case  # another may be in front by then
+
         def saved(ready: Future) -> None:
             error = ready.exception()
             if error is None:
-                self._session.say("info", f"Saved: {Path(path).name}.")
+                self._session.say(case, "info", f"Saved: {Path(path).name}.")
             else:
-                self._session.say("error", str(failure(error)))
+                self._session.say(case, "error", str(failure(error)))
                 raise_unexpected(error)
 
         self._session.background.later(self._reportWriter(path), saved)

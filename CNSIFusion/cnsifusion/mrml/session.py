@@ -158,7 +158,7 @@ class Session:
         case = self._required()
         regions = read_regions(Path(path), volumeFromNode(case.volume), names=names)
         former = self._replace(regions)
-        self.say("info", f"Brought in: {', '.join(regions.masks) or 'no region'}. {former}".strip())
+        self.say(case, "info", f"Brought in: {', '.join(regions.masks) or 'no region'}. {former}".strip())
 
     def assignSegment(self, segmentId: str, name: str) -> None:
         """Give an existing segment of the case's segmentation a protocol name."""
@@ -335,9 +335,9 @@ class Session:
 
         self.background.later(read, then)
 
-    def _showProposal(self, _job: Job, regions: RegionSet) -> None:
+    def _showProposal(self, job: Job, regions: RegionSet) -> None:
         if former := self._replace(regions):
-            self.say("info", former)
+            self.say(job.case, "info", former)
 
     def _replace(self, regions: RegionSet) -> str:
         """Show the regions instead of those of the same names; says how these come back, "" where there were none."""
@@ -379,9 +379,10 @@ class Session:
             following()
         self.onChange()
 
-    def say(self, level: str, text: str) -> None:
-        """Tell the reader something about the case in front."""
-        self.case.message = {"level": level, "text": text}
+    def say(self, case: CaseState, level: str, text: str) -> None:
+        """Tell the reader something about a case."""
+        if case.scene is not None:
+            case.message = {"level": level, "text": text}
         self.onChange()
 
     def _abandon(self) -> None:
