@@ -379,9 +379,9 @@ class Session:
             following()
         self.onChange()
 
-    def say(self, case: CaseState, level: str, text: str) -> None:
+    def say(self, case: CaseState | None, level: str, text: str) -> None:
         """Tell the reader something about a case."""
-        if case.scene is not None:
+        if case is not None and case.scene is not None:
             case.message = {"level": level, "text": text}
         self.onChange()
 
