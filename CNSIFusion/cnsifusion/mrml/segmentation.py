@@ -28,8 +28,8 @@ from cnsifusion.mrml.drawn import (
 )
 from cnsifusion.mrml.volumes import NodeGeometry
 from cnsifusion.roi.names import PART_CODES, PARTS, REGIONS, SEGMENTS, VENTRICLES, Code, SegmentName
-from cnsifusion.roi.region_io import EDITED_TAG, ORIGIN_TAG, PART_SEGMENTS, smallest_box
-from cnsifusion.roi.regions import Focus, Plane, RegionSet
+from cnsifusion.roi.region_io import EDITED_TAG, ORIGIN_TAG, PART_SEGMENTS
+from cnsifusion.roi.regions import Focus, Plane, RegionSet, smallest_box
 from cnsifusion.roi.tools.parts import assign_parts
 
 #: Why a reader rejected the region; it counts while the segment is empty.

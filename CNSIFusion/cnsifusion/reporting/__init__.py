@@ -39,14 +39,14 @@ def write_report(result_path: str | Path, out: str | Path) -> None:
 
     Raises BadInput for another ending, or when the result or its key images are missing.
     """
-    from cnsifusion.reporting.html import read_key_images, render
+    from cnsifusion.reporting.html import render
 
     suffix = Path(out).suffix.lower()
     if suffix not in (".html", ".pdf"):
         raise BadInput("The report's name must end in .html or .pdf.")
     result = read_result(result_path)
     try:
-        picture = read_key_images(result, Path(result_path).parent)
+        picture = (Path(result_path).parent / result.files["key_images"]).read_bytes()
     except (OSError, KeyError) as error:
         raise BadInput("The key images beside the result are missing; run the analysis again.") from error
     try:

@@ -6,7 +6,6 @@ import base64
 from datetime import datetime, timezone
 from functools import cache
 from importlib.resources import files
-from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, Template
@@ -82,8 +81,3 @@ def _flat(data: dict[str, Any], prefix: str = "") -> list[tuple[str, str]]:
         name = f"{prefix}{key.replace('_', ' ')}"
         rows += _flat(value, f"{name}: ") if isinstance(value, dict) else [(name, str(value))]
     return rows
-
-
-def read_key_images(result: PatientResult, folder: Path) -> bytes:
-    """The key images written beside the result."""
-    return (folder / result.files["key_images"]).read_bytes()

@@ -51,7 +51,7 @@ def _experiment(
     options: argparse.Namespace,
     progress: Progress,
     work: Path,
-    region: str = "sublentiform",
+    region: str,
     models: list[str] | None = None,
     folds: int | None = None,
 ) -> Experiment:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cnsifusion.roi.tools.necks import box_of
+from cnsifusion.roi.regions import smallest_box
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,9 +61,7 @@ def nothing(reason: str) -> ToolResult:
 
 def cropped(mask: np.ndarray, origin: tuple[int, int, int], reason: str) -> ToolResult:
     """The smallest window around the set voxels of ``mask``; nothing(``reason``) where there is none."""
-    slices = np.flatnonzero(mask.any(axis=(1, 2)))
-    if not len(slices):
+    k, j, i = smallest_box(mask)
+    if k == slice(0, 0):
         return nothing(reason)
-    k = slice(int(slices[0]), int(slices[-1]) + 1)
-    j, i = box_of(np.asarray(mask[k].any(axis=0)))
     return ToolResult(mask[k, j, i], (origin[0] + k.start, origin[1] + j.start, origin[2] + i.start))
