@@ -79,10 +79,10 @@ def paint(path: Path, protocol: Protocol, seed: int = 0) -> PaintedHead:
     """The head of the label map at ``path`` as an axial T2 of ``protocol``."""
     labels, grid = read_labels(path)
     target = _slices_of(labels, grid, protocol)
-    table = np.array([_signal(code) for code in range(int(labels.max()) + 1)], np.float32)
-    signal = _sampled(table[labels.astype(int)] - _AIR, grid, target) + _AIR
+    table = np.array([signal_of(code) for code in range(int(labels.max()) + 1)], np.float32)
+    signal = sampled(table[labels.astype(int)] - _AIR, grid, target) + _AIR
     structures = {
-        name: _sampled(np.isin(labels, codes).astype(np.float32), grid, target) >= 0.5
+        name: sampled(np.isin(labels, codes).astype(np.float32), grid, target) >= 0.5
         for name, codes in STRUCTURES.items()
     }
     rng = np.random.default_rng(seed)
@@ -96,7 +96,7 @@ def paint(path: Path, protocol: Protocol, seed: int = 0) -> PaintedHead:
     return PaintedHead(path.name.split(".")[0], Volume(stored, target), structures)
 
 
-def _signal(code: int) -> float:
+def signal_of(code: int) -> float:
     if code == 0:
         return _AIR
     return _SIGNAL.get(_MIRRORED.get(int(code), int(code)), _OUTSIDE_BRAIN)
@@ -116,7 +116,7 @@ def _slices_of(labels: np.ndarray, grid: Grid, protocol: Protocol) -> Grid:
     return snap(Grid(tuple(size.tolist()), spacing, tuple(origin.tolist()), tuple(turn.ravel().tolist())))
 
 
-def _sampled(array: np.ndarray, grid: Grid, target: Grid) -> np.ndarray:
+def sampled(array: np.ndarray, grid: Grid, target: Grid) -> np.ndarray:
     """Means (float32) of ``array`` (on ``grid``, 0 outside) in the voxels of ``target``: linear, averaged along slices.
 
     Of a mask that is the share of every voxel that lies in it.

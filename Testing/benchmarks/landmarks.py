@@ -9,6 +9,7 @@ where it is plain. Along the axis of thick slices a mark is good to about a mill
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 
 import numpy as np
 
@@ -40,21 +41,22 @@ def commissure_errors(name: str, true: np.ndarray | None, anatomy: Anatomy) -> d
 def base_errors(nuclei: Mapping[str, np.ndarray], grid: Grid, anatomy: Anatomy) -> dict[str, list[float]]:
     """Distances (mm) of the placed lentiform nuclei's bases from those of the true ``nuclei`` (bool by side).
 
-    Two readings of the base: the centre of what lies within 2 mm of the lowest voxels (thick slices move it by a whole
-    slice, and it may jump from the nucleus's front to its tail), and the centre of the whole underside.
+    The software's landmark is held against the centre of the true underside. The other readings of the base take
+    the same of both masks: parts of a few lowest voxels move by a whole slice where slices are thick, and may jump from
+    the nucleus's front to its tail.
     """
-    errors: dict[str, list[float]] = {"lentiform base, lowest 2 mm": [], "lentiform base, underside": []}
+    named = "lentiform base, the software's landmark"
+    errors: dict[str, list[float]] = {named: [], **{f"lentiform base, {reading}": [] for reading in _BASES}}
     u, _, vt = np.linalg.svd(anatomy.template_to_patient[:3, :3])
+    found = anatomy.landmarks()
     for side, truth in nuclei.items():
         placed = anatomy.prior(f"putamen_{side}") + anatomy.prior(f"pallidum_{side}") > 0.5
         points = [grid.to_lps(np.argwhere(mask)[:, ::-1]) @ (u @ vt) for mask in (truth, placed)]
-        for name, read in zip(errors, (_lowest, _underside)):
-            errors[name].append(float(np.linalg.norm(read(points[0]) - read(points[1]))))
+        for reading, read in _BASES.items():
+            errors[f"lentiform base, {reading}"].append(float(np.linalg.norm(read(points[0]) - read(points[1]))))
+        landmark = found[f"lentiform base {side}"] @ (u @ vt)
+        errors[named].append(float(np.linalg.norm(landmark - _underside(points[0]))))
     return errors
-
-
-def _lowest(points: np.ndarray) -> np.ndarray:
-    return points[points[:, 2] <= np.percentile(points[:, 2], 2) + 2].mean(0)
 
 
 def _underside(points: np.ndarray) -> np.ndarray:
@@ -63,3 +65,22 @@ def _underside(points: np.ndarray) -> np.ndarray:
     order = np.lexsort((points[:, 2], columns[:, 1], columns[:, 0]))
     first = np.any(np.diff(columns[order], axis=0, prepend=np.inf) != 0, 1)
     return points[order][first].mean(0)
+
+
+def _lowest(points: np.ndarray, share: float, above_mm: float = 0.0) -> np.ndarray:
+    """Mean of the lowest ``share`` (percent) of ``points`` and of what lies at most ``above_mm`` over it."""
+    return points[points[:, 2] <= np.percentile(points[:, 2], share) + above_mm].mean(0)
+
+
+def _level(points: np.ndarray) -> np.ndarray:
+    """The centre of ``points`` from above, at the level of their lowest two percent."""
+    return np.append(points[:, :2].mean(0), np.percentile(points[:, 2], 2))
+
+
+_BASES = {
+    "underside": _underside,
+    "centre at the lowest level": _level,
+    "lowest 20 %": partial(_lowest, share=20),
+    "lowest 5 %": partial(_lowest, share=5),
+    "lowest 2 mm": partial(_lowest, share=2, above_mm=2.0),
+}

@@ -21,8 +21,18 @@ _CENTRES = {
 
 
 def true_placement(structures: Mapping[str, np.ndarray], grid: Grid) -> Placement:
-    """The similarity (rotation, shift, one scale; Umeyama, IEEE PAMI 1991;13:376) that best brings the atlas's centres
-    onto those of the true ``structures`` (bool [k, j, i] by name, ``_left`` or ``_right`` where paired) on ``grid``.
+    """The similarity that best brings the atlas's centres onto those of the true ``structures`` (see ``centres``)."""
+    affine = fitted(*centres(structures, grid), "similarity")
+    rotation = affine[:3, :3] / np.cbrt(np.linalg.det(affine[:3, :3]))
+    still = Grid((2, 2, 2), (1.0, 1.0, 1.0), (0.0, 0.0, 0.0), (1, 0, 0, 0, 1, 0, 0, 0, 1))
+    x, y, z = (float(v) for v in affine[:3, 3])
+    normal = (float(rotation[0, 0]), float(rotation[1, 0]), float(rotation[2, 0]))
+    return Placement(affine, Warp(np.zeros((3, 2, 2, 2), np.float32), still), Plane((x, y, z), normal))
+
+
+def centres(structures: Mapping[str, np.ndarray], grid: Grid) -> tuple[np.ndarray, np.ndarray]:
+    """Centres (n, 3; LPS mm) in the atlas and in the head of ``structures`` (bool [k, j, i] on ``grid`` by name,
+    ``_left`` or ``_right`` where paired), of those that the atlas knows and the head has.
     """
     known, found = [], []
     for name, mask in structures.items():
@@ -31,16 +41,18 @@ def true_placement(structures: Mapping[str, np.ndarray], grid: Grid) -> Placemen
             x, y, z = _CENTRES[base]
             known.append((x if side == "left" else -x, -y, z))
             found.append(grid.to_lps(np.argwhere(mask)[:, ::-1].mean(0)))
-    one, other = np.array(known), np.array(found)
-    a, b = one - one.mean(0), other - other.mean(0)
+    return np.array(known), np.array(found)
+
+
+def fitted(known: np.ndarray, found: np.ndarray, kind: str) -> np.ndarray:
+    """The 4x4 map that brings ``known`` points best onto ``found`` ones (both (n, 3)): ``rigid`` (rotation and shift),
+    ``similarity`` (and one scale; Umeyama, IEEE PAMI 1991;13:376) or ``affine`` (least squares).
+    """
+    a, b = known - known.mean(0), found - found.mean(0)
     u, singular, vt = np.linalg.svd(b.T @ a)
     flip = np.diag([1.0, 1.0, np.sign(np.linalg.det(u @ vt))])
-    rotation = u @ flip @ vt
-    scale = float((singular * np.diag(flip)).sum() / (a**2).sum())
+    scale = float((singular * np.diag(flip)).sum() / (a**2).sum()) if kind == "similarity" else 1.0
     affine = np.eye(4)
-    affine[:3, :3] = scale * rotation
-    affine[:3, 3] = other.mean(0) - affine[:3, :3] @ one.mean(0)
-    still = Grid((2, 2, 2), (1.0, 1.0, 1.0), (0.0, 0.0, 0.0), (1, 0, 0, 0, 1, 0, 0, 0, 1))
-    x, y, z = (float(v) for v in affine[:3, 3])
-    normal = (float(rotation[0, 0]), float(rotation[1, 0]), float(rotation[2, 0]))
-    return Placement(affine, Warp(np.zeros((3, 2, 2, 2), np.float32), still), Plane((x, y, z), normal))
+    affine[:3, :3] = np.linalg.lstsq(a, b, rcond=None)[0].T if kind == "affine" else scale * u @ flip @ vt
+    affine[:3, 3] = found.mean(0) - affine[:3, :3] @ known.mean(0)
+    return affine

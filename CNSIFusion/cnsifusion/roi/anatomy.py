@@ -19,10 +19,13 @@ from cnsifusion.roi.template import load_template
 from cnsifusion.roi.warp import LEVELS, Warp, bend
 
 #: Points of the template (LPS mm; MNI x and y negated) that readers know. The middle of the anterior commissure
-#: as the template's T1 picture shows it, the posterior after Talairach's landmarks in MNI152.
+#: as the template's T1 picture shows it, the posterior after Talairach's landmarks in MNI152, and the centre of the
+#: underside of putamen and pallidum (of the lowest voxels of all columns).
 LANDMARKS = {
     "anterior commissure": (0.0, -3.0, -4.7),
     "posterior commissure": (0.0, 26.0, -2.0),
+    "lentiform base left": (24.2, -1.4, -7.6),
+    "lentiform base right": (-24.2, -1.4, -7.6),
 }
 
 

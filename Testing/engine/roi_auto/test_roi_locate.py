@@ -8,7 +8,7 @@ from roi_phantom import Proposal, make_phantom
 
 from cnsifusion.imaging.volume import Volume
 from cnsifusion.roi import names
-from cnsifusion.roi.anatomy import locate
+from cnsifusion.roi.anatomy import LANDMARKS, locate
 from cnsifusion.roi.propose import propose
 
 POINTS = np.array([(0, -3, -4), (25, 0, -10), (-25, 0, -10), (10, 20, 18), (0, 45, -34), (0, 60, 40)], float)
@@ -23,6 +23,12 @@ def test_landmarks(case: str, request: pytest.FixtureRequest) -> None:
     assert np.median(errors) < 1.5 and errors.max() < 3
     back = head.anatomy.to_template(head.anatomy.to_patient(POINTS))
     assert np.abs(back - POINTS).max() < 0.3
+    found = head.anatomy.landmarks()
+    for name, point in LANDMARKS.items():
+        true = head.phantom.matrix[:3, :3] @ point + head.phantom.matrix[:3, 3]
+        assert np.linalg.norm(found[name] - true) < 3, name
+    assert head.anatomy.midplane.distance(found["lentiform base left"]) > 15
+    assert head.anatomy.midplane.distance(found["lentiform base right"]) < -15
 
 
 def test_midplane_is_the_heads_own(whole_head: Proposal) -> None:
