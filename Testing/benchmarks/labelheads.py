@@ -3,6 +3,10 @@
 The maps are not part of this project. They are the training label maps of SynthSeg (github BBillot/SynthSeg,
 ``data/training_label_maps``, Apache-2.0; FreeSurfer codes, 500 and above outside the brain), 1 mm, from 20 adults;
 give their folder to the benchmark. Signal is linear in the label fractions of a voxel, so the truth is exact.
+
+``crisp_heads`` paints the same people as the simulated heads synA and synB of the test data are made: voxel edges of
+the map are kept (the nearest label at the pixel's centre, five times along a slice), and the picture is blurred by a
+pixel in the plane. What is half CSF then lies up to a pixel from where brightness says it does.
 """
 
 from __future__ import annotations
@@ -30,6 +34,10 @@ _MIRRORED = {
     136: 25, 137: 26, 163: 25, 164: 26,
 }  # fmt: skip
 _OUTSIDE_BRAIN, _AIR = 140.0, 6.0
+#: What crisp heads show otherwise: lesions, choroid plexus, vessels without signal, chiasm.
+_CRISP_SIGNAL = {25: 270, 57: 270, 136: 180, 163: 180, 30: 95, 62: 95, 85: 145}
+_CRISP_SAMPLES = 5
+_FLUID = (4, 5, 14, 15, 24, 43, 44, 72)
 #: Codes of each true structure.
 STRUCTURES = {
     "lateral": (4, 5, 43, 44), "third": (14,), "fourth": (15,), "putamen_left": (12,), "pallidum_left": (13,),
@@ -50,13 +58,17 @@ class PaintedHead:
 
 @dataclass(frozen=True)
 class Protocol:
-    """Slice thickness and pixel (mm), pitch, roll and yaw (degrees) of the slices, noise and shading (fractions)."""
+    """Slice thickness, pixel and ``blur`` in the plane (mm), pitch, roll and yaw (degrees) of the slices, noise and
+    shading (fractions). ``crisp``: see the module.
+    """
 
     thickness: float
     pixel: float
     turn: tuple[float, float, float]
     noise: float
     shading: float
+    blur: float = 0.3
+    crisp: bool = False
 
 
 def protocols() -> Iterator[Protocol]:
@@ -75,19 +87,31 @@ def painted_heads(folder: Path) -> Iterator[PaintedHead]:
         yield paint(path, protocol)
 
 
+def crisp_heads(folder: Path, thickness: float) -> Iterator[PaintedHead]:
+    """A crisp head of every label map of ``folder``, in slices of ``thickness`` (mm), pitched by up to 12 degrees."""
+    rng = np.random.default_rng(12)
+    for number, path in enumerate(sorted(folder.glob("*.nii.gz"))):
+        pitch, noise, shading = rng.uniform(-12, 12), rng.uniform(0.04, 0.055), rng.uniform(0.1, 0.15)
+        yield paint(path, Protocol(thickness, 0.6, (pitch, 0.0, 0.0), noise, shading, 0.6, True), number)
+
+
 def paint(path: Path, protocol: Protocol, seed: int = 0) -> PaintedHead:
     """The head of the label map at ``path`` as an axial T2 of ``protocol``."""
     labels, grid = read_labels(path)
     target = _slices_of(labels, grid, protocol)
-    table = np.array([signal_of(code) for code in range(int(labels.max()) + 1)], np.float32)
-    signal = sampled(table[labels.astype(int)] - _AIR, grid, target) + _AIR
+    mean = _nearest if protocol.crisp else sampled
+    table = np.array([signal_of(code, protocol.crisp) for code in range(int(labels.max()) + 1)], np.float32)
+    signal = mean(table[labels.astype(int)] - _AIR, grid, target) + _AIR
     structures = {
-        name: sampled(np.isin(labels, codes).astype(np.float32), grid, target) >= 0.5
+        name: mean(np.isin(labels, codes).astype(np.float32), grid, target) >= 0.5
         for name, codes in STRUCTURES.items()
     }
     rng = np.random.default_rng(seed)
-    signal = ndimage.gaussian_filter(signal, (0, 0.3 / protocol.pixel, 0.3 / protocol.pixel))
-    signal *= 1 + 0.03 * ndimage.gaussian_filter(rng.standard_normal(signal.shape), (0, 1.5, 1.5)) * 5
+    signal = ndimage.gaussian_filter(signal, (0, protocol.blur / protocol.pixel, protocol.blur / protocol.pixel))
+    texture = 0.15 * ndimage.gaussian_filter(rng.standard_normal(signal.shape), (0, 1.5, 1.5))
+    if protocol.crisp:
+        texture *= 1 - mean(np.isin(labels, _FLUID).astype(np.float32), grid, target)
+    signal *= 1 + texture
     for axis, size in enumerate(signal.shape):
         x = np.linspace(-1, 1, size).reshape([-1 if a == axis else 1 for a in range(3)])
         signal *= np.exp(protocol.shading * (0.4 * (x**2 - 1 / 3) + rng.uniform(-0.4, 0.4) * x))
@@ -96,9 +120,11 @@ def paint(path: Path, protocol: Protocol, seed: int = 0) -> PaintedHead:
     return PaintedHead(path.name.split(".")[0], Volume(stored, target), structures)
 
 
-def signal_of(code: int) -> float:
+def signal_of(code: int, crisp: bool = False) -> float:
     if code == 0:
         return _AIR
+    if crisp and code in _CRISP_SIGNAL:
+        return _CRISP_SIGNAL[code]
     return _SIGNAL.get(_MIRRORED.get(int(code), int(code)), _OUTSIDE_BRAIN)
 
 
@@ -142,3 +168,13 @@ def sampled(array: np.ndarray, grid: Grid, target: Grid) -> np.ndarray:
         shape = tuple(int(b - a) for a, b in zip(low[::-1], high[::-1]))
         result[box] += ndimage.affine_transform(soft, steps, offset, shape, order=1, mode="constant")
     return result / thin
+
+
+def _nearest(array: np.ndarray, grid: Grid, target: Grid) -> np.ndarray:
+    """Means (float32) of ``array``'s nearest voxels at _CRISP_SAMPLES points along the slice at each pixel's centre."""
+    steps = (grid.matrix.T @ target.matrix * np.array(target.spacing) / np.array(grid.spacing)[:, None])[::-1, ::-1]
+    result = np.zeros(target.shape, np.float32)
+    for depth in (np.arange(_CRISP_SAMPLES) + 0.5) / _CRISP_SAMPLES - 0.5:
+        first = target.to_lps(np.array([0.0, 0.0, depth]))
+        result += ndimage.affine_transform(array, steps, grid.to_ijk(first)[::-1], target.shape, order=0)
+    return result / _CRISP_SAMPLES
