@@ -34,14 +34,14 @@ def propose(volume: Volume, anatomy: Anatomy, sensitivity: float = 0.5) -> Regio
         return regions
     box = _deep_box(anatomy)
     part = Volume(volume.array[box], crop_grid(volume.grid, box))
-    return _whole(_propose(part, anatomy.cropped(box), sensitivity), volume.grid, box)
+    return _whole(_propose(part, anatomy.cropped(box), sensitivity, box[0].start), volume.grid, box)
 
 
-def _propose(volume: Volume, anatomy: Anatomy, sensitivity: float) -> RegionSet:
-    """The proposal on a volume that holds the deep structures and little else."""
+def _propose(volume: Volume, anatomy: Anatomy, sensitivity: float, first_slice: int) -> RegionSet:
+    """The proposal on a volume that holds the deep structures and little else, from ``first_slice`` of the whole."""
     regions = RegionSet(volume.grid, midplane=anatomy.midplane)
     fluid, tissue = csf_levels(volume, anatomy)
-    _add_ventricles(regions, find_ventricles(volume, anatomy, fluid, tissue))
+    _add_ventricles(regions, find_ventricles(volume, anatomy, fluid, tissue), first_slice)
     sides = find_sublentiform(volume, anatomy, (fluid + tissue) / 2)
     for side, mask in sides.items():
         _add_sublentiform(regions, volume, _SIDES[side][0], mask)
@@ -79,8 +79,8 @@ def _whole(regions: RegionSet, grid: Grid, box: Box) -> RegionSet:
     return replace(regions, grid=grid, masks=masks, parts=parts, foci=foci)
 
 
-def _add_ventricles(regions: RegionSet, found: Ventricles) -> None:
-    regions.notes += found.withheld.values()
+def _add_ventricles(regions: RegionSet, found: Ventricles, first_slice: int) -> None:
+    regions.notes += [*found.withheld.values(), *(bulge.sentence(first_slice) for bulge in found.bulges)]
     if not (found.parts == 1).any():
         regions.withheld[names.VENTRICLES] = "The lateral ventricles were not found; draw the ventricles by hand."
         return

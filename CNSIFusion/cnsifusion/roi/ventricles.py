@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from scipy import ndimage
 
 from cnsifusion.imaging.volume import Volume
 from cnsifusion.roi.anatomy import Anatomy
+from cnsifusion.roi.bulges import Bulge, find_bulges
 from cnsifusion.roi.lattice import crop_grid
 from cnsifusion.roi.maps import FAR_MM, coarse_grid, part_distances, tissue_maps
 from cnsifusion.roi.morphology import Box, boxed, connected, filled, grown, shrunk, widened, windowed
@@ -42,10 +43,14 @@ _MIXED_MM, _MIXED_WEIGHT = 1.0, 2 / 3
 
 @dataclass(frozen=True, eq=False)
 class Ventricles:
-    """``parts`` labels the voxels by names.PARTS (uint8 [k, j, i], 0 = none); ``withheld``: missing parts, why."""
+    """``parts`` labels the voxels by names.PARTS (uint8 [k, j, i], 0 = none); ``withheld``: missing parts, why.
+
+    ``bulges`` are where one lateral ventricle is unlike the other; cavities among them are not in ``parts``.
+    """
 
     parts: np.ndarray
     withheld: dict[str, str]
+    bulges: list[Bulge] = field(default_factory=list)
 
 
 def find_ventricles(volume: Volume, anatomy: Anatomy, fluid: np.ndarray, tissue: np.ndarray) -> Ventricles:
@@ -53,20 +58,25 @@ def find_ventricles(volume: Volume, anatomy: Anatomy, fluid: np.ndarray, tissue:
 
     A voxel half-way between CSF and the tissue it is mixed with is half CSF: the mask is the 50 % partial-volume
     definition. Far from where the template expects a part only what is nearly as bright as CSF counts, with its
-    rim, and a half-bright voxel beside the template's ventricle needs CSF next to it (partial volume has, a lesion has
+    rim and what lies over and under it, and a half-bright voxel beside the template's ventricle needs CSF next to it (partial volume has, a lesion has
     not): lesions at the wall stay out.
     """
     parts = np.zeros(volume.grid.shape, np.uint8)
     withheld: dict[str, str] = {}
+    bulges: list[Bulge] = []
     for value, part in PARTS.items():
         box = _part_box(part, volume, anatomy)
         inner = Volume(volume.array[box], crop_grid(volume.grid, box))
-        found = _find_part(part, inner, anatomy.cropped(box), fluid[box], tissue[box])
+        found, own = _find_part(part, inner, anatomy.cropped(box), fluid[box], tissue[box])
+        if part == "lateral":
+            bulges = find_bulges(volume, anatomy, found, own)
+            for cavity in (bulge for bulge in bulges if bulge.cavity):
+                found[tuple(cavity.voxels.T)] = False
         if found.sum() * volume.grid.voxel_volume < 50:
             withheld[part] = f"No {part} ventricle was found where the template expects it."
             continue
         parts[box][found & (parts[box] == 0)] = value
-    return Ventricles(parts, withheld)
+    return Ventricles(parts, withheld, bulges)
 
 
 def _part_box(part: str, volume: Volume, anatomy: Anatomy) -> Box:
@@ -80,8 +90,10 @@ def _part_box(part: str, volume: Volume, anatomy: Anatomy) -> Box:
     return widened(near, (1, margin[1], margin[0]), volume.grid.shape)
 
 
-def _find_part(part: str, volume: Volume, anatomy: Anatomy, fluid: np.ndarray, tissue: np.ndarray) -> np.ndarray:
-    """The voxels of one part of the ventricles; arguments as for find_ventricles."""
+def _find_part(
+    part: str, volume: Volume, anatomy: Anatomy, fluid: np.ndarray, tissue: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """The voxels of one part of the ventricles and how far (mm) all lie from its expected place."""
     contrast = fluid - tissue
     share = volume.array - tissue
     np.divide(share, contrast, out=share, where=contrast > 0)
@@ -101,11 +113,15 @@ def _find_part(part: str, volume: Volume, anatomy: Anatomy, fluid: np.ndarray, t
         zone &= anatomy.lattice.spread(anatomy.lattice.points[2]) <= _ROOF_Z
     near = zone & bright & (own <= _NEAR_MM) & (_beside(strong, volume) | (own <= _CERTAIN_MM))
     found = connected(near | (zone & strong), near & (own < 0.5))
-    found |= grown(found & strong, rim) & zone & bright
+    wall = grown(found & strong, rim)
+    if part != "third":  # slices over and under pure CSF are partly CSF
+        wall[1:] |= (found & strong)[:-1]
+        wall[:-1] |= (found & strong)[1:]
+    found |= wall & zone & bright
     found = filled(found) & zone
     if part == "lateral":
         found |= _inferior(volume, anatomy, found, bright, own)
-    return found
+    return found, own
 
 
 def _mixed_with(share: np.ndarray, volume: Volume) -> np.ndarray:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from roi_phantom import Proposal, reoriented
@@ -130,6 +133,42 @@ def test_the_third_ventricle_ends_at_its_roof(whole_head: Proposal) -> None:
     fluid, tissue = csf_levels(volume, anatomy)
     third = find_ventricles(volume.with_array(fluid), anatomy, fluid, tissue).parts == 2
     assert (third & (z > 2)).any() and not third[z > 4].any()
+
+
+def with_cavity(head: Proposal, out_mm: float, radius_mm: float) -> Proposal:
+    """The head with a ball of CSF ``out_mm`` beside the left wall of its lateral ventricles, proposed anew."""
+    volume, anatomy = head.phantom.volume, head.anatomy
+    left = head.phantom.fractions["lateral_left"] >= 0.5
+    y, z = (anatomy.lattice.spread(anatomy.lattice.points[a]) for a in (1, 2))
+    walls = volume.grid.to_lps(np.argwhere(left & (y < 0) & (z > 5))[:, ::-1])
+    centre = walls[np.argmax(anatomy.midplane.distance(walls))] + out_mm * np.array(anatomy.midplane.normal)
+    places = volume.grid.to_lps(np.moveaxis(np.indices(volume.grid.shape)[::-1], 0, -1).astype(float))
+    ball = np.linalg.norm(places - centre, axis=-1) <= radius_mm
+    fluid, _ = csf_levels(volume, anatomy)
+    changed = volume.with_array(np.where(ball, fluid, volume.array).astype(np.float32))
+    return Proposal(replace(head.phantom, volume=changed), anatomy, propose(changed, anatomy))
+
+
+def test_a_cavity_beside_a_horn_is_left_out_and_said(whole_head: Proposal) -> None:
+    assert not any("check slice" in note for note in whole_head.regions.notes)
+    before = whole_head.regions.parts == 1
+    found = with_cavity(whole_head, 5.0, 6.0).regions
+    after = found.parts == 1
+    added, lost = after & ~before, before & ~after
+    cubic_millimetre = whole_head.phantom.volume.grid.voxel_volume
+    assert added.sum() * cubic_millimetre < 100 and lost.sum() * cubic_millimetre < 100
+    (note,) = (note for note in found.notes if "check slice" in note)
+    assert note.startswith("CSF beside the left lateral ventricle was left out as a cavity")
+    slices = [int(word) for word in re.findall(r"\d+", note)]
+    assert before[slices[0] - 1 : slices[-1]].any()
+
+
+def test_a_cavity_that_reaches_less_far_is_only_said(whole_head: Proposal) -> None:
+    before = whole_head.regions.parts == 1
+    found = with_cavity(whole_head, 2.0, 4.0).regions
+    assert ((found.parts == 1) & ~before).any() and not (before & (found.parts != 1)).any()
+    (note,) = (note for note in found.notes if "check slice" in note)
+    assert note.startswith("The left lateral ventricle reaches farther out than the other one")
 
 
 def test_arteries_are_no_part_of_the_sublentiform_region(whole_head: Proposal) -> None:
