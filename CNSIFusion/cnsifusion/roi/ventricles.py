@@ -57,9 +57,9 @@ def find_ventricles(volume: Volume, anatomy: Anatomy, fluid: np.ndarray, tissue:
     """Ventricles of ``volume``; ``fluid`` and ``tissue`` [k, j, i] are the local levels of csf_levels.
 
     A voxel half-way between CSF and the tissue it is mixed with is half CSF: the mask is the 50 % partial-volume
-    definition. Far from where the template expects a part only what is nearly as bright as CSF counts, with its
-    rim and what lies over and under it, and a half-bright voxel beside the template's ventricle needs CSF next to it (partial volume has, a lesion has
-    not): lesions at the wall stay out.
+    definition. Far from where the template expects a part only what is nearly as bright as CSF counts, with its rim
+    and what lies over and under it, and a half-bright voxel beside the template's ventricle needs CSF next to it
+    (partial volume has, a lesion has not): lesions at the wall stay out.
     """
     parts = np.zeros(volume.grid.shape, np.uint8)
     withheld: dict[str, str] = {}
