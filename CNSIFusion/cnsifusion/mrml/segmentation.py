@@ -27,9 +27,10 @@ from cnsifusion.mrml.drawn import (
     whole,
 )
 from cnsifusion.mrml.volumes import NodeGeometry
+from cnsifusion.roi.morphology import bounds
 from cnsifusion.roi.names import PART_CODES, PARTS, REGIONS, SEGMENTS, VENTRICLES, Code, SegmentName
 from cnsifusion.roi.region_io import EDITED_TAG, ORIGIN_TAG, PART_SEGMENTS
-from cnsifusion.roi.regions import Focus, Plane, RegionSet, smallest_box
+from cnsifusion.roi.regions import Focus, Plane, RegionSet
 from cnsifusion.roi.tools.parts import assign_parts
 
 #: Why a reader rejected the region; it counts while the segment is empty.
@@ -304,7 +305,7 @@ def _removeParts(segmentationNode) -> None:
 
 
 def _addSegment(segmentationNode, segment, mask: np.ndarray, volumeNode, geometry) -> str:
-    box = smallest_box(mask)
+    box = bounds(mask)
     window = mask[box]
     if window.size:  # only the box that is used: undo states copy the labelmaps
         origin = tuple(s.start for s in box)

@@ -102,11 +102,13 @@ def shrunk(mask: np.ndarray, steps: int) -> np.ndarray:
 
 def bounds(mask: np.ndarray) -> Box:
     """The smallest box that holds ``mask``; an empty box for an empty mask."""
-    box = []
-    for axis in range(3):
-        hit = np.flatnonzero(mask.any(tuple({0, 1, 2} - {axis})))
-        box.append(slice(int(hit[0]), int(hit[-1]) + 1) if len(hit) else slice(0, 0))
-    return box[0], box[1], box[2]
+    slices = np.flatnonzero(mask.any(axis=(1, 2)))
+    if not len(slices):
+        return slice(0, 0), slice(0, 0), slice(0, 0)
+    plane = np.any(mask[slices[0] : slices[-1] + 1], axis=0)
+    hits = (slices, np.flatnonzero(plane.any(axis=1)), np.flatnonzero(plane.any(axis=0)))
+    k, j, i = (slice(int(hit[0]), int(hit[-1]) + 1) for hit in hits)
+    return k, j, i
 
 
 def widened(box: Box, by: tuple[int, int, int], shape: tuple[int, ...]) -> Box:

@@ -17,10 +17,11 @@ import numpy as np
 from cnsifusion.errors import BadInput
 from cnsifusion.imaging import Grid, Volume, atomic_path, check_output
 from cnsifusion.roi import region_details
+from cnsifusion.roi.morphology import Box, bounds
 from cnsifusion.roi.names import PART_CODES, PARTS, SEGMENTS, VENTRICLES, Code
 from cnsifusion.roi.region_files import PART_SEGMENTS, StoredSegment, read_segments
 from cnsifusion.roi.region_fit import fit_to_grid
-from cnsifusion.roi.regions import Box, RegionSet, smallest_box
+from cnsifusion.roi.regions import RegionSet
 from cnsifusion.roi.tools.parts import assign_parts
 
 #: Tags of a segment: how it was made (see RegionSet.origin), and whether a reader changed it since ("1").
@@ -44,7 +45,7 @@ def write_regions(regions: RegionSet, path: str | Path) -> None:
     """
     check_region_file(path)
     entries = _entries(regions)
-    boxes = [smallest_box(mask) for _, mask in entries]
+    boxes = [bounds(mask) for _, mask in entries]
     placed = _place([mask for _, mask in entries], boxes)
     layers = 1 + max((layer for layer, _ in placed), default=0)
     voxels = np.zeros((*regions.grid.shape, layers), np.uint8)  # the list axis runs fastest, as Slicer writes it

@@ -54,17 +54,3 @@ class RegionSet:
     edited: set[str] = field(default_factory=set)
     withheld: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
-
-
-Box = tuple[slice, slice, slice]
-
-
-def smallest_box(mask: np.ndarray) -> Box:
-    """The smallest box [k, j, i] that holds the voxels in ``mask``; empty slices where there are none."""
-    slices = np.flatnonzero(mask.any(axis=(1, 2)))
-    if not slices.size:
-        return slice(0, 0), slice(0, 0), slice(0, 0)
-    plane = np.any(mask[slices[0] : slices[-1] + 1], axis=0)
-    spans = (slices, np.flatnonzero(plane.any(axis=1)), np.flatnonzero(plane.any(axis=0)))
-    k, j, i = (slice(int(s[0]), int(s[-1]) + 1) for s in spans)
-    return k, j, i

@@ -13,6 +13,7 @@ import numpy as np
 from scipy import ndimage
 
 from cnsifusion.imaging.grid import Grid
+from cnsifusion.roi.morphology import bounds, widened
 from cnsifusion.roi.template import Template, load_template
 from cnsifusion.simulation.skull import face_labels, flow_voids, hull
 
@@ -105,7 +106,7 @@ def _parts(template: Template) -> np.ndarray:
     parts = np.zeros(template.grid.shape, np.uint8)
     for name, part in PARTS_OF_LABELS.items():
         parts[template.mask(name)] = part
-    box = _box(parts > 0, 10)
+    box = widened(bounds(parts > 0), (10, 10, 10), parts.shape)
     distance, nearest = ndimage.distance_transform_edt(parts[box] == 0, return_indices=True)
     parts[box] = np.where(distance <= 8, parts[box][tuple(nearest)], 0)
     return parts
@@ -131,7 +132,7 @@ def _ventricles(template: Template) -> np.ndarray:
 
 def _distance(mask: np.ndarray, smoothing: float = 0.8) -> np.ndarray:
     """Signed distance (mm, clipped at +-12), smoothed because the labels are stair-cased."""
-    box = _box(mask, 16)
+    box = widened(bounds(mask), (16, 16, 16), mask.shape)
     inside = ndimage.distance_transform_edt(mask[box])
     signed = inside - ndimage.distance_transform_edt(~mask[box]) + np.where(mask[box], -0.5, 0.5)
     result = np.full(mask.shape, -12.0, np.float32)
@@ -155,11 +156,3 @@ def _iron(grid: Grid) -> np.ndarray:
         squares = [((c - m) / r) ** 2 for c, m, r in zip((x, y, z), centre, radii)]
         total += np.exp(-sum(squares))
     return np.clip(total, 0, 1)
-
-
-def _box(mask: np.ndarray, margin: int) -> tuple[slice, ...]:
-    spans = []
-    for axis in range(3):
-        hit = np.flatnonzero(mask.any(axis=tuple(a for a in range(3) if a != axis)))
-        spans.append(slice(max(hit[0] - margin, 0), hit[-1] + margin + 1))
-    return tuple(spans)

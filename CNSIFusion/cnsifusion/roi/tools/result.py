@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cnsifusion.roi.regions import smallest_box
+from cnsifusion.roi.morphology import bounds
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,7 +61,7 @@ def nothing(reason: str) -> ToolResult:
 
 def cropped(mask: np.ndarray, origin: tuple[int, int, int], reason: str) -> ToolResult:
     """The smallest window around the set voxels of ``mask``; nothing(``reason``) where there is none."""
-    k, j, i = smallest_box(mask)
+    k, j, i = bounds(mask)
     if k == slice(0, 0):
         return nothing(reason)
     return ToolResult(mask[k, j, i], (origin[0] + k.start, origin[1] + j.start, origin[2] + i.start))
