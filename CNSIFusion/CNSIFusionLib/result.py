@@ -7,6 +7,7 @@ import qt
 import slicer
 from slicer.i18n import tr as _
 
+from cnsifusion.analysis.result import percent
 from cnsifusion.mrml.exporting import CONFIRM_SCORE
 from cnsifusion.mrml.panel import RESULT, Line
 from cnsifusion.mrml.results import Outlines
@@ -76,7 +77,7 @@ class ResultSection(Section):
         )
         self.ui.scaleLabel.setPixmap(scale(result, _SCALE_WIDTH))
         self.ui.scaleLabel.toolTip = _("Circle: the score. Band: range over fold models. Upright line: the threshold.")
-        threshold = _("Upright line: threshold {value:.0%}.").format(value=result.threshold)
+        threshold = _("Upright line: threshold {value}.").format(value=percent(result.threshold))
         self.ui.scoreLabel.text = "<br>".join(escape(t) for t in (f"{result.range}. {threshold}", result.calibration))
         self.ui.pretestLabel.text = escape(result.atPretest)
         self.ui.slicesLabel.text = f"<b>{escape(result.slices)}</b>"
@@ -134,7 +135,7 @@ class ResultSection(Section):
             place = qt.QTableWidgetItem()
             if places.get(name) is not None:
                 place.setData(qt.Qt.DecorationRole, placeStrip(places[name]))
-                place.setToolTip(_("Higher than in {share:.0%} of the training").format(share=places[name]))
+                place.setToolTip(_("Higher than in {share:.0f} % of the training").format(share=100 * places[name]))
             _fillRow(table, number, name, bar, f"{value:+.2f}", place)
             table.item(number, 0).setToolTip(name)
 

@@ -215,8 +215,7 @@ def test_many_patients_into_a_table():
         (Path(folder) / "in").mkdir()
         sitk.WriteImage(sitk.GetImageFromArray(np.full((9, 64, 64), 5, np.int16)), f"{folder}/in/flat.nrrd")
         panel().session.batch.start(Path(folder) / "in", Path(folder) / "out", panel().session.bundleFolder())
-        desk.settle(0.3)
-        assert panel().ui.batchBar.visible and panel().ui.batchCancelButton.visible
+        desk.waitFor(lambda: panel().ui.batchBar.visible and panel().ui.batchCancelButton.visible, "the bar", 5)
         desk.waitFor(lambda: not panel().session.batch.view.running, "the batch", 60)
         desk.settle(0.3)
         assert "1 images analyzed, 1 without a score" in panel().ui.batchLabel.text

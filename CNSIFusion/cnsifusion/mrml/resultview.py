@@ -11,7 +11,7 @@ from cnsifusion.roi.names import PARTS
 from cnsifusion.roi.region_io import PART_SEGMENTS
 
 RESEARCH_USE = "Research use only. Does not replace lumbar puncture; a low score does not exclude infection."
-CALIBRATION = "Model score, calibrated where {prevalence:.0%} of the patients were infected."
+CALIBRATION = "Model score, calibrated where {prevalence} of the patients were infected."
 MAP_CAPTION = "{name}: {caption} (cell {cell:.1f} mm)."
 STALE = "The regions changed since this result: analyze again."
 
@@ -111,7 +111,7 @@ def resultView(case: CaseState, result: PatientResult, stale: bool) -> ResultVie
         threshold=score.threshold,
         slices=f"{score.instances_above} of {score.instances} slices above threshold",
         sides=_sides(result),
-        calibration=CALIBRATION.format(prevalence=score.training_prevalence),
+        calibration=CALIBRATION.format(prevalence=percent(score.training_prevalence)),
         atPretest=atPretest(result, case.pretest),
         caveat=RESEARCH_USE,
         maps=maps,
@@ -191,7 +191,7 @@ def _driverRows(result: PatientResult) -> list[DriverRow]:
     for item in sorted(driving, key=lambda c: -abs(c.log_odds)):
         text = "raises" if item.log_odds > 0 else "lowers"
         if item.training_quantile is not None:
-            text += f", higher than in {item.training_quantile:.0%} of the training"
+            text += f", higher than in {100 * item.training_quantile:.0f} % of the training"
         rows.append(DriverRow(readable(item.name), item.log_odds, text, item.training_quantile))
     return rows
 
