@@ -54,6 +54,7 @@ def features_of_file(
     """
     if engine == "pyradiomics":
         pyradiomics_package()  # said before the image is prepared, not after
+    given = _read_settings(settings) if settings else None
     progress = StepProgress((READ, LOCATE, PREPARE, FEATURES), emit)
     progress(READ[0])
     volume = read_image(image)
@@ -67,8 +68,7 @@ def features_of_file(
         reasons += [f"{item.part} {item.side}: {item.reason}" for item in left_out]
     if not instances:
         raise BadInput(f"No part of the regions is large enough for features: {'; '.join(reasons)}.")
-    chosen = _read_settings(settings) if settings else default_settings(volume.spacing[2])
-    return extract_features(case, instances, chosen, engine)
+    return extract_features(case, instances, given or default_settings(volume.spacing[2]), engine)
 
 
 def _read_settings(path: Path) -> RadiomicsSettings:

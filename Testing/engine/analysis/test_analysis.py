@@ -263,6 +263,10 @@ def test_a_missing_engine_is_said_before_the_image_is_read(tmp_path, monkeypatch
     monkeypatch.setitem(sys.modules, "radiomics", None)
     with pytest.raises(BadInput, match="pyradiomics engine is not installed"):
         features_of_file(tmp_path / "none.nii.gz", tmp_path / "none.seg.nrrd", "all", "pyradiomics", None, None)
+    settings = tmp_path / "settings.json"
+    settings.write_text("{")
+    with pytest.raises(BadInput, match="radiomics settings"):
+        features_of_file(tmp_path / "none.nii.gz", tmp_path / "none.seg.nrrd", "all", "native", settings, None)
 
 
 def test_outputs_that_cannot_be_written_are_refused_before_any_work(simulated_image, tmp_path, analyzer) -> None:
