@@ -71,7 +71,7 @@ def find_ventricles(volume: Volume, anatomy: Anatomy, fluid: np.ndarray, tissue:
         if part == "lateral":
             bulges = find_bulges(volume, anatomy, found, own)
             for cavity in (bulge for bulge in bulges if bulge.cavity):
-                _leave_out(cavity.voxels, found, own)
+                _leave_out(cavity.voxels, found)
         if found.sum() * volume.grid.voxel_volume < 50:
             withheld[part] = f"No {part} ventricle was found where the template expects it."
             continue
@@ -79,15 +79,16 @@ def find_ventricles(volume: Volume, anatomy: Anatomy, fluid: np.ndarray, tissue:
     return Ventricles(parts, withheld, bulges)
 
 
-def _leave_out(cavity: np.ndarray, found: np.ndarray, distance: np.ndarray) -> None:
-    """Take the voxels ``cavity`` (n, 3) out of ``found``, and what they cut off from the horn in their slices."""
+def _leave_out(cavity: np.ndarray, found: np.ndarray) -> None:
+    """Take the voxels ``cavity`` (n, 3) out of ``found``, and smaller islands of their slices that they touch."""
     found[tuple(cavity.T)] = False
     for k in np.unique(cavity[:, 0]):
         plane = np.zeros(found.shape[1:], bool)
         plane[tuple(cavity[cavity[:, 0] == k, 1:].T)] = True
-        labels, _ = ndimage.label(found[k])
-        beside = labels[ndimage.binary_dilation(plane)]
-        found[k][np.isin(labels, np.setdiff1d(beside, labels[distance[k] <= _CERTAIN_MM]))] = False
+        labels, count = ndimage.label(found[k])
+        gone = np.bincount(labels.ravel(), minlength=count + 1) < plane.sum()
+        gone &= np.isin(np.arange(count + 1), labels[ndimage.binary_dilation(plane)])
+        found[k][gone[labels]] = False
 
 
 def _part_box(part: str, volume: Volume, anatomy: Anatomy) -> Box:
