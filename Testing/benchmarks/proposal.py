@@ -8,7 +8,8 @@ Volumes: simulated patients of this project with their exact truth, where ../sha
 (exact truth) and real heads (silver labels: loose), and with --labels heads painted from label maps of real people (see
 labelheads.py). The sub-lentiform truth is the protocol's rule applied to the true putamen and pallidum in the true
 placement: the simulation's own for our patients, elsewhere the similarity that brings an atlas's centres onto the true
-structures (trueframe.py). The proposal's placement has no part in it. Landmarks: the anterior commissure of the real
+structures (trueframe.py), without the true amygdala where that is known (readings.py asks how much such choices
+matter). The proposal's placement has no part in it. Landmarks: the anterior commissure of the real
 heads as marked by eye and of our simulated patients (bent copies of the template, so optimistic), and, for every head
 with exact truth, the base of the lentiform nucleus (both in landmarks.py). The PVS curve plants discs of known size and
 brightness on the left of one simulated head. Times are process CPU seconds on one thread and wall seconds; the first
