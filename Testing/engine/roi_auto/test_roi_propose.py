@@ -12,7 +12,7 @@ from scipy import ndimage
 
 from cnsifusion.imaging.grid import Grid, reorder
 from cnsifusion.imaging.volume import Volume
-from cnsifusion.roi import names
+from cnsifusion.roi import names, ventricles
 from cnsifusion.roi.anatomy import locate
 from cnsifusion.roi.propose import propose
 from cnsifusion.roi.sublentiform import _above_artery, _in_depth, find_sublentiform
@@ -124,6 +124,18 @@ def test_tip_of_an_inferior_horn(
     bright[k] = disc
     tip = _inferior(volume, anatomy, lateral, bright, np.full(volume.grid.shape, 5.0, np.float32))
     assert np.array_equal(tip[k], disc & expected)
+
+
+def test_parts_are_the_same_in_their_boxes_and_in_the_whole_head(whole_head: Proposal, monkeypatch) -> None:
+    """Where everything is as bright as CSF, the parts go as far as they may."""
+    anatomy = whole_head.anatomy
+    fluid, tissue = csf_levels(whole_head.phantom.volume, anatomy)
+    volume = whole_head.phantom.volume.with_array(fluid)
+    boxed = find_ventricles(volume, anatomy, fluid, tissue).parts
+    assert set(np.unique(boxed)) == {0, 1, 2, 3}
+    everything = tuple(slice(0, n) for n in volume.grid.shape)
+    monkeypatch.setattr(ventricles, "_part_box", lambda *_: everything)
+    assert np.array_equal(boxed, find_ventricles(volume, anatomy, fluid, tissue).parts)
 
 
 def test_the_third_ventricle_ends_at_its_roof(whole_head: Proposal) -> None:
