@@ -287,21 +287,24 @@ def test_pvs_list_accepts_rejects_and_jumps():
     assert voxels("PVS left") == 4
 
 
-def test_choices_without_an_image_are_quiet():
-    """The controls of the image that was there stay in sight; a tool chosen then ended in an error."""
+def test_choices_without_a_usable_image_are_quiet():
+    """The controls of the image as it was stay in sight; a tool chosen then ended in an error."""
     fresh()
     options, faults = effect()._options, []
+    moved = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLinearTransformNode")
     former, sys.excepthook = sys.excepthook, lambda *fault: faults.append(fault[1])
     try:
-        widget().setSourceVolumeNode(None)
+        state["volume"].SetAndObserveTransformNodeID(moved.GetID())
         desk.settle(0.2)
-        assert controller() is None and options._tools
+        assert controller() is None and "under different transforms" in message()
         for button in (*options._tools.values(), options.ui.eraseButton):
+            assert button.enabled
             button.click()
     finally:
         sys.excepthook = former
-        widget().setSourceVolumeNode(state["volume"])
-    assert not faults, faults
+        slicer.mrmlScene.RemoveNode(moved)
+        desk.settle(0.2)
+    assert not faults and controller() is not None, faults
 
 
 def test_hover_and_whole_clicks_are_quick():
