@@ -1,6 +1,7 @@
 """How good and how fast the automatic proposal is: one run, one table per question.
 
-    python Testing/benchmarks/proposal.py [--simulated N] [--labels DIR] [--starts N] [--sheets DIR] [--only NAME ..]
+    python Testing/benchmarks/proposal.py [--simulated N] [--labels DIR [--crisp MM]] [--starts N] [--sheets DIR]
+                                          [--only NAME ..]
 
 About four minutes on one core with the defaults, and 20 seconds more for every label map.
 
@@ -29,7 +30,7 @@ from itertools import chain
 from pathlib import Path
 
 import numpy as np
-from labelheads import painted_heads
+from labelheads import crisp_heads, painted_heads
 from landmarks import base_errors, commissure_errors
 from scipy import ndimage
 from scipy.spatial.distance import cdist
@@ -91,9 +92,9 @@ def _labelled(name: str, image: Path, labels: Path, exact: bool) -> Head:
     return _with_truth(name, read_image(image), exact, structures, foci)
 
 
-def label_heads(folder: Path) -> Iterator[Head]:
-    """Heads painted from every label map of ``folder``."""
-    for painted in painted_heads(folder):
+def label_heads(folder: Path, crisp_mm: float | None = None) -> Iterator[Head]:
+    """Heads painted from every label map of ``folder``: with ``crisp_mm`` in slices of that, as synA and synB are."""
+    for painted in crisp_heads(folder, crisp_mm) if crisp_mm else painted_heads(folder):
         yield _with_truth(painted.name, painted.volume, True, painted.structures, None)
 
 
@@ -310,11 +311,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--simulated", type=int, default=4, help="patients of the project's simulation")
     parser.add_argument("--labels", type=Path, help="folder of label maps to paint heads from (see labelheads.py)")
+    parser.add_argument("--crisp", type=float, help="paint them as synA and synB are, in slices of so many mm")
     parser.add_argument("--starts", type=int, default=20, help="perturbed starts of the capture range test")
     parser.add_argument("--sheets", type=Path, help="folder for pictures to look at")
     parser.add_argument("--only", nargs="*", help="names of heads")
     arguments = parser.parse_args()
-    painted = label_heads(arguments.labels) if arguments.labels else iter(())
+    painted = label_heads(arguments.labels, arguments.crisp) if arguments.labels else iter(())
     heads = chain(shared_heads(), simulated_heads(arguments.simulated), painted)
     first: Head | None = None
     if not (SHARED / "synA_normal").exists():

@@ -20,6 +20,7 @@ from cnsifusion.roi.ventricles import (
     _beside,
     _inferior,
     _islands_mostly_in,
+    _leave_out,
     _mixed_with,
     csf_levels,
     find_ventricles,
@@ -173,6 +174,15 @@ def test_a_cavity_beside_a_horn_is_left_out_and_said(whole_head: Proposal) -> No
     assert note.startswith("CSF beside the left lateral ventricle was left out as a cavity")
     slices = [int(word) for word in re.findall(r"\d+", note)]
     assert before[slices[0] - 1 : slices[-1]].any()
+
+
+def test_what_a_cavity_cuts_off_goes_with_it() -> None:
+    found = np.zeros((2, 12, 30), bool)
+    found[:, 2:8, 2:12] = True  # the horn
+    found[:, 2:8, 14:18] = found[0, 10, 10] = True  # the cavity, and an island that it does not touch
+    cavity = np.argwhere(found & (np.arange(30) >= 15))
+    _leave_out(cavity, found)
+    assert not found[:, :, 13:].any() and found[:, 2:8, 2:12].all() and found[0, 10, 10]
 
 
 def test_a_cavity_that_reaches_less_far_is_only_said(whole_head: Proposal) -> None:
