@@ -1,6 +1,7 @@
 """Regions in a segmentation node: the same voxels, names, codes and provenance; edits, undo and redo to the bit."""
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -17,12 +18,14 @@ from cnsifusion.mrml.segmentation import (
     ensureSegment,
     fingerprint,
     regionsFromNode,
+    regionsInfo,
     segmentIdOf,
     segmentMask,
     showRegions,
     tagValue,
 )
 from cnsifusion.mrml.volumes import NodeGeometry, voxels
+from cnsifusion.roi import region_details
 from cnsifusion.roi.names import PVS_LEFT, SEGMENTS, SUBLENTIFORM_LEFT, SUBLENTIFORM_RIGHT, VENTRICLES
 from cnsifusion.roi.regions import Focus, Plane, RegionSet
 
@@ -47,7 +50,7 @@ def someRegions(grid):
         {VENTRICLES: "automatic", SUBLENTIFORM_LEFT: "imported", PVS_LEFT: "automatic"},
         {SUBLENTIFORM_LEFT},
         {SUBLENTIFORM_RIGHT: "the right lentiform nucleus could not be found"},
-        ["“quoted” & <odd> note"],
+        ["“quoted” & <odd> | 100 % note"],
     )
 
 
@@ -125,6 +128,21 @@ def test_a_file_of_some_regions_leaves_what_was_known(scene):
     showRegions(other, node, volume)  # a proposal says all it knows
     back = regionsFromNode(node, volume)
     assert back.midplane == other.midplane and back.foci == []
+
+
+@pytest.mark.parametrize("text", ['{"version": 1', '{"version": 1, "withheld": [], "notes": 3}', "FAR", "7", '"word"'])
+def test_what_a_strangers_scene_says_wrongly_is_one_note(scene, text):
+    _, volume, node, regions = scene
+    if text == "FAR":  # a focus outside the image
+        far = replace(regions.foci[0], ijk=(900, 1, 1))
+        text = region_details.to_text(replace(regions, foci=[far]))
+    segment = node.GetSegmentation().GetSegment(segmentIdOf(node, VENTRICLES))
+    segment.SetTag("CNSIFusion.RegionDetails", text)
+    back = regionsFromNode(node, volume)
+    assert len(back.notes) == 1 and "propose again" in back.notes[0] and back.foci == []
+    assert np.array_equal(back.masks[VENTRICLES], regions.masks[VENTRICLES])
+    if "900" not in text:
+        assert regionsInfo(node) == ({}, back.notes)
 
 
 def test_regions_of_another_image_are_refused(scene, makeVolume):

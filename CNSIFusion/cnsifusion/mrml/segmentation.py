@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import zlib
 from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 import numpy as np
 import vtk
@@ -27,18 +26,20 @@ from cnsifusion.mrml.drawn import (
     whole,
 )
 from cnsifusion.mrml.volumes import NodeGeometry
+from cnsifusion.roi import region_details
 from cnsifusion.roi.morphology import bounds
 from cnsifusion.roi.names import PART_CODES, PARTS, REGIONS, SEGMENTS, VENTRICLES, Code, SegmentName
 from cnsifusion.roi.region_io import EDITED_TAG, ORIGIN_TAG, PART_SEGMENTS
-from cnsifusion.roi.regions import Focus, Plane, RegionSet
+from cnsifusion.roi.regions import RegionSet
 from cnsifusion.roi.tools.parts import assign_parts
 
 #: Why a reader rejected the region; it counts while the segment is empty.
 REJECTED_TAG = "CNSIFusion.Rejected"
 ALGORITHM_TYPE_TAG, ALGORITHM_NAME_TAG = "DICOM.SegmentAlgorithmType", "DICOM.SegmentAlgorithmName"
-#: What a RegionSet knows beside its masks, as JSON: a tag of every region, so that undo brings the former details back
-#: with the former regions (or takes them away with the first ones); an attribute of the node where there is no region.
+#: roi.region_details: a tag of every region, so that undo brings the former details back with the former regions (or
+#: takes them away with the first ones); an attribute of the node where there is no region.
 _DETAILS = "CNSIFusion.RegionDetails"
+_UNFIT = "What the scene keeps of an earlier proposal (foci, mid-plane, notes) does not fit this image: propose again."
 _ALGORITHM_TYPES = {"automatic": "AUTOMATIC", "semiautomatic": "SEMIAUTOMATIC", "manual": "MANUAL"}
 _fingerprints = Remembered()
 
@@ -239,9 +240,12 @@ def regionCentre(segmentationNode, volumeNode) -> tuple[float, float, float] | N
 
 def regionsInfo(segmentationNode) -> tuple[dict[str, str], list[str]]:
     """Why regions were withheld (sentences by name) and the proposal's notes."""
-    details = _readDetails(segmentationNode)
+    try:
+        withheld, notes = region_details.sentences(_readDetails(segmentationNode))
+    except BadInput:
+        withheld, notes = {}, [_UNFIT]
     rejected = {segment.GetName(): why for segment in _segments(segmentationNode) if (why := rejection(segment))}
-    return {**details.get("withheld", {}), **rejected}, details.get("notes", [])
+    return {**withheld, **rejected}, notes
 
 
 def rejection(segment) -> str:
@@ -251,14 +255,16 @@ def rejection(segment) -> str:
 
 
 def proposalDetails(segmentationNode, geometry: NodeGeometry) -> RegionSet:
-    """A RegionSet without masks: mid-plane, foci, what was withheld and the notes, as the node keeps them."""
-    details = _readDetails(segmentationNode)
-    regions = RegionSet(geometry.grid, withheld=details.get("withheld", {}), notes=details.get("notes", []))
-    if details.get("midplane"):
-        regions.midplane = Plane(tuple(details["midplane"]["point"]), tuple(details["midplane"]["normal"]))
-    for item in details.get("foci", []):
-        item = {**item, "ijk": tuple(item["ijk"]), "lps": tuple(item["lps"])}
-        regions.foci.append(Focus(**{**item, "voxels": np.array(item["voxels"], int).reshape(-1, 3)}))
+    """A RegionSet without masks: mid-plane, foci, what was withheld and the notes, as the node keeps them.
+
+    The scene may be a stranger's: where they do not fit, one note says so instead.
+    """
+    regions = RegionSet(geometry.grid)
+    try:
+        if details := _readDetails(segmentationNode):
+            region_details.apply(details, regions, same_grid=True)
+    except BadInput:
+        return RegionSet(geometry.grid, notes=[_UNFIT])
     return regions
 
 
@@ -342,10 +348,7 @@ def _completed(regions: RegionSet, known: RegionSet) -> RegionSet:
 
 
 def _keepDetails(regions: RegionSet, segmentationNode) -> None:
-    foci = [{**vars(focus), "voxels": focus.voxels.tolist()} for focus in regions.foci]
-    midplane = asdict(regions.midplane) if regions.midplane else None
-    details = {"midplane": midplane, "foci": foci, "withheld": regions.withheld, "notes": regions.notes}
-    text = json.dumps(details).replace("|", r"\u007c")  # Slicer's files separate tags by this sign
+    text = region_details.to_text(replace(regions, parts=None, origin={}, edited=set()))  # these are in the segments
     drawn = [segment for segment in _segments(segmentationNode) if segment.GetName() in SEGMENTS]
     for holder in drawn:
         holder.SetTag(_DETAILS, text)
@@ -353,10 +356,9 @@ def _keepDetails(regions: RegionSet, segmentationNode) -> None:
         segmentationNode.SetAttribute(_DETAILS, text)
 
 
-def _readDetails(segmentationNode) -> dict:
+def _readDetails(segmentationNode) -> dict | None:
     kept = (tagValue(segment, _DETAILS) for segment in _segments(segmentationNode))
-    text = next(filter(None, kept), "") or segmentationNode.GetAttribute(_DETAILS)
-    return json.loads(text or "{}")
+    return region_details.from_text(next(filter(None, kept), "") or segmentationNode.GetAttribute(_DETAILS))
 
 
 def _segments(segmentationNode) -> list[vtkSegment]:

@@ -1,6 +1,6 @@
-"""What a RegionSet knows besides its masks, as one JSON header field of our own region files.
+"""What a RegionSet knows besides its masks, as one JSON text: a header field of our region files, a tag in a scene.
 
-The file may come from a stranger: every value is checked before anything is built from it.
+Either may come from a stranger: every value is checked before anything is built from it.
 """
 
 from __future__ import annotations
@@ -22,12 +22,13 @@ from cnsifusion.roi.regions import Focus, Plane, RegionSet
 FIELD = "CNSIFusion_Regions"
 ORIGINS = ("automatic", "semiautomatic", "manual", "imported")
 _WITHHELD = (*SEGMENTS, *PARTS.values())
-_PRINTABLE = "".join(chr(c) for c in range(32, 127) if chr(c) not in "%\\")
+#: Kept as they are; "|" parts the tags of segments in Slicer's files.
+_PRINTABLE = "".join(chr(c) for c in range(32, 127) if chr(c) not in "%\\|")
 _DAMAGED = "The region file's own header field is damaged; write the regions again."
 
 
 def to_text(regions: RegionSet) -> str:
-    """The field's text (printable ASCII)."""
+    """The text (printable ASCII)."""
     details = {
         "version": 1,
         "parts": regions.parts is not None,
@@ -66,9 +67,20 @@ def apply(details: dict[str, Any], regions: RegionSet, same_grid: bool) -> None:
             regions.foci = [_focus(f, regions.grid) for f in _list(details["foci"])]
         regions.origin = {_segment(k): _sentence(v) for k, v in details["origin"].items()}
         regions.edited = {_segment(name) for name in _list(details["edited"])}
-        regions.withheld = {_one_of(_WITHHELD, k): _sentence(v) for k, v in details["withheld"].items()}
-        regions.notes = [_sentence(v) for v in _list(details["notes"])] + regions.notes
+        regions.withheld, notes = sentences(details)
+        regions.notes = notes + regions.notes
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+        raise BadInput(_DAMAGED) from error
+
+
+def sentences(details: dict[str, Any] | None) -> tuple[dict[str, str], list[str]]:
+    """Why regions were withheld (by name) and the notes. Raises BadInput for values of the wrong kind."""
+    if details is None:
+        return {}, []
+    try:
+        withheld = {_one_of(_WITHHELD, k): _sentence(v) for k, v in details["withheld"].items()}
+        return withheld, [_sentence(v) for v in _list(details["notes"])]
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise BadInput(_DAMAGED) from error
 
 
