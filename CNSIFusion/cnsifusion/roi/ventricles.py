@@ -125,15 +125,20 @@ def _find_part(
         zone &= anatomy.lattice.spread(anatomy.lattice.points[2]) <= _ROOF_Z
     near = zone & bright & (own <= _NEAR_MM) & (_beside(strong, volume) | (own <= _CERTAIN_MM))
     found = connected(near | (zone & strong), near & (own < 0.5))
-    wall = grown(found & strong, rim)
-    if part != "third":  # slices over and under pure CSF are partly CSF
-        wall[1:] |= (found & strong)[:-1]
-        wall[:-1] |= (found & strong)[1:]
-    found |= wall & zone & bright
+    found |= _walls(found & strong, rim, part != "third") & zone & bright
     found = filled(found) & zone
     if part == "lateral":
         found |= _inferior(volume, anatomy, found, bright, own)
     return found, own
+
+
+def _walls(fluid: np.ndarray, rim: int, over_too: bool) -> np.ndarray:
+    """Where voxels may be partly ``fluid``: ``rim`` pixels around it; with ``over_too`` right over and under it too."""
+    walls = grown(fluid, rim)
+    if over_too:
+        walls[1:] |= fluid[:-1]
+        walls[:-1] |= fluid[1:]
+    return walls
 
 
 def _mixed_with(share: np.ndarray, volume: Volume) -> np.ndarray:

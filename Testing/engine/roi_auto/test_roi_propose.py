@@ -22,6 +22,7 @@ from cnsifusion.roi.ventricles import (
     _islands_mostly_in,
     _leave_out,
     _mixed_with,
+    _walls,
     csf_levels,
     find_ventricles,
 )
@@ -100,6 +101,14 @@ def test_half_bright_voxels_need_csf_beside_above_or_below() -> None:
     grid = Grid((21, 21, 5), (1.0, 1.0, 4.0), (0.0, 0.0, 0.0), (1.0, 0, 0, 0, 1.0, 0, 0, 0, 1.0))
     near = _beside(strong, Volume(np.zeros(strong.shape, np.float32), grid))
     assert near[1:4, 9:12, 9:12].all() and not near[[0, 4]].any() and not near[2, 10, 14]
+
+
+def test_walls_lie_around_over_and_under_pure_csf() -> None:
+    fluid = np.zeros((5, 9, 9), bool)
+    fluid[2, 4, 4] = True
+    flat, whole = _walls(fluid, 2, False), _walls(fluid, 2, True)
+    assert flat[2, 4, 2:7].all() and not flat[[0, 1, 3, 4]].any()
+    assert whole[1:4, 4, 4].all() and whole[[1, 3]].sum() == 2 and not whole[[0, 4]].any()
 
 
 @pytest.mark.parametrize(
