@@ -7,6 +7,7 @@ import numpy as np
 import qt
 import slicer
 from editing import (
+    brightest,
     controller,
     effect,
     fresh,
@@ -121,11 +122,14 @@ def test_slider_and_neighbours_are_moved_by_hand():
     box.setFocus()
     desk.key("Up")
     assert controller().neighbours == 1 and box.visible
-    desk.clickAt(state["point"])
+    lower = brightest(state["slice"] - 2)  # where the ventricle goes on in the slices over and under it
+    show(lower)
+    desk.clickAt(lower)
     segment = controller().drawn("CSF ventricles")
     assert segment.mask.any(axis=(1, 2)).sum() in (2, 3)
     desk.key("z")
     assert voxels() == 0 and not undoStates()
+    show(state["point"])
 
 
 def test_plain_wheel_is_the_views():
