@@ -62,7 +62,7 @@ def find_sublentiform(volume: Volume, anatomy: Anatomy, threshold: np.ndarray) -
     whole = {side: _on_patient(volume, frame, mask) for side, mask in sides.items()}
     vessels = _vessels(volume, (whole["left"] | whole["right"]) & tissue)
     return {
-        side: _islands(volume, _above_artery(mask, vessels) & tissue & ~vessels, _SLIVER_MM2)
+        side: _islands(volume, _above_artery(volume, mask, vessels) & tissue & ~vessels, _SLIVER_MM2)
         for side, mask in whole.items()
     }
 
@@ -163,12 +163,13 @@ def _vessels(volume: Volume, region: np.ndarray) -> np.ndarray:
     return boxed(_islands(volume, dark & boxed(region, _VESSEL_REACH_MM, volume), _VESSEL_MM2), _VESSEL_RIM_MM, volume)
 
 
-def _above_artery(region: np.ndarray, vessels: np.ndarray) -> np.ndarray:
-    """``region`` without those of its lowest slices that lie at the level of an artery."""
+def _above_artery(volume: Volume, region: np.ndarray, vessels: np.ndarray) -> np.ndarray:
+    """``region`` without those of its lowest slices that lie at the level of an artery, slivers under them apart."""
     area, taken = region.sum((1, 2)), (region & vessels).sum((1, 2))
+    sliver = _SLIVER_MM2 / (volume.spacing[0] * volume.spacing[1])
     kept = region.copy()
     for k in np.flatnonzero(area):
-        if taken[k] <= _ARTERY_LEVEL * area[k]:
+        if area[k] > sliver and taken[k] <= _ARTERY_LEVEL * area[k]:
             break
         kept[k] = False
     return kept

@@ -224,8 +224,14 @@ def test_lowest_slices_at_the_level_of_an_artery_are_left_out() -> None:
     region[1:] = True
     vessels[(1, 2, 4), :4] = True
     vessels[3, 0] = True
-    kept = _above_artery(region, vessels)
-    assert not kept[:3].any() and np.array_equal(kept[3:], region[3:])
+    grid = Grid((10, 10, 6), (1.0, 1.0, 1.0), (0.0, 0.0, 0.0), (1.0, 0, 0, 0, 1.0, 0, 0, 0, 1.0))
+    volume = Volume(np.zeros(region.shape, np.float32), grid)
+    for sliver in (0, 19):  # one under the slices of the artery, without it, is no reason to keep them
+        region[0].ravel()[:sliver] = True
+        kept = _above_artery(volume, region, vessels)
+        assert not kept[:3].any() and np.array_equal(kept[3:], region[3:])
+    region[0].ravel()[:30] = True
+    assert np.array_equal(_above_artery(volume, region, vessels), region)
 
 
 def test_the_region_ends_ten_millimetres_below_the_nucleus() -> None:
