@@ -217,11 +217,11 @@ def test_a_batch_over_the_database_says_what_is_gone_and_takes_no_other_patients
     series = _series["first T2"]
     last = max(series["files"], key=lambda path: pydicom.dcmread(path, stop_before_pixels=True).InstanceNumber)
     last.unlink()  # what is left would read as a whole, shorter head
-    ask, many._askFolder = many._askFolder, lambda _title: str(_folder / "batch")
+    ask, many.askFolder = many.askFolder, lambda _title: str(_folder / "batch")
     try:
         desk.click(panel().ui.batchDatabaseButton)
     finally:
-        many._askFolder = ask
+        many.askFolder = ask
     desk.waitFor(lambda: panel().session.batch.view.running, "the batch", 5)
     desk.waitFor(lambda: not panel().session.batch.view.running, "the table", 240)
     desk.settle(0.3)
