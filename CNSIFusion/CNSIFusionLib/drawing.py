@@ -65,7 +65,7 @@ def scale(result, width: int) -> qt.QPixmap:
 
 def sideBar(row, threshold: float, toTheLeft: bool) -> qt.QPixmap:
     """A slice's probability as a number and a bar with a tick at the threshold, growing to the left or to the right."""
-    width, height, number = 128, 18, 36
+    width, height, number = 128, 18, 40
     pixmap, painter = _canvas(width, height)
     ink = qt.QApplication.palette().windowText().color()
     length = width - number
@@ -78,7 +78,7 @@ def sideBar(row, threshold: float, toTheLeft: bool) -> qt.QPixmap:
     painter.setPen(qt.QPen(ink, 2))
     painter.drawLine(place(threshold), 0, place(threshold), height)
     box = qt.QRect(0 if toTheLeft else length, 0, number, height)
-    painter.drawText(box, qt.Qt.AlignCenter, f"{row.probability:.0%}")
+    painter.drawText(box, qt.Qt.AlignCenter, row.percent)
     painter.end()
     return pixmap
 

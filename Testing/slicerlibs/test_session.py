@@ -189,7 +189,10 @@ def test_no_score_is_shown_as_certain(session, score, shown):
     """The report never said 0 % or 100 %; the panel did."""
     result = resultOf(session.case)
     sure = replace(result, patient=replace(result.patient, probability=score, low=score, high=score))
+    sure = replace(sure, instances=[replace(i, probability=score) for i in result.instances])
     view = resultView(session.case, sure, stale=False)
+    bars = [bar for row in view.chart for bar in (row.right, row.middle, row.left) if bar is not None]
+    assert bars and {bar.percent for bar in bars} == {shown}
     assert (view.probability, view.range) == (shown, f"Range over fold models: {shown} to {shown}")
     session.case.pretest = 0.004
     assert "probability of 0.4 % it would be" in resultView(session.case, sure, stale=False).atPretest

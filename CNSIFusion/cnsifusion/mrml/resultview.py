@@ -28,6 +28,7 @@ class InstanceRow:
     text: str
     side: str
     probability: float
+    percent: str
     aboveThreshold: bool
     position: tuple[float, float, float]
 
@@ -149,7 +150,7 @@ def _maps(result: PatientResult) -> list[MapRow]:
 
 def _instanceRow(i: InstanceResult) -> InstanceRow:
     place = _place(i.part, i.side, i.slice_index)
-    return InstanceRow(i.key, place, i.side, i.probability, i.above_threshold, i.position_mm)
+    return InstanceRow(i.key, place, i.side, i.probability, percent(i.probability), i.above_threshold, i.position_mm)
 
 
 def _chart(result: PatientResult, rows: list[InstanceRow]) -> list[ChartRow]:

@@ -14,7 +14,7 @@ from reportlab.lib.colors import Color, HexColor, white
 from reportlab.pdfbase.pdfmetrics import stringWidth
 
 from cnsifusion.analysis import InstanceResult, PatientResult
-from cnsifusion.analysis.result import readable
+from cnsifusion.analysis.result import percent, readable
 from cnsifusion.roi.names import SEGMENTS, SUBLENTIFORM_LEFT, SUBLENTIFORM_RIGHT
 
 BLUE, ORANGE, GREEN, GREY, DARK = (HexColor(c) for c in ("#0072B2", "#D55E00", "#009E73", "#777777", "#222222"))
@@ -41,7 +41,7 @@ def score_scale(result: PatientResult, width: float) -> Drawing:
     threshold = place(score.threshold)
     drawing.add(_dashed(threshold, bottom - 5, threshold, bottom + height + 5))
     anchor = "start" if score.threshold < 0.75 else "end"
-    words = f"threshold {score.threshold:.0%}"
+    words = f"threshold {percent(score.threshold)}"
     drawing.add(String(threshold, bottom + height + 8, words, fontSize=_SMALL, fillColor=DARK, textAnchor=anchor))
     drawing.add(Circle(place(score.probability), bottom + height / 2, 6, fillColor=BLUE, strokeColor=white))
     axis = XValueAxis()

@@ -151,8 +151,8 @@ def _chartBar(app, side: str, edge: str) -> None:
             )
             html.Div(classes="bar-tick", style=(f"`{start}: ${{100 * panel.result.threshold}}%`",))
         html.Span(
-            f"{{{{ {row} ? Math.round(100 * {row}.probability) + '%' : '–' }}}}",
-            style=f"width: 34px; text-align: {start}; order: {-1 if start == 'right' else 1};",
+            f"{{{{ {row} ? {row}.percent : '–' }}}}",
+            style=f"width: 40px; white-space: nowrap; text-align: {start}; order: {-1 if start == 'right' else 1};",
         )
 
 
