@@ -14,10 +14,11 @@ from regioneditor import RegionEditor
 
 from cnsifusion.imaging import read_image
 from cnsifusion.mrml.case import CaseState
+from cnsifusion.mrml.jobs import ANALYZE, CHECK
 from cnsifusion.mrml.panel import panelView
 from cnsifusion.mrml.results import resultOf, showResult
 from cnsifusion.mrml.resultview import resultView
-from cnsifusion.mrml.session import ANALYZE, CHECK, Session
+from cnsifusion.mrml.session import Session
 from cnsifusion.mrml.volumes import NodeGeometry, addVolumeNode, sceneImage, volumeFromNode, voxels
 from cnsifusion.roi.names import REGIONS
 
@@ -331,11 +332,11 @@ def test_zz_saved_and_loaded_it_stands_as_it_was(session, slicer, scenes):
     images, text = (files / "key_images.png").read_bytes(), json.loads((files / "result.json").read_text("utf-8"))
     slicer.saveScene(scenes / "case.mrb")
     session.analyze()
-    worker = session.engine.pid
+    worker = session.jobs.engine.pid
     slicer.openScene(scenes / "case.mrb")  # the scene is closed while an analysis runs
     session.poll()
     assert session.job is None
-    assert session.engine.pid != worker
+    assert session.jobs.engine.pid != worker
     assert session.case.node is CaseState.active(slicer.scene).node
     finish(session)
     waitFor(lambda: restored(session), session.poll, 60)

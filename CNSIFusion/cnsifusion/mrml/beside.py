@@ -51,9 +51,7 @@ class Beside:
 
         Raises BadInput for a volume that is known to be another patient's, or that lies elsewhere in space.
         """
-        case = self._session.front
-        if case is None:
-            raise BadInput("Choose the axial T2 image first.")
+        case = self._session.required()
         if volumeNode is not None:
             mine, other = self._patient(case.volume), self._patient(volumeNode)
             if mine and other and mine[0] == other[0] and mine != other:

@@ -91,7 +91,7 @@ class Exports:
                 "Slicer's DICOM database is closed. Load the series again."
             )
         request = {"command": "dicom", "result": str(result), "out": str(out), "confirm": confirmed}
-        self._session.start(
+        self._session.jobs.start(
             EXPORT,
             lambda folder: {**request, "image": str(gather_series(files, folder / "series"))},
             lambda end: self._onWritten(end, Path(out)),
@@ -108,10 +108,10 @@ class Exports:
         self.restoring.forget()
 
     def _onWritten(self, end, out: Path) -> None:
-        case = self._session.job.case
+        case = self._session.jobs.running.case
         if end.event.get("files") and case.scene is not None:
             self._written[case.node.GetID()] = out
             names = ", ".join(Path(name).name for name in end.event["files"])
-            self._session.end(end, f"Written for the PACS: {names}.")
+            self._session.jobs.end(end, f"Written for the PACS: {names}.")
         else:
-            self._session.end(end)
+            self._session.jobs.end(end)

@@ -17,11 +17,12 @@ from cnsifusion.mrml.batch import BatchView
 from cnsifusion.mrml.case import CaseState
 from cnsifusion.mrml.drawn import Remembered, segmentIdOf, stamp
 from cnsifusion.mrml.exporting import EXPORT
+from cnsifusion.mrml.jobs import ANALYZE, CHECK, PROPOSE
 from cnsifusion.mrml.models import ModelCard
 from cnsifusion.mrml.results import resultOf
 from cnsifusion.mrml.resultview import STALE, ResultView, resultView
 from cnsifusion.mrml.segmentation import REJECTED_TAG, fingerprint, regionsInfo, tagValue
-from cnsifusion.mrml.session import ANALYZE, CHECK, PROPOSE, Session
+from cnsifusion.mrml.session import Session
 from cnsifusion.roi.names import PVS_LEFT, PVS_RIGHT, REGIONS, SEGMENTS
 from cnsifusion.roi.region_io import EDITED_TAG, ORIGIN_TAG
 
