@@ -10,7 +10,7 @@ from scipy import ndimage
 from cnsifusion.imaging.grid import Grid
 from cnsifusion.imaging.volume import Volume
 from cnsifusion.roi.anatomy import Anatomy
-from cnsifusion.roi.morphology import boxed
+from cnsifusion.roi.cisterns import arteries, cisterns, islands
 from cnsifusion.roi.template import (
     DEPTH_MM,
     WINDOW_Z,
@@ -24,16 +24,13 @@ from cnsifusion.roi.ventricles import csf_levels
 #: Corners (mm) of the box, in the turned head's frame about the template's origin, in which columns are followed.
 _LOW, _HIGH = np.array([-40.0, -32.0, -34.0]), np.array([40.0, 32.0, 24.0])
 
-#: CSF-like signal in an island larger than this (mm2, in plane) is a cistern; a piece of region smaller is a sliver.
-_CISTERN_MM2, _SLIVER_MM2 = 28.0, 20.0
+#: A piece of region smaller than this (mm2, in plane) is a sliver.
+_SLIVER_MM2 = 20.0
 
-#: Flow in an artery leaves no signal: an island larger than this (mm2) that is darker than this share of the region's
-#: median is a vessel, and so is its rim (mm). Only islands that come within the reach (mm) of the region are looked at.
-_VESSEL_MM2, _VESSEL_SHARE, _VESSEL_RIM_MM, _VESSEL_REACH_MM = 3.0, 0.5, 1.0, 4.0
-
-#: The middle cerebral artery runs below the perforated substance: where arteries with their rim take more than this
-#: share of a lowest slice of the region, that slice lies in the cistern, and what else it holds is the cistern's wall.
-_ARTERY_LEVEL = 0.15
+#: The middle cerebral artery runs below the perforated substance: where arteries with their rim, and what lies under
+#: them, take more than this share of a lowest slice of the region, that slice lies in the cistern, and what else it
+#: holds is the cistern's wall.
+_ARTERY_LEVEL = 1 / 3
 
 #: The nucleus is placed to about this (mm). What lies in region B with at least this chance is proposed: the overlap
 #: with the true region is greatest a little below one half.
@@ -56,13 +53,15 @@ def find_sublentiform(volume: Volume, anatomy: Anatomy, threshold: np.ndarray) -
     expected = _below(nucleus, index, _FORWARD_MM, _LOWER_MM, _LOWER_FLOOR_MM).astype(np.float32)
     region = ndimage.gaussian_filter(expected, _PLACED_MM) >= _LIKELY
     region &= _in_depth(nucleus)
-    tissue = ~_islands(volume, volume.array > threshold, _CISTERN_MM2)
     left = anatomy.midplane.distance(points) > 0
     sides = {"left": region & left, "right": region & ~left}
     whole = {side: _on_patient(volume, frame, mask) for side, mask in sides.items()}
-    vessels = _vessels(volume, (whole["left"] | whole["right"]) & tissue)
+    fluid = volume.array > threshold
+    tissue = ~cisterns(volume, fluid)
+    vessels = arteries(volume, fluid, whole["left"] | whole["right"])
+    under = _on_patient(volume, frame, _under(volume, frame, vessels))
     return {
-        side: _islands(volume, _above_artery(volume, mask, vessels) & tissue & ~vessels, _SLIVER_MM2)
+        side: islands(volume, _above_artery(volume, mask, vessels | under) & tissue & ~vessels, _SLIVER_MM2)
         for side, mask in whole.items()
     }
 
@@ -77,7 +76,7 @@ def region_below(volume: Volume, anatomy: Anatomy, nucleus: np.ndarray) -> np.nd
     own = np.moveaxis(volume.grid.to_ijk(points)[..., ::-1], -1, 0)
     region = _below(ndimage.map_coordinates(nucleus.astype(np.float32), own, order=1, mode="constant") > 0.5, index)
     fluid, tissue = csf_levels(volume, anatomy)
-    return _on_patient(volume, frame, region) & ~_islands(volume, volume.array > (fluid + tissue) / 2, _CISTERN_MM2)
+    return _on_patient(volume, frame, region) & ~cisterns(volume, volume.array > (fluid + tissue) / 2)
 
 
 def _places(frame: Grid, anatomy: Anatomy) -> tuple[np.ndarray, np.ndarray]:
@@ -155,12 +154,12 @@ def _on_patient(volume: Volume, frame: Grid, mask: np.ndarray) -> np.ndarray:
     return result
 
 
-def _vessels(volume: Volume, region: np.ndarray) -> np.ndarray:
-    """Arteries without signal in and beside ``region``, with their rim."""
-    if not region.any():
-        return region
-    dark = volume.array < _VESSEL_SHARE * np.median(volume.array[region])
-    return boxed(_islands(volume, dark & boxed(region, _VESSEL_REACH_MM, volume), _VESSEL_MM2), _VESSEL_RIM_MM, volume)
+def _under(volume: Volume, frame: Grid, mask: np.ndarray) -> np.ndarray:
+    """What of ``frame`` lies in or straight below ``mask`` of the patient's grid."""
+    k, j, i = np.indices(frame.shape)
+    own = np.moveaxis(volume.grid.to_ijk(frame.to_lps(np.stack([i, j, k], -1)))[..., ::-1], -1, 0)
+    inside = ndimage.map_coordinates(mask.astype(np.uint8), own, order=0, mode="constant") > 0
+    return np.logical_or.accumulate(inside[::-1])[::-1]
 
 
 def _above_artery(volume: Volume, region: np.ndarray, vessels: np.ndarray) -> np.ndarray:
@@ -172,16 +171,4 @@ def _above_artery(volume: Volume, region: np.ndarray, vessels: np.ndarray) -> np
         if area[k] > sliver and taken[k] <= _ARTERY_LEVEL * area[k]:
             break
         kept[k] = False
-    return kept
-
-
-def _islands(volume: Volume, mask: np.ndarray, least_mm2: float) -> np.ndarray:
-    """What of ``mask`` lies, slice by slice, in face-connected islands of more than ``least_mm2``."""
-    pixel = volume.spacing[0] * volume.spacing[1]
-    kept = np.zeros(mask.shape, bool)
-    for k in np.flatnonzero(mask.any((1, 2))):
-        labels, _ = ndimage.label(mask[k])
-        large = np.bincount(labels.ravel()) * pixel > least_mm2
-        large[0] = False
-        kept[k] = large[labels]
     return kept

@@ -203,7 +203,7 @@ def test_a_cavity_that_reaches_less_far_is_only_said(whole_head: Proposal) -> No
 
 
 def test_arteries_are_no_part_of_the_sublentiform_region(whole_head: Proposal) -> None:
-    """A dark tube through the region is left out with its rim; a dark dot stays."""
+    """A dark tube with CSF beside it is left out with its rim; a dark dot, and a tube without CSF, stay."""
     volume, anatomy = whole_head.phantom.volume, whole_head.anatomy
     whole = whole_head.regions.masks[names.SUBLENTIFORM_LEFT]
     k = int(whole.sum((1, 2)).argmax())
@@ -214,9 +214,28 @@ def test_arteries_are_no_part_of_the_sublentiform_region(whole_head: Proposal) -
     array[k, dot[0], dot[1]] = 0
     assert abs(dot - (j, i)).max() > 5
     fluid, tissue = csf_levels(volume, anatomy)
-    left = find_sublentiform(volume.with_array(array), anatomy, (fluid + tissue) / 2)["left"]
+    csf, threshold = float(fluid[k, j, i]), (fluid + tissue) / 2
+    assert np.array_equal(find_sublentiform(volume.with_array(array), anatomy, threshold)["left"], whole)
+    array[k, j - 1 : j + 2, i + 2 : i + 6] = csf
+    left = find_sublentiform(volume.with_array(array), anatomy, threshold)["left"]
     assert not left[k, j - 2 : j + 3, i - 2 : i + 3].any() and left[k, dot[0], dot[1]]
     assert left[k].sum() == whole[k].sum() - 25
+
+
+def test_what_lies_under_an_artery_counts_as_its_level(whole_head: Proposal) -> None:
+    """An artery across the region's second slice takes what is under it too: the lowest slice is its wall."""
+    volume, anatomy = whole_head.phantom.volume, whole_head.anatomy
+    whole = whole_head.regions.masks[names.SUBLENTIFORM_LEFT]
+    lowest = int(np.flatnonzero(whole.any((1, 2)))[0])
+    k = lowest + 1
+    j, i = (round(n) for n in np.argwhere(whole[lowest]).mean(0))
+    fluid, tissue = csf_levels(volume, anatomy)
+    array = volume.array.copy()
+    array[k, j - 1 : j + 2, i - 6 : i + 7] = 0
+    array[k, j + 2 : j + 4, i - 6 : i + 7] = float(fluid[k, j, i])
+    left = find_sublentiform(volume.with_array(array), anatomy, (fluid + tissue) / 2)["left"]
+    assert whole[lowest].any() and not left[lowest].any() and not left[k].any()
+    assert np.array_equal(left[k + 1 :], whole[k + 1 :])
 
 
 def test_lowest_slices_at_the_level_of_an_artery_are_left_out() -> None:
