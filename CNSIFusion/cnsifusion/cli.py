@@ -84,7 +84,8 @@ def _features(options: argparse.Namespace, output: Output) -> None:
     table = features_of_file(*words, output)
     table.write(options.output)
     sizes = f"{len(table)} instances, {len(table.names)} features ({table.metadata['engine']})"
-    output.done({"features": str(options.output)}, f"{sizes}: {options.output}")
+    warnings = [f"warning: {sentence}" for sentence in table.metadata["warnings"]]
+    output.done({"features": str(options.output)}, f"{sizes}: {options.output}", *warnings)
 
 
 def _assignments(words: Sequence[str]) -> dict[str, str] | None:

@@ -260,7 +260,7 @@ def _result(
         pvs={**statistics["left_right"]["pvs_count"], "foci": _foci(case)},
         heatmap=None,
         check=case.check.to_dict(),
-        warnings=[*case.check.reasons, *case.regions.notes, *case.regions.withheld.values()],
+        warnings=[*case.check.reasons, *case.doubts, *case.regions.notes, *case.regions.withheld.values()],
         out_of_distribution=_outside(case, model, prediction),
         provenance=_provenance(case, model, table),
         seconds={},

@@ -68,7 +68,9 @@ def features_of_file(
         reasons += [f"{item.part} {item.side}: {item.reason}" for item in left_out]
     if not instances:
         raise BadInput(f"No part of the regions is large enough for features: {'; '.join(reasons)}.")
-    return extract_features(case, instances, given or default_settings(volume.spacing[2]), engine)
+    table = extract_features(case, instances, given or default_settings(volume.spacing[2]), engine)
+    table.metadata["warnings"] += [*case.doubts, *case.regions.notes]
+    return table
 
 
 def _read_settings(path: Path) -> RadiomicsSettings:

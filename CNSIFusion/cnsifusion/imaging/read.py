@@ -153,11 +153,11 @@ def _read_checked(path: Path) -> sitk.Image:
         if any(n <= 0 for n in size) or float(np.prod([float(n) for n in size])) > MAX_VOXELS:
             raise BadInput(f"The file claims {' x '.join(map(str, size))} voxels, which is no head scan.")
         if reader.GetNumberOfComponents() != 1:
-            raise BadInput("The image has several values per voxel (colour or vector); a grey-scale T2 is needed.")
+            raise BadInput("The image has several values per voxel (colour or vector); grey values are needed.")
         if any(n > 1 for n in size[3:]):
-            raise BadInput(f"The image is a 4-D series of {size[3]} volumes; give one 3-D T2 volume.")
+            raise BadInput(f"The image is a 4-D series of {size[3]} volumes; one 3-D volume is needed.")
         if len(size) < 3:
-            raise BadInput("The image is a single 2-D picture; a 3-D axial T2 volume is needed.")
+            raise BadInput("The image is a single 2-D picture; a 3-D volume is needed.")
         image = reader.Execute()
     except RuntimeError as error:
         if "orthonormal" in str(error).lower() or "shear" in str(error).lower():

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from cnsifusion.errors import BadInput
 from cnsifusion.imaging import CheckReport, PreparationSettings, Prepared, Volume, check_image, prepare
 from cnsifusion.roi.anatomy import Anatomy, locate, place
 from cnsifusion.roi.contrast import check_contrast
+from cnsifusion.roi.misplaced import misplaced
 from cnsifusion.roi.placement import Placement
 from cnsifusion.roi.propose import propose
 from cnsifusion.roi.regions import RegionSet
@@ -19,13 +20,17 @@ Progress = Callable[[str], None]
 
 @dataclass(frozen=True, eq=False)
 class Case:
-    """Everything known of one head before a model looks at it. All arrays are on ``volume.grid`` unless resampled."""
+    """Everything known of one head before a model looks at it. All arrays are on ``volume.grid`` unless resampled.
+
+    ``doubts`` are sentences on given regions that do not lie where this head has them.
+    """
 
     volume: Volume
     check: CheckReport
     anatomy: Anatomy
     prepared: Prepared
     regions: RegionSet
+    doubts: list[str] = field(default_factory=list)
 
 
 def examine(volume: Volume) -> tuple[CheckReport, Anatomy | None]:
@@ -71,10 +76,10 @@ def with_regions(case: Case, regions: RegionSet | None, progress: Progress = lam
     """
     if regions is None:
         progress("Propose regions")
-        regions = propose(case.volume, case.anatomy)
-    elif not regions.grid.is_close(case.volume.grid):
+        return replace(case, regions=propose(case.volume, case.anatomy))
+    if not regions.grid.is_close(case.volume.grid):
         raise BadInput("The regions lie on another grid than the image; read them together with this image.")
-    return replace(case, regions=regions)
+    return replace(case, regions=regions, doubts=misplaced(regions, case.anatomy))
 
 
 def prepare_case(

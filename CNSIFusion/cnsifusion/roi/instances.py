@@ -65,10 +65,11 @@ def make_instances(case: Case, region: str, submask: str = "whole") -> tuple[lis
     instances: list[Instance] = []
     left_out: list[NotClassified] = []
     pieces = _ventricles(case) if region == "ventricles" else _sublentiform(case, submask)
-    for part, side, mask in pieces:
+    for part, side, drawn, mask in pieces:
         slices = np.flatnonzero(mask.any(axis=(1, 2)))
         if not slices.size:
-            reason = case.regions.withheld.get(_segment(part, side), "not drawn")
+            nothing = "drawn, but too small" if drawn.any() else "not drawn"
+            reason = case.regions.withheld.get(_segment(part, side), nothing)
             left_out.append(NotClassified(part, side, None, reason))
         for k in (int(v) for v in slices):
             pixels = int(mask[k].sum())
@@ -102,7 +103,8 @@ def _segment(part: str, side: str) -> str:
     return VENTRICLES
 
 
-def _sublentiform(case: Case, submask: str) -> Iterator[tuple[str, str, np.ndarray]]:
+def _sublentiform(case: Case, submask: str) -> Iterator[tuple[str, str, np.ndarray, np.ndarray]]:
+    """Part, side, what is drawn of it, and that on the resampled image."""
     masks = case.regions.masks
     empty = np.zeros(case.volume.grid.shape, bool)
     for side, name, pvs_name in (("left", SUBLENTIFORM_LEFT, PVS_LEFT), ("right", SUBLENTIFORM_RIGHT, PVS_RIGHT)):
@@ -111,12 +113,14 @@ def _sublentiform(case: Case, submask: str) -> Iterator[tuple[str, str, np.ndarr
             mask = mask & ~pvs
         elif submask == "pvs-only":
             mask = mask & pvs
-        yield "sublentiform", side, case.prepared.resample_mask(mask)
+        yield "sublentiform", side, mask, case.prepared.resample_mask(mask)
 
 
-def _ventricles(case: Case) -> Iterator[tuple[str, str, np.ndarray]]:
+def _ventricles(case: Case) -> Iterator[tuple[str, str, np.ndarray, np.ndarray]]:
+    """As _sublentiform; of each part without its rim and what is no CSF."""
     if VENTRICLES not in case.regions.masks:
-        yield "lateral", "none", np.zeros(case.prepared.resampled.grid.shape, bool)
+        nothing = np.zeros(case.prepared.resampled.grid.shape, bool)
+        yield "lateral", "none", nothing, nothing
         return
     parts = ventricle_parts(case.regions, case.anatomy)
     plane = case.regions.midplane or case.anatomy.midplane
@@ -126,7 +130,7 @@ def _ventricles(case: Case) -> Iterator[tuple[str, str, np.ndarray]]:
         mask = parts == value
         sides = (("left", mask & left), ("right", mask & ~left)) if part == "lateral" else (("none", mask),)
         for side, piece in sides:
-            yield part, side, _pure_csf(case.prepared.resample_mask(piece), image)
+            yield part, side, piece, _pure_csf(case.prepared.resample_mask(piece), image)
 
 
 def on_left(grid: Grid, plane: Plane) -> np.ndarray:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -63,11 +65,21 @@ def read_segments(path: Path, image_grid: Grid) -> tuple[list[StoredSegment], di
         from cnsifusion.roi.dicom_seg import read_dicom_seg  # pydicom only where it is needed
 
         return read_dicom_seg(path, image_grid), {}
-    check_header(path)
+    with _said_of_regions():
+        check_header(path)
     header = _header(path) if name.endswith(_NRRD) else {}
     if any(re.fullmatch(r"Segment\d+_.*", key) for key in header) or region_details.FIELD in header:
         return _slicer_segments(path, header), header
     return _label_segments(path), header
+
+
+@contextmanager
+def _said_of_regions() -> Iterator[None]:
+    """Readers that images and regions share speak of "the image": say which of a command's two files they mean."""
+    try:
+        yield
+    except BadInput as error:
+        raise BadInput(f"In the region file: {error}") from error
 
 
 def _reader(path: Path) -> sitk.ImageFileReader:
@@ -124,7 +136,8 @@ def _slicer_segment(header: dict[str, str], index: int, layers: list[tuple[np.nd
 
 
 def _label_segments(path: Path) -> list[StoredSegment]:
-    array, grid = read_labels(path)
+    with _said_of_regions():
+        array, grid = read_labels(path)
     values = np.unique(array)
     values = values[values != 0]
     if len(values) == 0:

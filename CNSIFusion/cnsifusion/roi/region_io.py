@@ -73,12 +73,17 @@ def read_regions(
     labelmap by the order of names.SEGMENTS (1 to 5) unless a mapping is given. Several segments may map to one name;
     they are joined.
 
+    ``notes`` says which region was taken from which value of a plain labelmap, since nothing but the order tells it.
     Segments on another grid are cropped, padded or resampled (nearest voxel), and ``notes`` says so. Raises BadInput
     for a file that is unreadable, empty, of another head's geometry, or without any of the protocol's regions.
     """
     segments, header = read_segments(Path(path), volume.grid)
     wanted = _match(segments, names)
     regions, details = RegionSet(volume.grid), region_details.from_text(header.get(region_details.FIELD))
+    guessed = [f"{s.name} = {name}" for s, name in zip(segments, wanted) if name and not names and s.value is not None]
+    if guessed:
+        order = ", ".join(guessed)
+        regions.notes.append(f"The region file has numbers and no names; taken in the protocol's order: {order}.")
     parts: np.ndarray | None = None
     if details and details.get("parts"):
         parts = np.zeros(volume.grid.shape, np.uint8)

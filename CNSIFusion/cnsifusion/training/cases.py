@@ -85,6 +85,8 @@ def _compute(task: CaseTask) -> dict[str, np.ndarray]:
     regions = read_regions(task.rois, volume) if task.rois else None
     placement = read_placement(task.placement) if task.placement else None
     case = prepare_case(volume, regions, task.preparation, placement=placement)
+    if case.doubts:
+        raise BadInput(" ".join(case.doubts))
     instances, left_out = make_instances(case, task.region, task.submask)
     if not instances:
         reasons = "; ".join(sorted({item.reason for item in left_out}))

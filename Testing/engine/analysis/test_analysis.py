@@ -26,7 +26,7 @@ from cnsifusion.cli import main
 from cnsifusion.errors import BadInput, BundleError
 from cnsifusion.imaging import Acquisition, read_image, read_labels
 from cnsifusion.reporting import write_report, write_report_beside
-from cnsifusion.roi.names import PVS_LEFT, PVS_RIGHT
+from cnsifusion.roi.names import PVS_LEFT, PVS_RIGHT, SUBLENTIFORM_LEFT, SUBLENTIFORM_RIGHT, VENTRICLES
 from cnsifusion.roi.region_io import read_regions, write_regions
 
 CLI = [sys.executable, "-c", "import sys; from cnsifusion.cli import main; sys.exit(main(sys.argv[1:]))"]
@@ -118,6 +118,28 @@ def test_given_regions_are_used_and_an_empty_one_is_refused(analyzer, analyzed, 
     with pytest.raises(BadInput):
         analyzer.analyze(simulated_image, tmp_path / "none", rois=tmp_path / "empty.nii.gz")
     assert not (tmp_path / "none" / "result.json").exists()
+
+
+def test_exchanged_sides_and_a_region_too_small_are_said(
+    analyzer, analyzed, simulated_image, tmp_path, capsys
+) -> None:
+    out, result, _ = analyzed
+    regions = read_regions(out / "rois.seg.nrrd", read_image(simulated_image))
+    masks = regions.masks
+    masks[SUBLENTIFORM_LEFT], masks[SUBLENTIFORM_RIGHT] = masks[SUBLENTIFORM_RIGHT], masks[SUBLENTIFORM_LEFT]
+    write_regions(regions, tmp_path / "exchanged.seg.nrrd")
+    exchanged = analyzer.analyze(simulated_image, tmp_path / "out", rois=tmp_path / "exchanged.seg.nrrd")
+    new = [w for w in exchanged.warnings if w not in result.warnings]
+    assert len(new) == 2 and all("are left and right exchanged in the file?" in w for w in new)
+    words = [str(simulated_image), str(tmp_path / "exchanged.seg.nrrd"), "-o", str(tmp_path / "f.csv")]
+    assert main(["features", *words, "--region", "sublentiform"]) == 0
+    assert f"warning: {new[0]}" in capsys.readouterr().out
+    for name, mask in masks.items():
+        masks[name] = np.zeros_like(mask)
+    masks[VENTRICLES][5, 20, 20] = True
+    write_regions(regions, tmp_path / "tiny.seg.nrrd")
+    with pytest.raises(BadInput, match="drawn, but too small"):
+        features_of_file(simulated_image, tmp_path / "tiny.seg.nrrd", "all", "native", None, None)
 
 
 def test_foci_are_counted_as_drawn_not_as_proposed(analyzer, analyzed, simulated_image, tmp_path) -> None:

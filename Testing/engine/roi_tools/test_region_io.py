@@ -112,7 +112,9 @@ def test_labelmap_values_default_and_mapped(tmp_path):
     read = read_regions(tmp_path / "l.nii.gz", volume)
     for value, name in enumerate(SEGMENTS, 1):
         np.testing.assert_array_equal(read.masks.get(name, np.zeros(labels.shape, bool)), labels == value)
+    assert any("1 = CSF ventricles, 2 = Sub-lentiform left" in note for note in read.notes)
     swapped = read_regions(tmp_path / "l.nii.gz", volume, {2: SUBLENTIFORM_RIGHT, "3": "sub-lentiform LEFT"})
+    assert not swapped.notes
     np.testing.assert_array_equal(swapped.masks[SUBLENTIFORM_LEFT], labels == 3)
     assert set(swapped.masks) == {SUBLENTIFORM_LEFT, SUBLENTIFORM_RIGHT}
     parts = read_regions(tmp_path / "l.nii.gz", volume, {1: "Third ventricle", 4: "Lateral ventricles"})
@@ -149,6 +151,14 @@ def test_other_head_is_refused_with_what_differs(tmp_path):
     sitk.WriteImage(image, str(tmp_path / "o.nii.gz"))
     with pytest.raises(BadInput, match=r"do not belong to this image.*origin 300\.0 mm away"):
         read_regions(tmp_path / "o.nii.gz", volume)
+
+
+def test_a_fault_of_the_region_file_is_not_told_of_the_image(tmp_path):
+    volume = head()
+    mask = Volume(regions_of(volume).masks[VENTRICLES].astype(np.uint8), volume.grid).to_sitk()
+    sitk.WriteImage(sitk.JoinSeries([mask, mask]), str(tmp_path / "twice.nii.gz"))
+    with pytest.raises(BadInput, match=r"^In the region file: .* 4-D series"):
+        read_regions(tmp_path / "twice.nii.gz", volume)
 
 
 @pytest.mark.parametrize("kind", ["absent", "zero", "blank", "image", "text", "cut", "unnamed", "blank-named"])

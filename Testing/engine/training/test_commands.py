@@ -13,7 +13,7 @@ pytest.importorskip("torch")
 from cnsifusion.cli import main
 from cnsifusion.imaging import read_image
 from cnsifusion.radiomics import FeatureTable
-from cnsifusion.roi.names import SUBLENTIFORM_LEFT
+from cnsifusion.roi.names import SUBLENTIFORM_LEFT, SUBLENTIFORM_RIGHT
 from cnsifusion.roi.region_io import read_regions, write_regions
 
 QUICK = {
@@ -123,15 +123,16 @@ def test_what_is_refused_before_any_work(cohort, tmp_path, capsys, words, senten
 
 
 def test_all_patients_that_cannot_be_used_come_in_one_table(cohort, tmp_path, capsys):
-    """Regions too small to classify are only found when images are read: still one table, by line, nothing written."""
+    """Regions too small or on the other side are only found when images are read: still one table, nothing written."""
 
     def change(rows):
-        for row in rows[:2]:
+        for row, side in zip(rows[:2], (SUBLENTIFORM_LEFT, SUBLENTIFORM_RIGHT)):
             volume = read_image(row["image"])
             regions = read_regions(row["rois"], volume)
+            one = tuple(np.argwhere(regions.masks[SUBLENTIFORM_LEFT])[0])
             for mask in regions.masks.values():
                 mask[:] = False
-            regions.masks[SUBLENTIFORM_LEFT][3, 60, 60] = True
+            regions.masks[side][one] = True
             row["rois"] = str(tmp_path / f"{row['patient_id']}.seg.nrrd")
             write_regions(regions, row["rois"])
         return rows[:2]
@@ -140,6 +141,7 @@ def test_all_patients_that_cannot_be_used_come_in_one_table(cohort, tmp_path, ca
     assert main([*words, "-o", str(tmp_path / "table.csv")]) == 2
     text = capsys.readouterr().err
     assert "2 patients cannot be used" in text and "line 2" in text and "line 3" in text and "fewer than 64" in text
+    assert "“Sub-lentiform right” lies on the patient's left" in text
     assert not (tmp_path / "table.csv").exists()
 
 
