@@ -66,7 +66,11 @@ class Anatomy:
 
     def prior(self, label_name: str) -> np.ndarray:
         """How much (0-1, float32) of each voxel the template gives to ``label_name`` (see template.LABELS)."""
-        return self.sample(load_template().mask(label_name))
+        template, whole = load_template(), np.zeros(self.grid.shape, np.float32)
+        share = self.lattice.read(template.mask(label_name), template.grid, 0.0)
+        box = self.lattice.around(share > 0)
+        whole[box] = self.lattice.spread(share, box)
+        return whole
 
     def to_patient(self, points: np.ndarray) -> np.ndarray:
         """Patient positions (n, 3) LPS mm of template ``points`` (n, 3)."""

@@ -129,7 +129,7 @@ def _measure(window: np.ndarray, j: int, i: int, diameter: float, pixel: float, 
     ring = patch[(radius > max(diameter * 0.8, 2 * pixel)) & (radius <= far)]
     if ring.size < 8:
         return None
-    background = float(np.median(ring))
+    background = _median(ring)
     if height <= background:
         return None
     likeness = (height - background) / limits.csf
@@ -140,7 +140,7 @@ def _measure(window: np.ndarray, j: int, i: int, diameter: float, pixel: float, 
     if labels[j - j0, i - i0] == 0 or (island & (radius > far - pixel)).any():
         return None
     weights = patch[island] - background
-    spread = 1.4826 * float(np.median(np.abs(ring - background)))
+    spread = 1.4826 * _median(np.abs(ring - background))
     noise = max(limits.noise, 0.7 * spread)
     contrast = (height - background) / noise
     evidence = float(weights.sum()) / np.sqrt(weights.size) / noise
@@ -150,6 +150,13 @@ def _measure(window: np.ndarray, j: int, i: int, diameter: float, pixel: float, 
     confidence = float(np.prod([score**4 / (1 + score**4) for score in scores]))
     equivalent = 2 * float(np.sqrt(weights.size / np.pi)) * pixel
     return _Spot(0, np.argwhere(island) + np.array([j0, i0]), weights, equivalent, contrast, confidence)
+
+
+def _median(values: np.ndarray) -> float:
+    """Of a list without NaN: numpy's own asks for them and for axes, which takes longer than the rest."""
+    middle = ((len(values) - 1) // 2, len(values) // 2)
+    low, high = np.partition(values, middle)[list(middle)]
+    return float((low + high) / 2)
 
 
 def _linked(spots: list[_Spot]) -> list[list[_Spot]]:
