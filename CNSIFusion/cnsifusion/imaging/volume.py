@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field, replace
+from itertools import product
 
 import numpy as np
 import SimpleITK as sitk  # noqa: N813  (its own convention)
@@ -50,6 +52,19 @@ class Volume:
         if array.shape != self.grid.shape:
             raise ValueError(f"array shape {array.shape} does not fit grid {self.grid.shape}")
         return replace(self, array=array)
+
+    def averaged(self, least_mm: float) -> Volume:
+        """The volume with pixels averaged in plane until they measure ``least_mm``; itself where they do already."""
+        columns, rows = (math.ceil(round(least_mm / size, 6)) for size in self.spacing[:2])
+        if rows == columns == 1:
+            return self
+        depth, height, width = self.array.shape[0], self.array.shape[1] // rows, self.array.shape[2] // columns
+        array = np.zeros((depth, height, width), np.float32)
+        for j, i in product(range(rows), range(columns)):  # many times as fast as a mean over two axes
+            array += self.array[:, j : height * rows : rows, i : width * columns : columns]
+        array /= rows * columns
+        spacing = (self.spacing[0] * columns, self.spacing[1] * rows, self.spacing[2])
+        return replace(self, array=array, grid=self.grid.resized((width, height, depth), spacing))
 
     def to_sitk(self) -> sitk.Image:
         """A SimpleITK image with the same voxels and geometry (bool becomes uint8)."""

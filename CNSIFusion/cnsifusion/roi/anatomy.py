@@ -17,6 +17,7 @@ from cnsifusion.roi.regions import Plane
 from cnsifusion.roi.registration import SAMPLES, Registration, register, template_samples
 from cnsifusion.roi.template import load_template
 from cnsifusion.roi.warp import LEVELS, Warp, bend
+from cnsifusion.threads import both
 
 #: Points of the template (LPS mm; MNI x and y negated) that readers know. The middle of the anterior commissure
 #: as the template's T1 picture shows it, the posterior after Talairach's landmarks in MNI152, and the centre of the
@@ -27,6 +28,8 @@ LANDMARKS = {
     "lentiform base left": (24.2, -1.4, -7.6),
     "lentiform base right": (-24.2, -1.4, -7.6),
 }
+#: Bending and the mid-plane see pixels of at least this size (mm): they blur all finer detail away.
+_SEEN_MM = 0.5
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,9 +92,9 @@ class Anatomy:
 
 def locate(volume: Volume) -> Anatomy:
     """Find the template's structures in ``volume`` (canonical order, T2-like, with or without skull)."""
-    registration = register(volume)
-    warp = bend(volume, registration)
+    registration, seen = register(volume), volume.averaged(_SEEN_MM)
     affine = registration.fit.affine.matrix
+    warp, plane = both(lambda: bend(seen, registration), lambda: find_midplane(seen, affine))
     lattice = make_lattice(volume.grid, affine, warp)
     brain = _brain(volume, lattice)
     white = _white_matter(volume, lattice, brain)
@@ -102,7 +105,6 @@ def locate(volume: Volume) -> Anatomy:
         "rival_mm": registration.rival_mm,
         **{f"level_{name}": float(level) for name, level in registration.levels.items()},
     }
-    plane = find_midplane(volume, affine)
     return Anatomy(volume.grid, affine, warp, lattice, brain, white, plane, quality, not reasons, reasons)
 
 

@@ -17,6 +17,7 @@ from cnsifusion.roi.morphology import Box
 from cnsifusion.roi.regions import Focus, RegionSet
 from cnsifusion.roi.sublentiform import find_sublentiform
 from cnsifusion.roi.ventricles import Ventricles, csf_levels, find_ventricles
+from cnsifusion.threads import both
 
 _SIDES = {
     "left": (names.SUBLENTIFORM_LEFT, names.PVS_LEFT),
@@ -41,17 +42,31 @@ def _propose(volume: Volume, anatomy: Anatomy, sensitivity: float, first_slice: 
     """The proposal on a volume that holds the deep structures and little else, from ``first_slice`` of the whole."""
     regions = RegionSet(volume.grid, midplane=anatomy.midplane)
     fluid, tissue = csf_levels(volume, anatomy)
-    _add_ventricles(regions, find_ventricles(volume, anatomy, fluid, tissue), first_slice)
-    sides = find_sublentiform(volume, anatomy, (fluid + tissue) / 2)
-    for side, mask in sides.items():
-        _add_sublentiform(regions, volume, _SIDES[side][0], mask)
-    offered = {side: mask for side, mask in sides.items() if _SIDES[side][0] in regions.masks}
-    contrast = float(np.median((fluid - tissue)[anatomy.brain]))
-    regions.foci = find_foci(volume, anatomy, offered, contrast, sensitivity)
-    for side in offered:
+    ventricles, (sides, regions.foci) = both(
+        lambda: find_ventricles(volume, anatomy, fluid, tissue),
+        lambda: _under_nuclei(volume, anatomy, fluid, tissue, sensitivity),
+    )
+    _add_ventricles(regions, ventricles, first_slice)
+    for side, (name, _) in _SIDES.items():
+        if side in sides:
+            regions.masks[name] = sides[side]
+        else:
+            regions.withheld[name] = "Too little tissue was found under the lentiform nucleus; draw the region by hand."
+    for side in sides:
         _add_foci(regions, side, [focus for focus in regions.foci if focus.side == side and not focus.large])
     regions.origin = dict.fromkeys(regions.masks, "automatic")
     return regions
+
+
+def _under_nuclei(
+    volume: Volume, anatomy: Anatomy, fluid: np.ndarray, tissue: np.ndarray, sensitivity: float
+) -> tuple[dict[str, np.ndarray], list[Focus]]:
+    """Region B (bool [k, j, i]) of the sides where it is large enough to be offered, and the foci in and above it."""
+    least = _LEAST_SUBLENTIFORM_ML * 1000 / volume.grid.voxel_volume
+    found = find_sublentiform(volume, anatomy, (fluid + tissue) / 2)
+    sides = {side: mask for side, mask in found.items() if mask.sum() >= least}
+    contrast = float(np.median((fluid - tissue)[anatomy.brain]))
+    return sides, find_foci(volume, anatomy, sides, contrast, sensitivity)
 
 
 def _deep_box(anatomy: Anatomy) -> Box:
@@ -86,14 +101,6 @@ def _add_ventricles(regions: RegionSet, found: Ventricles, first_slice: int) -> 
         return
     regions.parts = found.parts
     regions.masks[names.VENTRICLES] = found.parts > 0
-
-
-def _add_sublentiform(regions: RegionSet, volume: Volume, name: str, mask: np.ndarray) -> None:
-    millilitres = mask.sum() * volume.grid.voxel_volume / 1000
-    if millilitres < _LEAST_SUBLENTIFORM_ML:
-        regions.withheld[name] = "Too little tissue was found under the lentiform nucleus; draw the region by hand."
-        return
-    regions.masks[name] = mask
 
 
 def _add_foci(regions: RegionSet, side: str, foci: list[Focus]) -> None:

@@ -22,6 +22,7 @@ from scipy.spatial.transform import Rotation
 from cnsifusion.imaging.grid import Grid
 from cnsifusion.imaging.volume import Volume
 from cnsifusion.roi.maps import TISSUES, coarse_grid, tissue_maps
+from cnsifusion.threads import both
 
 #: Prior standard deviations of stretch along an axis and of shear (fractions of size between adult heads).
 _STRETCH_SD, _SHEAR_SD = 0.08, 0.04
@@ -357,7 +358,7 @@ class Registration:
 
 def register(volume: Volume) -> Registration:
     """The affine fit of the template to ``volume`` (any T2-like head, skull or none)."""
-    coarse, fine = reduced(volume, 4.0, 4.0), reduced(volume, 2.0, 2.0)
+    coarse, fine = both(lambda: reduced(volume, 4.0, 4.0), lambda: reduced(volume, 2.0, 2.0))
     sparse, medium, dense = (template_samples(*chosen) for chosen in SAMPLES)
     starts = _search(coarse, _centres(coarse), sparse, 10)
     first = sorted((_refine(coarse, s, medium, TYPICAL, False, 5) for s in starts), key=lambda f: -f.correlation)

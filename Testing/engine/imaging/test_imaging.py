@@ -299,3 +299,17 @@ def test_a_tilt_beyond_what_was_tried_is_warned_of_or_refused(degrees, level) ->
     array = np.random.default_rng(1).gamma(9.0, 40.0, grid.shape).astype(np.float32)
     levels = {f.level for f in check_image(Volume(array, grid)).findings if f.code == "oblique"}
     assert levels == ({level} if level else set())
+
+
+def test_small_pixels_are_averaged_where_they_are() -> None:
+    array = np.random.default_rng(3).random((3, 7, 9)).astype(np.float32)
+    volume = Volume(array, Grid((9, 7, 3), (0.25, 0.3, 2.0), (10.0, -20.0, 5.0), oblique()))
+    coarse = volume.averaged(0.5)
+    assert coarse.spacing == (0.5, 0.6, 2.0)
+    expected = array[:, :6, :8].reshape(3, 3, 2, 4, 2).mean((2, 4))
+    np.testing.assert_allclose(coarse.array, expected, rtol=1e-6)
+    assert coarse.array.dtype == np.float32
+    middle = volume.grid.to_lps(np.array([2.5, 4.5, 1.0]))  # of the four pixels that are the cell (1, 2)
+    np.testing.assert_allclose(coarse.grid.to_lps(np.array([1.0, 2.0, 1.0])), middle, atol=1e-9)
+    assert volume.averaged(0.25).spacing == (0.25, 0.3, 2.0)
+    assert coarse.averaged(0.5) is coarse

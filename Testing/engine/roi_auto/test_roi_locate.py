@@ -55,6 +55,16 @@ def test_same_head_same_bits(stripped: Proposal) -> None:
     assert again.midplane == stripped.anatomy.midplane
 
 
+def test_finer_pixels_are_averaged_and_lead_to_the_same_place(stripped: Proposal) -> None:
+    volume, times = stripped.phantom.volume, 4
+    (ni, nj, nk), (si, sj, sk) = volume.grid.size, volume.spacing
+    grid = volume.grid.resized((ni * times, nj * times, nk), (si / times, sj / times, sk))
+    fine = locate(Volume(volume.array.repeat(times, 1).repeat(times, 2), grid))
+    assert np.abs(fine.to_patient(POINTS) - stripped.anatomy.to_patient(POINTS)).max() < 0.01
+    assert fine.midplane == stripped.anatomy.midplane
+    assert fine.brain.shape == fine.white_matter.shape == grid.shape
+
+
 def test_far_start_ends_at_the_same_place() -> None:
     phantom = make_phantom((18.0, -12.0, 14.0), (18.0, -17.0, 12.0), (2.0, 2.0, 5.0), seed=3)
     truth = POINTS @ phantom.matrix[:3, :3].T + phantom.matrix[:3, 3]
