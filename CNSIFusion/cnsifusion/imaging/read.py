@@ -19,6 +19,7 @@ from cnsifusion.imaging.grid import Grid, reorder
 from cnsifusion.imaging.headers import UNREADABLE, check_header
 from cnsifusion.imaging.volume import Acquisition, Volume, grid_of
 from cnsifusion.imaging.write import temporary_folder
+from cnsifusion.threads import both
 
 #: More voxels than any head scan has; a header that claims more is refused before memory is taken for it.
 MAX_VOXELS = 150_000_000
@@ -139,9 +140,10 @@ def _alone(path: Path) -> Iterator[Path]:
 
 
 def _read_file(path: Path) -> sitk.Image:
-    check_header(path)
+    check_header(path, voxels=False)
     with _alone(path) as own:
-        return _read_checked(own)
+        _, image = both(lambda: check_header(path), lambda: _read_checked(own))
+    return image
 
 
 def _read_checked(path: Path) -> sitk.Image:

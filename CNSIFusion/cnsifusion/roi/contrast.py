@@ -6,6 +6,8 @@ import numpy as np
 
 from cnsifusion.imaging import CheckReport, Finding, Volume
 from cnsifusion.roi.anatomy import Anatomy
+from cnsifusion.roi.maps import LABELS_OF_PART
+from cnsifusion.roi.template import load_template
 
 #: A lateral ventricle's signal over that of deep white matter. T2 FSE gives 2 and more, proton density about 1.3 or
 #: less, T1 and FLAIR below 1.
@@ -20,7 +22,7 @@ def check_contrast(volume: Volume, anatomy: Anatomy) -> CheckReport:
             + anatomy.reasons[0]
         )
         return CheckReport([Finding("not-t2", "refuse", text)])
-    csf = volume.array[(anatomy.prior("lateral_left") + anatomy.prior("lateral_right")) > 0.9]
+    csf = _lateral_csf(volume, anatomy)
     white = volume.array[anatomy.white_matter]
     if min(csf.size, white.size) < 20:
         text = "The ventricles or the white matter lie outside the image; a whole axial brain is needed."
@@ -35,3 +37,12 @@ def check_contrast(volume: Volume, anatomy: Anatomy) -> CheckReport:
         "(proton density, T1 or FLAIR?). Choose the T2 series."
     )
     return CheckReport([Finding("contrast", "refuse", text)])
+
+
+def _lateral_csf(volume: Volume, anatomy: Anatomy) -> np.ndarray:
+    """Intensities (n,) where the template is sure of a lateral ventricle."""
+    template, lattice = load_template(), anatomy.lattice
+    shares = [lattice.read(template.mask(name), template.grid, 0.0) for name in LABELS_OF_PART["lateral"]]
+    box = lattice.around(np.logical_or.reduce([share > 0 for share in shares]))
+    left, right = (lattice.spread(share, box) for share in shares)
+    return volume.array[box][left + right > 0.9]

@@ -12,7 +12,7 @@ from cnsifusion.roi.anatomy import Anatomy
 from cnsifusion.roi.bulges import Bulge, find_bulges
 from cnsifusion.roi.lattice import crop_grid
 from cnsifusion.roi.maps import FAR_MM, coarse_grid, part_distances, tissue_maps
-from cnsifusion.roi.morphology import Box, boxed, connected, filled, grown, shrunk, widened, windowed
+from cnsifusion.roi.morphology import Box, bounds, boxed, connected, filled, grown, shrunk, widened, windowed
 from cnsifusion.roi.names import PARTS
 
 #: How far (mm, template space) a part may reach beyond its place in the bent template.
@@ -196,9 +196,11 @@ def _inferior(
     low = anatomy.lattice.around(anatomy.lattice.points[2] < _TEMPORAL_Z)[0]
     box = widened((low, slice(0, bright.shape[1]), slice(0, bright.shape[2])), (1, 0, 0), bright.shape)
     lateral, bright, tips = lateral[box], bright[box], result[box]
-    x, y, z = (anatomy.lattice.spread(anatomy.lattice.points[a], box) for a in range(3))
-    place = (np.abs(x) > _TEMPORAL_X) & (y > _TEMPORAL_Y[0]) & (y < _TEMPORAL_Y[1]) & (z < _TEMPORAL_Z)
-    place &= distance[box] <= _REACH["lateral"]
+    place = distance[box] <= _REACH["lateral"]
+    _, j, i = near = bounds(place)
+    around = slice(near[0].start + box[0].start, near[0].stop + box[0].start), j, i
+    x, y, z = (anatomy.lattice.spread(anatomy.lattice.points[a], around) for a in range(3))
+    place[near] &= (np.abs(x) > _TEMPORAL_X) & (y > _TEMPORAL_Y[0]) & (y < _TEMPORAL_Y[1]) & (z < _TEMPORAL_Z)
     most = _TIP_MM2 / (volume.spacing[0] * volume.spacing[1])
     islands = np.zeros(bright.shape, bool)
     slices = np.flatnonzero(place.any((1, 2)))
