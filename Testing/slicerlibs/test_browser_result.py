@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from browser import chromiumPath, readerAtWork
+from browser import SIZE, chromiumPath, readerAtWork
 
 from cnsifusion.imaging import read_image, write_volume
 
@@ -44,6 +44,32 @@ def test_10_a_slice_of_the_result_is_shown(reader):
     number = re.search(r"slice (\d+)", row.get_attribute("title")).group(1)
     row.click()
     reader.waitFor(f"document.querySelector('#slice-Red').innerText.startsWith('Axial {number}/')", 20)
+
+
+def test_10b_all_that_is_clicked_is_reached_with_the_keyboard(reader):
+    """What shows a hand under the mouse can have the focus; Vuetify's own parts take it elsewhere."""
+    mouseOnly = reader.page.evaluate(
+        """[...document.querySelectorAll('#steps *')]
+        .filter(e => getComputedStyle(e).cursor == 'pointer' && !e.closest('[class*=v-slider], .v-field__clearable'))
+        .filter(e => !e.closest('button, a, input, label, select, [tabindex]')).map(e => e.id || e.className)"""
+    )
+    assert mouseOnly == []
+    reader.page.focus("#model-card")
+    reader.page.keyboard.press("Enter")
+    reader.page.wait_for_selector("#card")
+    reader.page.keyboard.press("Escape")
+    reader.page.wait_for_selector("#card", state="hidden")
+
+
+def test_10c_another_size_of_the_window_keeps_the_slice(reader):
+    before = reader.text("#slice-Red"), reader.text("#slice-Yellow")
+    width = reader.axialBox()["width"]
+    reader.page.set_viewport_size({"width": 1100, "height": 700})
+    reader.waitForChange(lambda: reader.axialBox()["width"], width)
+    reader.page.wait_for_timeout(1500)
+    assert (reader.text("#slice-Red"), reader.text("#slice-Yellow")) == before
+    reader.page.set_viewport_size(SIZE)
+    reader.waitForChange(lambda: reader.axialBox()["width"] == width, False)
 
 
 def test_11_the_heat_map_can_be_taken_away(reader):

@@ -12,7 +12,7 @@ from typing import Any
 
 from cnsifusion.bundles.bundle import Bundle
 from cnsifusion.bundles.load import load_bundle
-from cnsifusion.bundles.settings import BundleSettings, Figure
+from cnsifusion.bundles.settings import BundleSettings, Figure, Range
 
 
 def bundle_card(directory: str | Path) -> str:
@@ -46,7 +46,7 @@ def card_text(settings: BundleSettings, sha256: str) -> str:
         f"- {cohort.infected} infected, {cohort.controls} controls ({cohort.kind_of_controls})"
         + (", SIMULATED" if cohort.simulated else ""),
         f"- {cohort.description}",
-        *[f"- {_plain(n)}: {r.low:.3g} to {r.high:.3g} {r.unit}" for n, r in settings.training_ranges.items()],
+        *[_range(name, seen) for name, seen in settings.training_ranges.items()],
         "",
         "## Performance",
         settings.figures_describe,
@@ -122,6 +122,10 @@ def _cell(text: str) -> str:
 
 def _value(value: Any) -> str:
     return _sentence(value) if isinstance(value, Mapping) else str(value)
+
+
+def _range(name: str, seen: Range) -> str:
+    return f"- {_plain(name.removesuffix(f'_{seen.unit}'))}: {seen.low:.3g} to {seen.high:.3g} {seen.unit}"
 
 
 def _plain(name: str) -> str:

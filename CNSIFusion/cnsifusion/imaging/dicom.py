@@ -17,9 +17,11 @@ import SimpleITK as sitk  # noqa: N813
 from pydicom.errors import InvalidDicomError
 from pydicom.uid import (
     DeflatedExplicitVRLittleEndian,
+    EnhancedMRImageStorage,
     ExplicitVRBigEndian,
     ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
+    MRImageStorage,
 )
 
 from cnsifusion.errors import BadInput
@@ -35,6 +37,7 @@ _TAGS = [
     "FilterType", "BitsAllocated",
     "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence", "TemporalPositionIdentifier",
 ]  # fmt: skip
+_MR_IMAGES = (MRImageStorage, EnhancedMRImageStorage)
 #: How many of a unit of DICOM's ages make a year.
 _PER_YEAR = {"D": 365.25, "W": 52.18, "M": 12.0, "Y": 1.0}
 #: What pydicom raises for files that are not DICOM, or damaged.
@@ -58,6 +61,9 @@ class _Slice:
 def series_files(folder: Path, modality: str | None = None) -> dict[str, list[Path]]:
     """DICOM image files below ``folder`` by series instance UID. Files that are not DICOM images are passed over, and,
     where a ``modality`` is given, those that say another one.
+
+    An MR image that is cut short in its header stays in its series, or, where it lost its series' identifier, in those
+    of its folder: reading them refuses it, and no series ends a slice early without a word.
     """
     found: dict[str, list[Path]] = defaultdict(list)
     for path in files_below(folder):
@@ -68,8 +74,13 @@ def series_files(folder: Path, modality: str | None = None) -> dict[str, list[Pa
         except UNREADABLE_HEADER:
             continue  # notes, thumbnails and DICOMDIR lie beside the images of many exports
         other = modality is not None and header.get("Modality", modality) != modality
-        if "Rows" in header and "SeriesInstanceUID" in header and not other:
-            found[str(header.SeriesInstanceUID)].append(path)
+        kind = getattr(header, "file_meta", {}).get("MediaStorageSOPClassUID")
+        if ("Rows" in header or kind in _MR_IMAGES) and not other:
+            found[str(header.get("SeriesInstanceUID", ""))].append(path)
+    for path in found.pop("", []):
+        for files in found.values():
+            if files[0].parent == path.parent:
+                files.append(path)
     return dict(found)
 
 

@@ -185,7 +185,7 @@ def _modelLines(bundle, card: ModelCard | None) -> list[Line]:
     cohort = bundle.cohort
     controls = f"{cohort.controls} controls ({cohort.kind_of_controls})"
     lines = [
-        Line(f"{bundle.name}: {bundle.architecture.model}, region {bundle.region}"),
+        Line(bundle.name),
         Line(f"Trained on {cohort.infected} infected and {controls}; per patient: {card.figures or 'no figures'}."),
         Line(f"{len(card.limits)} limits and all figures: see the card. Hash {card.sha256[:12]}"),
     ]

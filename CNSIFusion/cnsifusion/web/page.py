@@ -120,7 +120,7 @@ def _button(app, key: str, click, typed: str = "", **words) -> None:
 def _imageStep(app) -> None:
     with _step("image"):
         _lines("image")
-        html.Span(
+        html.Button(
             "Another image…",
             v_if="panel.steps.image.state != 'next' && !opening",
             click="opening = true",
@@ -136,8 +136,9 @@ def _beside(app) -> None:
     """Another series of the patient in a view of its own."""
     with html.Span(v_if="panel.beside", classes="line ml-2"):
         html.Span("Beside it: {{ panel.beside }} ", id="beside-name")
-        html.Span("Hide", click=lambda: app.guarded(app.session.beside.choose, None), classes="link", id="beside-hide")
-    html.Span(
+        hide = lambda: app.guarded(app.session.beside.choose, None)  # noqa: E731
+        html.Button("Hide", click=hide, classes="link", id="beside-hide")
+    html.Button(
         "{{ panel.actions.beside.label }}",
         v_if="panel.actions.beside.enabled && !panel.beside && !beside_open",
         title=("panel.actions.beside.tooltip",),
@@ -177,7 +178,7 @@ def _regionsStep(app) -> None:
                 app.session.propose,
                 color=("panel.steps.regions.state == 'next' ? 'primary' : undefined",),
             )
-            html.Span(
+            html.Button(
                 "Cancel",
                 v_if="panel.steps.regions.state == 'running'",
                 click=app.session.cancel,
@@ -185,7 +186,7 @@ def _regionsStep(app) -> None:
                 id="cancel-propose",
             )
         _progress("regions")
-        with html.Div(
+        with html.Button(
             v_for="row in panel.regions",
             key="row.name",
             classes=("'row' + (tools.segmentName == row.name ? ' row-selected' : '')",),
@@ -231,8 +232,8 @@ def _labelsDialog(app) -> None:
 def _modelStep(app) -> None:
     with _step("model"):
         _lines("model")
-        html.Span("Another model…", v_if="!choosing", click="choosing = true", classes="link", id="another-model")
-        html.Span("Model card", v_if="panel.card", click="card_open = true", classes="link ml-4", id="model-card")
+        html.Button("Another model…", v_if="!choosing", click="choosing = true", classes="link", id="another-model")
+        html.Button("Model card", v_if="panel.card", click="card_open = true", classes="link ml-4", id="model-card")
         with VDialog(v_model=("card_open",), max_width=760), VCard(), VCardText(id="card"):
             html.Div(v_html=("card",), classes="card-text")
         with html.Div(v_if="choosing", classes="d-flex align-center mt-1", style="gap: 6px;"):
@@ -265,10 +266,13 @@ def _analyzeStep(app) -> None:
 
 def _batch(app) -> None:
     """Many patients: a folder in, a table out."""
-    html.Div(
-        "Many patients…", v_if="!batch_open && !panel.batch.running", click="batch_open = true", classes="link mt-1",
+    html.Button(
+        "Many patients…",
+        v_if="!batch_open && !panel.batch.running",
+        click="batch_open = true",
+        classes="link d-block mt-1",
         id="batch-open",
-    )  # fmt: skip
+    )
     with html.Div(v_if="batch_open && !panel.batch.running", classes="mt-1", style="display: grid; gap: 6px;"):
         _pathField("batch_path", "Folder of images or of DICOM series", "batch-path")
         _pathField("batch_out", "Folder for the results and the table", "batch-out")
@@ -276,7 +280,7 @@ def _batch(app) -> None:
     with html.Div(v_if="panel.batch.running", classes="mt-1", id="batch-progress"):
         VProgressLinear(model_value=("100 * (panel.batch.progress.fraction || 0)",), height=6, color="primary")
         html.Span("{{ panel.batch.text }} ", classes="line")
-        html.Span("Cancel", click=app.session.batch.cancel, classes="link", id="batch-cancel")
+        html.Button("Cancel", click=app.session.batch.cancel, classes="link", id="batch-cancel")
     html.Div(
         "{{ panel.batch.text }}",
         v_if="panel.batch.text && !panel.batch.running",

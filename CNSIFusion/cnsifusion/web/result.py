@@ -137,10 +137,11 @@ def _chartBar(app, side: str, edge: str) -> None:
     row = f"line.{side}"
     # A part without sides has one bar, in the place of the left one.
     shown = row if side == "middle" else f"{row} || !line.middle" if side == "left" else "true"
-    with html.Div(
+    with html.Button(
         v_if=shown,
+        disabled=(f"!{row}",),
         classes=(f"['chart-side', {{'row-selected': {row} && selected == {row}.key, 'chart-click': {row}}}]",),
-        click=(app.showInstance, f"[{row}?.key]"),
+        click=(app.showInstance, f"[{row}.key]"),
         title=(f"{row} ? {row}.text + ': show this slice' : 'not classified'",),
         id=(f"{row} ? 'instance-' + {row}.key.replaceAll('|', '-') : undefined",),
     ):

@@ -156,11 +156,11 @@ def _actionButton(label: str, tooltip: str, identifier: str, **words) -> None:
 
 def _limits(app) -> None:
     """Slicer's masking, overwrite mode and intensity range, behind a link that says which of them are in force."""
-    html.Div(
+    html.Button(
         "Limits of drawing: {{ tools.limits.text }}",
         v_show="panel.actions.edit.enabled",
         click="limiting = !limiting",
-        classes="link",
+        classes="link d-block",
         title="Where drawing and erasing may change voxels, and what happens to other regions there",
         id="limits",
     )
@@ -197,14 +197,15 @@ def _foci(app) -> None:
     with html.Div(v_show="tools.tool == 'pvs'", classes="foci", id="foci"):
         html.Div("No PVS-like focus at this sensitivity.", v_if="!tools.foci.length", classes="line")
         with html.Div(v_for="row in tools.foci", key="row.index", classes="row"):
-            VIcon(
-                icon=("row.accepted ? 'mdi-checkbox-marked-outline' : 'mdi-checkbox-blank-outline'",),
-                size="small",
+            box = html.Button(
                 click=(app.tools.toggleFocus, "[row.index]"),
                 title=("row.accepted ? 'Reject this focus' : 'Accept this focus'",),
                 id=("'focus-' + row.index",),
             )
-            html.Span(
+            with box:
+                icon = "row.accepted ? 'mdi-checkbox-marked-outline' : 'mdi-checkbox-blank-outline'"
+                VIcon(icon=(icon,), size="small")
+            html.Button(
                 "{{ row.side }}, slice {{ row.slice }}, {{ row.size }}, {{ row.brightness }}",
                 click=(app.tools.showFocus, "[row.index]"),
                 title="Show it",
@@ -213,7 +214,7 @@ def _foci(app) -> None:
 
 
 def _agreement(app) -> None:
-    html.Span(
+    html.Button(
         "Compare with another reader…",
         v_if="!comparing",
         v_show="panel.actions.import.enabled",

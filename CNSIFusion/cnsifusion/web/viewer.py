@@ -60,7 +60,7 @@ class Viewer:
         """Draw the view in its turn; fit it again when it gets its size, which is only after it was filled."""
         view.render_window().SetMultiSamples(0)  # drawn in software 8 samples triple the time and look the same
         view.set_scheduled_render(_InTurn(self._queue, view._scheduled_render))  # it has no public getter
-        view.interactor().AddObserver(vtkCommand.WindowResizeEvent, lambda *_: view.fit_view_to_content())
+        view.interactor().AddObserver(vtkCommand.WindowResizeEvent, lambda *_: _fitted(view))
 
     @property
     def views(self) -> dict[str, SliceView]:
@@ -142,6 +142,13 @@ class Viewer:
         lps = (-matrix.GetElement(0, 3), -matrix.GetElement(1, 3), matrix.GetElement(2, 3))
         index = round(float(grid.to_ijk(lps)[axis]))
         return min(max(index, 0), grid.size[axis] - 1), grid.size[axis]
+
+
+def _fitted(view: SliceView) -> None:
+    """Fit the image into the view; the slice stays, which fitting alone would set to the middle one."""
+    shown = view.get_slice_value()
+    view.fit_view_to_content()
+    view.set_slice_value(shown)
 
 
 class _Queue:

@@ -121,5 +121,6 @@ def test_wrong_inputs_are_refused(bundle, inputs, change, error):
 
 def test_the_card_says_what_it_is(made):
     card = bundle_card(made)
-    for words in ("DEMONSTRATION", "simulated", "Research use only", "40 infected, 60 controls", "0.700 to 0.900"):
+    figures = ("40 infected, 60 controls", "0.700 to 0.900", "- pixel: 0.4 to 0.6 mm")
+    for words in ("DEMONSTRATION", "simulated", "Research use only", *figures):
         assert words in card

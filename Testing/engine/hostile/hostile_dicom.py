@@ -117,6 +117,16 @@ def cut(paths: list[Path]) -> None:
     paths[3].write_bytes(paths[3].read_bytes()[: paths[3].stat().st_size * 2 // 3])
 
 
+def cut_header(length: int) -> Callable[[list[Path]], object]:
+    """The outermost slice ends in its header, so that those that are left make a whole, shorter head."""
+
+    def change(paths: list[Path]) -> None:
+        last = max(paths, key=lambda path: pydicom.dcmread(path, stop_before_pixels=True).InstanceNumber)
+        last.write_bytes(last.read_bytes()[:length])
+
+    return change
+
+
 def _renamed(content: bytes) -> bytes:
     """Plain pixels whose header says RLE (an identifier of the same length)."""
     return content.replace(b"1.2.840.10008.1.2.1\0", b"1.2.840.10008.1.2.5\0", 1)
@@ -128,7 +138,8 @@ same = generate_uid()
 FOLDERS: dict[str, Builder] = {
     "all files empty": series(lambda paths: [p.write_bytes(b"") for p in paths]),
     "one file cut in its pixels": series(cut),
-    "one file cut in its header": series(lambda paths: paths[0].write_bytes(paths[0].read_bytes()[:600])),
+    "the last slice cut before its series": series(cut_header(600)),
+    "the last slice cut after its series": series(cut_header(850)),
     "a slice missing": edited(put(SeriesInstanceUID=same), every) and series(
         lambda paths: min(paths[1:-1], key=lambda p: abs(pydicom.dcmread(p).InstanceNumber - 11)).unlink()
     ),
