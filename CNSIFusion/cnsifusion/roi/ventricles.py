@@ -16,7 +16,10 @@ from cnsifusion.roi.morphology import Box, bounds, boxed, connected, filled, gro
 from cnsifusion.roi.names import PARTS
 
 #: How far (mm, template space) a part may reach beyond its place in the bent template.
-_REACH = {"lateral": 9.0, "third": 4.0, "fourth": 3.5}
+_REACH = {"lateral": 9.0, "third": 4.0, "fourth": 5.0}
+#: It lies no farther (mm) from its place than this share of the distance to any other part or other CSF, and so much
+#: more. Fissures and cisterns beside the third ventricle are thin, and the average head of the template has lost them.
+_NEARER = {"lateral": (1.0, 0.0), "third": (0.5, 1.0), "fourth": (1.0, 1.0)}
 #: Within this distance (mm) half-way brightness is enough; beyond it this share of the way from tissue to CSF.
 _NEAR_MM, _SURE_CSF = 2.5, 0.75
 #: Up to this distance (mm) from its expected place a part needs no CSF beside it; elsewhere within _BESIDE_MM.
@@ -25,8 +28,12 @@ _BESIDE_MM = 1.5
 #: The tissue that counts for a voxel of the wall lies between these distances (mm) from CSF and is no brighter than
 #: this share of the way from tissue to CSF (no lesion); its level is smoothed over this length (mm).
 _SHELL_MM, _SHELL_SHARE, _SHELL_SMOOTH_MM = (1.5, 5.0), 0.35, 5.0
-#: Template z (mm) of the third ventricle's roof: CSF above it is the velum interpositum's.
-_ROOF_Z = 4.0
+#: Template z (mm) of the third ventricle's roof: CSF above it is the velum interpositum's. In front of this LPS y (mm)
+#: it is lower: above it lie the foramina of Monro and what the columns of the fornix have between them.
+_ROOF_Z, _FRONT_Y, _FRONT_ROOF_Z = 4.0, 12.0, 2.0
+#: The third ventricle is a slit from front to back: farther than this (mm, template) from the middle only what is part
+#: of such a length (mm) is of it; the rest are cisterns across its ends.
+_SLIT_X, _SLIT_MM = 3.0, 4.0
 #: Template |x| and LPS y (mm) beyond which a horn is occipital.
 _BACK = (12.0, 30.0)
 _CLOSED_OFF_SLICES = 2
@@ -117,19 +124,32 @@ def _find_part(
     maps, grid = part_distances()
     own = anatomy.sample(maps[part], grid, FAR_MM)
     zone = own <= _REACH[part]
+    share_of_way, more = _NEARER[part]
     for other in maps.keys() - {part}:
-        zone &= own <= anatomy.sample(maps[other], grid, FAR_MM)
+        zone &= own <= share_of_way * anatomy.sample(maps[other], grid, FAR_MM) + more
     if part == "lateral":
         zone |= grown(_occipital(volume, anatomy, zone & strong, strong), rim)
     elif part == "third":
-        zone &= anatomy.lattice.spread(anatomy.lattice.points[2]) <= _ROOF_Z
+        y, z = (anatomy.lattice.spread(anatomy.lattice.points[a]) for a in (1, 2))
+        zone &= z <= np.where(y < _FRONT_Y, _FRONT_ROOF_Z, _ROOF_Z)
     near = zone & bright & (own <= _NEAR_MM) & (_beside(strong, volume) | (own <= _CERTAIN_MM))
     found = connected(near | (zone & strong), near & (own < 0.5))
     found |= _walls(found & strong, rim, part != "third") & zone & bright
     found = filled(found) & zone
     if part == "lateral":
         found |= _inferior(volume, anatomy, found, bright, own)
+    elif part == "third":
+        found = _slit(found, np.abs(anatomy.lattice.spread(anatomy.lattice.points[0])), volume.spacing[1])
     return found, own
+
+
+def _slit(found: np.ndarray, across: np.ndarray, row_mm: float) -> np.ndarray:
+    """``found`` without cisterns over the ends of the third ventricle; ``across`` (mm) is how far voxels lie to a side.
+
+    Such a cistern is short from front to back (rows of ``row_mm``) where it is wider than the slit.
+    """
+    long = ndimage.binary_opening(found, np.ones((1, max(1, round(_SLIT_MM / row_mm)), 1)))
+    return found & (long | (across <= _SLIT_X))
 
 
 def _walls(fluid: np.ndarray, rim: int, over_too: bool) -> np.ndarray:

@@ -22,6 +22,7 @@ from cnsifusion.roi.ventricles import (
     _islands_mostly_in,
     _leave_out,
     _mixed_with,
+    _slit,
     _walls,
     csf_levels,
     find_ventricles,
@@ -155,6 +156,19 @@ def test_the_third_ventricle_ends_at_its_roof(whole_head: Proposal) -> None:
     fluid, tissue = csf_levels(volume, anatomy)
     third = find_ventricles(volume.with_array(fluid), anatomy, fluid, tissue).parts == 2
     assert (third & (z > 2)).any() and not third[z > 4].any()
+    front = anatomy.lattice.spread(anatomy.lattice.points[1]) < 12
+    assert (third & front).any() and not (third & front)[z > 2].any()
+
+
+def test_cisterns_over_the_ends_of_the_third_ventricle_are_left_out() -> None:
+    """A slit of 16 rows, a cistern of 3 rows over its end, and a ventricle as wide as that and long: 1 mm rows."""
+    across = np.abs(np.arange(21.0) - 10)[None, None].repeat(20, 1)
+    slit = (across <= 2) & (np.arange(20) >= 4)[None, :, None]
+    cistern = (across <= 8) & np.isin(np.arange(20), (1, 2, 3))[None, :, None]
+    assert np.array_equal(_slit(slit | cistern, across, 1.0), (slit | cistern) & (across <= 3))
+    wide = (across <= 8) & (np.arange(20) >= 4)[None, :, None]
+    assert np.array_equal(_slit(wide, across, 1.0), wide)
+    assert np.array_equal(_slit(cistern, across, 1.5), cistern)  # 4.5 mm
 
 
 def with_cavity(head: Proposal, out_mm: float, radius_mm: float) -> Proposal:
