@@ -6,11 +6,13 @@ from scipy import ndimage
 
 from cnsifusion.roi.morphology import holes, padded, small_holes, spread
 from cnsifusion.roi.tools.necks import (
+    _beyond_horns,
     box_of,
     contained,
     distances,
     opened,
     pieces_at,
+    within,
 )
 
 SAMPLING = (0.6, 0.45)
@@ -44,6 +46,31 @@ def test_masks_spread_and_open_as_scipys(blobs, steps):
 
 def test_distances_are_scipys_to_the_bit(blobs):
     assert np.array_equal(distances(blobs, SAMPLING), ndimage.distance_transform_edt(blobs, sampling=SAMPLING))
+
+
+@pytest.mark.parametrize("reach", [0.0, 0.45, 0.9, 1.25, 3.0, 60.0])
+def test_within_reach_is_what_the_distances_say(blobs, reach):
+    far = blobs & (np.random.default_rng(1).random(blobs.shape) < 0.02)
+    for mask in (blobs, far, far[:3], far[:, :2], np.zeros_like(blobs)):
+        expected = distances(~mask, SAMPLING) <= reach if mask.any() else mask
+        assert np.array_equal(within(mask, reach, SAMPLING), expected)
+
+
+@pytest.mark.parametrize("farther", range(-8, 9, 2))
+def test_long_tails_are_those_with_a_pixel_beyond_a_horns_length(farther):
+    core = np.zeros((90, 130), bool)
+    core[40:50, 50:60] = True
+    tails = np.zeros_like(core)
+    tails[44, 61 : 59 + round(14.0 / SAMPLING[1]) + farther] = True  # ends about where a horn does
+    tails[52 : 50 + round(14.0 / SAMPLING[0]) - farther, 55] = True
+    tails[5:9, 3:9] = True  # surely long
+    labels, count = ndimage.label(tails, np.ones((3, 3)))
+    away = distances(~core, SAMPLING)
+    expected = np.isin(labels, [n for n in range(1, count + 1) if away[labels == n].max() > 14.0])
+    assert np.array_equal(_beyond_horns(core, tails, SAMPLING), expected)
+    tails[5:9, 3:9] = False
+    found = _beyond_horns(core, tails, SAMPLING)
+    assert np.array_equal(found if found is not None else np.zeros_like(core), expected & tails)
 
 
 def test_holes_are_what_filling_adds_and_large_ones_stay_open(blobs):

@@ -85,11 +85,19 @@ class Opposite:
         self._size = max(len(mirrored), 1)
         steps = np.outer(np.arange(0, _BENT_MM, min(sampling)), (1, -1)).reshape(-1, 1)
         shifts = np.rint(steps * midline.normal / sampling).astype(int)
-        places = [self._inside(mirrored + shift) for shift in shifts]  # of equal ones the nearest is taken
-        self._pixels = max(places, key=lambda pixels: np.count_nonzero(self._rest[tuple(pixels.T)]))
+        margin = int(np.abs(shifts).max())
+        near = mirrored[self._inside(mirrored, margin)]
+        padded = np.pad(self._rest, 2 * margin)  # all that is near stays in it, wherever it is shifted
+        width = padded.shape[1]
+        flat, bright_there = (near[:, 0] + 2 * margin) * width + near[:, 1] + 2 * margin, padded.ravel()
+        hits = [np.count_nonzero(bright_there[flat + (row * width + column)]) for row, column in shifts]
+        best = mirrored + shifts[int(np.argmax(hits))]  # of equal ones the nearest is taken
+        self._pixels = best[self._inside(best, 0)]
 
-    def _inside(self, pixels: np.ndarray) -> np.ndarray:
-        return pixels[np.all((pixels >= 0) & (pixels < self._rest.shape), axis=1)]
+    def _inside(self, pixels: np.ndarray, margin: int) -> np.ndarray:
+        """Which ``pixels`` lie in the window, or at most ``margin`` rows or columns beyond it."""
+        rows, columns = ((p >= -margin) & (p < n + margin) for p, n in zip(pixels.T, self._rest.shape))
+        return rows & columns
 
     def seed(self) -> tuple[int, int] | None:
         """The deepest bright pixel there that the region does not hold itself; None where too little is bright."""
