@@ -13,13 +13,21 @@ _BAR, _BAR_ABOVE, _RANGE = qt.QColor("#0072b2"), qt.QColor("#d55e00"), qt.QColor
 
 def linesText(lines: list) -> str:
     """Lines of the panel's view as rich text, each with its level's sign and colour."""
-    levels = _DARK_LEVELS if isDark() else _LEVELS
     parts = []
     for line in lines:
-        color, sign = levels[line.level]
+        color, sign = _look(line.level)
         style = f' style="color:{color}"' if color else ""
         parts.append(f"<div{style}>{sign}{escape(line.text)}</div>")
     return "".join(parts)
+
+
+def levelColor(level: str) -> str:
+    """The colour (HTML) of a line's level in the application's style, "" for the text's own."""
+    return _look(level)[0]
+
+
+def _look(level: str) -> tuple:
+    return (_DARK_LEVELS if isDark() else _LEVELS)[level]
 
 
 def scrollTo(widget) -> None:

@@ -12,7 +12,7 @@ from cnsifusion.mrml.exporting import CONFIRM_SCORE
 from cnsifusion.mrml.panel import RESULT, Line
 from cnsifusion.mrml.results import Outlines
 from CNSIFusionLib import compat, views
-from CNSIFusionLib.drawing import linesText, placeStrip, scale, sideBar, signedBar
+from CNSIFusionLib.drawing import levelColor, linesText, placeStrip, scale, sideBar, signedBar
 from CNSIFusionLib.sections import Section, askFolder, silently
 
 _SHOWN_CONTRIBUTIONS = 12
@@ -68,7 +68,7 @@ class ResultSection(Section):
         self._select(case.selectedInstance)
 
     def _drawResult(self, result) -> None:
-        color = "#9a5b00" if result.demonstration else ""
+        color = levelColor("warn") if result.demonstration else ""
         style = f"font-size:{_HEADLINE}; font-weight:bold"
         title = escape(_("Infection probability"))
         self.ui.headlineLabel.text = (

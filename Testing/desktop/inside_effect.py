@@ -167,6 +167,9 @@ def test_erase_takes_away_and_the_key_switches():
     assert added
     desk.key("e")
     assert controller().erase
+    options = effect()._options
+    buttons = (options.ui.addButton, options.ui.eraseButton, *options._tools.values())
+    assert [button.text for button in buttons if button.font.bold()] == ["Erase", "CSF"]  # seen on a dark style too
     desk.xdotool("mousemove_relative", 1, 0)
     desk.xdotool("click", 1)
     assert voxels() < added / 2

@@ -8,6 +8,7 @@ from pathlib import Path
 import desk
 import numpy as np
 import onpanel
+import qt
 import slicer
 from onpanel import alive, analyzeAgain, case, choose, foldRegions, idle, message, panel, waitIdle, watchedAnalysis
 
@@ -108,6 +109,18 @@ def test_analyzes_with_progress_and_shows_the_score():
     assert panel().ui.sidesLabel.visible
     assert "slices above threshold" in panel().ui.slicesLabel.text
     assert not panel().ui.resultSection.collapsed
+
+
+def test_the_demonstrations_word_is_read_on_a_dark_style_too():
+    section, light = panel()._sections["result"], qt.QApplication.palette()
+    slicer.app.setPalette(qt.QPalette(qt.QColor("#323232")))
+    try:
+        section._drawResult(section._drawn)
+        assert "color:#e69f00" in panel().ui.headlineLabel.text
+    finally:
+        slicer.app.setPalette(light)
+        section._drawResult(section._drawn)
+    assert "color:#9a5b00" in panel().ui.headlineLabel.text
 
 
 def test_gui_thread_stays_free_while_it_analyzes():
