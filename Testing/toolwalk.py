@@ -79,10 +79,10 @@ class SlicersOwn:
         self._slicer = HeadlessSlicer()
         self.scene = self._slicer.scene
 
-    def open(self, case: CaseState) -> None:
-        """Begin with a case: no undo step yet."""
+    def open(self, case: CaseState, undoSteps: int = _NO_LIMIT) -> None:
+        """Begin with a case: no undo step yet; up to so many are kept."""
         self._editor = RegionEditor(self.scene, case.segmentation, case.volume)
-        self._editor.logic.SetMaximumNumberOfUndoStates(_NO_LIMIT)
+        self._editor.logic.SetMaximumNumberOfUndoStates(undoSteps)
         self.controller = ToolController(case.segmentation, case.volume, self.apply)
         self.applied = 0
 
@@ -122,7 +122,7 @@ class Browsers:
         self._slicer = SlicerApp()
         self.scene = self._slicer.scene
 
-    def open(self, case: CaseState) -> None:
+    def open(self, case: CaseState, undoSteps: int = _NO_LIMIT) -> None:
         """See :class:`SlicersOwn`."""
         from cnsifusion.web.tools import Tools
 
@@ -130,7 +130,7 @@ class Browsers:
         self._session = SimpleNamespace(case=case, segmentation=lambda: case.segmentation)
         self._tools = Tools(viewer, self._session, lambda: None)
         self._tools.setCase(case)
-        self._tools._undoStack.set_undo_limit(_NO_LIMIT)
+        self._tools._undoStack.set_undo_limit(undoSteps)
         self.controller = self._tools._controller
         self._carryOut, self.controller._apply = self.controller._apply, self.apply
         self.applied = 0

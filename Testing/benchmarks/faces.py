@@ -96,6 +96,7 @@ def _measure(app: RunningApp, reader: Reader, image: Path) -> None:
     print(f"{'hover: mouse moves sent per second':48} {240 / elapsed:8.1f}")
     print(f"{'hover: answers received per second':48} {sum(frames) / elapsed:8.1f}")
     _latency("event loop while hovering", hovering.seconds)
+    _clicks(reader)
     page.click("#tool-none")
     _scroll(reader, frames)
     page.click("#button-propose")
@@ -118,6 +119,37 @@ def _measure(app: RunningApp, reader: Reader, image: Path) -> None:
     _row("cancel to idle, worst of 20", max(cancels))
     page.wait_for_timeout(8000)  # the new worker gets ready; it knows nothing of this head
     _analyze(app, reader, "cold: after a cancel")
+
+
+def _clicks(reader: Reader) -> None:
+    """Clicks that add CSF, each taken back: from the button's release to the changed picture on the page."""
+    page, box = reader.page, reader.axialBox()
+    page.evaluate("""() => {
+        window.click = {};
+        const note = (what) => { if (click.up) click[what] = [...(click[what] || []), performance.now() - click.up] };
+        document.addEventListener('pointerup', () => { window.click = {up: performance.now()} }, true);
+        document.querySelector('#slice-Red').parentElement.addEventListener('load', () => note('picture'), true);
+        new MutationObserver(() => note('figure')).observe(document.querySelector('#region-CSF-ventricles'),
+            {characterData: true, childList: true, subtree: true}) }""")
+    found: dict[str, list[float]] = {"picture": [], "sharp picture": [], "figure": []}
+    for number in range(30):
+        x, y = 0.42 + 0.16 * (number % 6) / 5, 0.34 + 0.1 * (number // 6) / 4
+        page.mouse.move(box["x"] + box["width"] * x, box["y"] + box["height"] * y)
+        page.wait_for_timeout(400)
+        page.mouse.down()
+        page.mouse.up()
+        page.wait_for_timeout(1200)
+        seen = page.evaluate("window.click")
+        if "figure" not in seen or "picture" not in seen:
+            continue  # no CSF here
+        for name, time_ms in (("picture", min(seen["picture"])), ("sharp picture", max(seen["picture"])),
+                              ("figure", min(seen["figure"]))):  # fmt: skip
+            found[name].append(time_ms / 1000)
+        page.click("#undo")
+        page.wait_for_timeout(600)
+    print(f"{'clicks that added CSF, of 30':48} {len(found['figure']):8d}")
+    for name, seconds in found.items():
+        _latency(f"click to {name}", seconds)
 
 
 def _scroll(reader: Reader, frames: list[bool]) -> None:

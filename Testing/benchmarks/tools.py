@@ -21,7 +21,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from actions import whole_actions
+from actions import growth, whole_actions
 from scipy import ndimage
 
 from cnsifusion.imaging import Volume, read_image, read_labels
@@ -318,7 +318,10 @@ def latency(name: str, clicks: int = 60) -> None:
             call(point)
             times.append(1000 * (time.process_time() - start))
         print(f"  {kind:26s} median {np.median(times):6.1f}   p95 {np.percentile(times, 95):6.1f}", flush=True)
-    whole_actions(image, spacing, ndimage.zoom(truth.astype(np.float32), zoom, order=1) > 0.5)
+    ventricles = ndimage.zoom(truth.astype(np.float32), zoom, order=1) > 0.5
+    whole_actions(image, spacing, ventricles)
+    if name == TIMED[0]:
+        growth(image, spacing, ventricles)
 
 
 def main() -> None:
