@@ -14,6 +14,7 @@ from cnsifusion.roi.lattice import crop_grid
 from cnsifusion.roi.maps import FAR_MM, coarse_grid, part_distances, tissue_maps
 from cnsifusion.roi.morphology import Box, bounds, boxed, connected, filled, grown, shrunk, widened, windowed
 from cnsifusion.roi.names import PARTS
+from cnsifusion.roi.sharpness import sharpened, wall_blur
 
 #: How far (mm, template space) a part may reach beyond its place in the bent template.
 _REACH = {"lateral": 9.0, "third": 4.0, "fourth": 5.0}
@@ -71,10 +72,12 @@ def find_ventricles(volume: Volume, anatomy: Anatomy, fluid: np.ndarray, tissue:
     parts = np.zeros(volume.grid.shape, np.uint8)
     withheld: dict[str, str] = {}
     bulges: list[Bulge] = []
+    share = _csf_share(volume, fluid, tissue)
+    sharp = sharpened(share, wall_blur(share, volume, anatomy), volume)
     for value, part in PARTS.items():
         box = _part_box(part, volume, anatomy)
-        inner = Volume(volume.array[box], crop_grid(volume.grid, box))
-        found, own = _find_part(part, inner, anatomy.cropped(box), fluid[box], tissue[box])
+        inner = Volume(sharp[box], crop_grid(volume.grid, box))
+        found, own = _find_part(part, inner, anatomy.cropped(box), share[box])
         if part == "lateral":
             bulges = find_bulges(volume, anatomy, found, own)
             for cavity in (bulge for bulge in bulges if bulge.cavity):
@@ -109,17 +112,25 @@ def _part_box(part: str, volume: Volume, anatomy: Anatomy) -> Box:
     return widened(near, (1, margin[1], margin[0]), volume.grid.shape)
 
 
-def _find_part(
-    part: str, volume: Volume, anatomy: Anatomy, fluid: np.ndarray, tissue: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """The voxels of one part of the ventricles and how far (mm) all lie from its expected place."""
+def _csf_share(volume: Volume, fluid: np.ndarray, tissue: np.ndarray) -> np.ndarray:
+    """How far every voxel [k, j, i] is on the way from ``tissue`` (0) to ``fluid`` (1)."""
     contrast = fluid - tissue
     share = volume.array - tissue
     np.divide(share, contrast, out=share, where=contrast > 0)
     share[contrast <= 0] = 0
+    return share
+
+
+def _find_part(part: str, volume: Volume, anatomy: Anatomy, blurred: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The voxels of one part of the ventricles and how far (mm) all lie from its expected place.
+
+    ``volume`` holds the sharpened share of CSF, ``blurred`` [k, j, i] that of the picture, in which dark voxels are no
+    darker than they are.
+    """
+    share = volume.array
     strong = share > _SURE_CSF
     # The third ventricle is a slit between even walls, over and under which cisterns lie.
-    bright = share > (0.5 if part == "third" else (1 + _mixed_with(share, volume)) / 2)
+    bright = share > (0.5 if part == "third" else (1 + _mixed_with(blurred, volume)) / 2)
     rim = max(1, round(1.2 / volume.spacing[0]))
     maps, grid = part_distances()
     own = anatomy.sample(maps[part], grid, FAR_MM)

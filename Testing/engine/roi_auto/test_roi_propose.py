@@ -211,7 +211,8 @@ def test_what_a_cavity_cuts_off_goes_with_it() -> None:
 def test_a_cavity_that_reaches_less_far_is_only_said(whole_head: Proposal) -> None:
     before = whole_head.regions.parts == 1
     found = with_cavity(whole_head, 2.0, 4.0).regions
-    assert ((found.parts == 1) & ~before).any() and not (before & (found.parts != 1)).any()
+    added, lost = ((found.parts == 1) & ~before).sum(), (before & (found.parts != 1)).sum()
+    assert added > 30 and lost <= 2  # its sharp wall tells of a little less blur
     (note,) = (note for note in found.notes if "check slice" in note)
     assert note.startswith("The left lateral ventricle reaches farther out than the other one")
 
