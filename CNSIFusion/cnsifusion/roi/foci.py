@@ -15,7 +15,6 @@ from scipy import ndimage
 
 from cnsifusion.imaging.grid import triple
 from cnsifusion.imaging.volume import Volume
-from cnsifusion.roi.anatomy import Anatomy
 from cnsifusion.roi.morphology import grown
 from cnsifusion.roi.regions import Focus
 
@@ -25,9 +24,19 @@ MAX_DIAMETER_MM, ABOVE_MM = 3.0, 5.0
 #: The proposed region's own border is sure to about this (mm, in plane).
 _BORDER_MM = 3.0
 _LARGEST_MM = 7.0
+#: A tube may reach so far (mm) from its brightest place, and a spot have so much area (mm2), before it is a cistern; so
+#: much of it lies in the zone that is searched.
+_LONGEST_MM, _CISTERN_MM2, _LEAST_INSIDE = 10.0, 28.0, 0.5
 #: At medium sensitivity: least contrast-to-noise, least contrast of the whole spot to the noise of its mean, and least
-#: brightness on the way from tissue to CSF ("CSF-like").
+#: brightness above its surroundings on the way from tissue to CSF ("CSF-like").
 _LEAST_CONTRAST, _LEAST_EVIDENCE, _LEAST_CSF = 3.0, 6.0, 0.2
+#: A ball thinner than the slice keeps that share of its brightness: of it, this much is asked where it is less than
+#: that. Above the region's tissue a spot must be so far on the way to CSF: grey matter within white is not.
+_LEAST_OF_BALL, _LEAST_ABOVE = 0.3, 0.15
+#: Where the surroundings are so far on that way, the spot lies in a cistern.
+_CISTERN_LEVEL = 0.5
+#: A spot's outline is at half its height, or, if it runs into something there and is clearly CSF, higher up.
+_HALF, _HIGH, _CLEARLY_CSF = 0.5, 0.7, 0.35
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,24 +53,27 @@ class _Spot:
 class _Limits:
     noise: float  # standard deviation
     csf: float  # intensity of CSF above tissue
+    tissue: float  # intensity
+    thickness: float  # of a slice, mm
     factor: float  # on the least values
 
 
 def find_foci(
     volume: Volume,
-    anatomy: Anatomy,
+    white_matter: np.ndarray,
     sublentiform: Mapping[str, np.ndarray],
     csf_contrast: float,
     sensitivity: float = 0.5,
 ) -> list[Focus]:
     """Foci in the ``sublentiform`` masks (by side) and within 5 mm above them, brightest first.
 
-    ``csf_contrast`` is the intensity of CSF above tissue in this head; ``sensitivity`` (0-1) halves (1) or doubles (0)
-    what a spot must show at least.
+    ``white_matter`` (bool [k, j, i]) is where noise is measured, ``csf_contrast`` the intensity of CSF above tissue in
+    this head; ``sensitivity`` (0-1) halves (1) or doubles (0) what a spot must show at least.
     """
-    limits = _Limits(noise_level(volume, anatomy.white_matter), csf_contrast, 2.0 * 0.25**sensitivity)
+    noise, factor = noise_level(volume, white_matter), 2.0 * 0.25**sensitivity
     found: list[Focus] = []
     for side, mask in sublentiform.items():
+        limits = _Limits(noise, csf_contrast, float(np.median(volume.array[mask])), volume.spacing[2], factor)
         zone = _search_zone(volume, mask)
         spots = [s for k in np.flatnonzero(zone.any((1, 2))) for s in _spots(volume, zone[k], int(k), limits)]
         found += [_focus(volume, side, group) for group in _linked(spots)]
@@ -107,9 +119,12 @@ def _spots(volume: Volume, zone: np.ndarray, k: int, limits: _Limits) -> list[_S
         if taken[j, i]:
             continue
         spot = _measure(window, j, i, float(diameters[scale]), pixel, limits)
-        if spot is None or taken[spot.pixels[:, 0], spot.pixels[:, 1]].any():
+        if spot is None:
             continue
-        taken[spot.pixels[:, 0], spot.pixels[:, 1]] = True
+        place = spot.pixels[:, 0], spot.pixels[:, 1]
+        if taken[place].any() or inner[place].mean() < _LEAST_INSIDE:
+            continue
+        taken[place] = True
         spots.append(replace(spot, k=k, pixels=spot.pixels + low))
     return spots
 
@@ -117,10 +132,10 @@ def _spots(volume: Volume, zone: np.ndarray, k: int, limits: _Limits) -> list[_S
 def _measure(window: np.ndarray, j: int, i: int, diameter: float, pixel: float, limits: _Limits) -> _Spot | None:
     """The spot of about ``diameter`` (mm) at (j, i): its pixels above half height and how sure it is.
 
-    None if it shows too little, or is no closed island but runs into a cistern.
+    None if it shows too little, lies in a cistern or runs into one.
     """
     far = max(diameter * 1.6, 2.5)
-    reach = int(np.ceil(far / pixel)) + 1
+    reach = int(np.ceil(max(far, _LONGEST_MM) / pixel)) + 1
     j0, i0 = max(0, j - reach), max(0, i - reach)
     patch = window[j0 : j + reach + 1, i0 : i + reach + 1]
     rows, columns = np.arange(patch.shape[0]) - (j - j0), np.arange(patch.shape[1]) - (i - i0)
@@ -130,26 +145,43 @@ def _measure(window: np.ndarray, j: int, i: int, diameter: float, pixel: float, 
     if ring.size < 8:
         return None
     background = _median(ring)
-    if height <= background:
+    likeness, above = (height - background) / limits.csf, (height - limits.tissue) / limits.csf
+    faintest = min(_LEAST_CSF, _LEAST_OF_BALL * diameter / limits.thickness)
+    if likeness < limits.factor * faintest or above < limits.factor * _LEAST_ABOVE:  # as most are
         return None
-    likeness = (height - background) / limits.csf
-    if likeness / _LEAST_CSF < limits.factor:  # most are too faint: the rest is worked out for those that are not
+    if background > limits.tissue + _CISTERN_LEVEL * limits.csf:
         return None
-    labels, _ = ndimage.label(patch > background + 0.5 * (height - background))
-    island = labels == labels[j - j0, i - i0]
-    if labels[j - j0, i - i0] == 0 or (island & (radius > far - pixel)).any():
+    levels = (_HALF, _HIGH) if above > _CLEARLY_CSF else (_HALF,)
+    islands = (_island(patch, background + level * (height - background), radius, pixel) for level in levels)
+    island = next((island for island in islands if island is not None), None)
+    if island is None:
         return None
     weights = patch[island] - background
     spread = 1.4826 * _median(np.abs(ring - background))
     noise = max(limits.noise, 0.7 * spread)
     contrast = (height - background) / noise
     evidence = float(weights.sum()) / np.sqrt(weights.size) / noise
-    scores = (contrast / _LEAST_CONTRAST, evidence / _LEAST_EVIDENCE, likeness / _LEAST_CSF)
+    scores = (contrast / _LEAST_CONTRAST, evidence / _LEAST_EVIDENCE, likeness / faintest)
     if min(scores) < limits.factor:
         return None
     confidence = float(np.prod([score**4 / (1 + score**4) for score in scores]))
-    equivalent = 2 * float(np.sqrt(weights.size / np.pi)) * pixel
-    return _Spot(0, np.argwhere(island) + np.array([j0, i0]), weights, equivalent, contrast, confidence)
+    return _Spot(0, np.argwhere(island) + np.array([j0, i0]), weights, _width(island, pixel), contrast, confidence)
+
+
+def _island(patch: np.ndarray, level: float, radius: np.ndarray, pixel: float) -> np.ndarray | None:
+    """The pixels above ``level`` where ``radius`` (mm) is 0; None if there are none, or as many as a cistern's."""
+    labels, _ = ndimage.label(patch > level)
+    (label,) = labels[radius == 0]
+    island = labels == label
+    if label == 0 or np.count_nonzero(island) * pixel**2 > _CISTERN_MM2 or (island & (radius > _LONGEST_MM)).any():
+        return None
+    return island
+
+
+def _width(island: np.ndarray, pixel: float) -> float:
+    """Diameter (mm) of the disc of the same area or, where that is less, across: a tube is as wide as it is thick."""
+    across = 2 * float(ndimage.distance_transform_edt(np.pad(island, 1)).max()) - 0.5
+    return min(2 * float(np.sqrt(np.count_nonzero(island) / np.pi)), across) * pixel
 
 
 def _median(values: np.ndarray) -> float:
@@ -188,6 +220,6 @@ def _focus(volume: Volume, side: str, group: list[_Spot]) -> Focus:
         diameter,
         best.contrast,
         max(s.confidence for s in group),
-        diameter > MAX_DIAMETER_MM,
+        diameter - volume.spacing[0] / 2 > MAX_DIAMETER_MM,
         voxels,
     )

@@ -66,7 +66,7 @@ def _under_nuclei(
     found = find_sublentiform(volume, anatomy, (fluid + tissue) / 2)
     sides = {side: mask for side, mask in found.items() if mask.sum() >= least}
     contrast = float(np.median((fluid - tissue)[anatomy.brain]))
-    return sides, find_foci(volume, anatomy, sides, contrast, sensitivity)
+    return sides, find_foci(volume, anatomy.white_matter, sides, contrast, sensitivity)
 
 
 def _deep_box(anatomy: Anatomy) -> Box:

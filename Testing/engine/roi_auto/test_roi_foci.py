@@ -1,0 +1,88 @@
+"""PVS-like foci: small, faint, long and large ones, and what lies in a cistern."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from cnsifusion.imaging.grid import Grid
+from cnsifusion.imaging.volume import Volume
+from cnsifusion.roi.foci import find_foci
+from cnsifusion.roi.regions import Focus
+
+_TISSUE, _CSF, _NOISE, _PIXEL = 200.0, 240.0, 3.0, 0.5
+
+
+def _found(plane: np.ndarray, thickness: float = 4.0) -> list[Focus]:
+    """Foci of three slices of noisy tissue; ``plane`` (0-1) is how much CSF the middle one holds in each voxel."""
+    array = _TISSUE + np.random.default_rng(8).normal(0, _NOISE, (3, 80, 80))
+    array[1] += _CSF * plane
+    volume = Volume(
+        array.astype(np.float32), Grid((80, 80, 3), (_PIXEL, _PIXEL, thickness), (0, 0, 0), (1, 0, 0, 0, 1, 0, 0, 0, 1))
+    )
+    region = np.zeros(array.shape, bool)
+    region[1, 20:60, 20:60] = True
+    return find_foci(volume, np.ones(array.shape, bool), {"left": region}, _CSF)
+
+
+def _capsule(width: float, length: float, angle: float, middle: tuple[float, float] = (20.0, 20.0)) -> np.ndarray:
+    """Share (0-1) of every voxel in a tube of ``width`` whose axis is ``length`` (mm) long, in the slice's plane."""
+    fine = (np.arange(400) + 0.5) * _PIXEL / 5
+    y, x = fine[:, None] - middle[0], fine - middle[1]
+    along = np.clip(y * np.sin(angle) + x * np.cos(angle), -length / 2, length / 2)
+    inside = np.hypot(y - along * np.sin(angle), x - along * np.cos(angle)) <= width / 2
+    return inside.reshape(80, 5, 80, 5).mean((1, 3))
+
+
+def test_tissue_has_none() -> None:
+    assert _found(np.zeros((80, 80))) == []
+
+
+@pytest.mark.parametrize("angle", [0.0, 0.5, 1.2])
+@pytest.mark.parametrize(("width", "length"), [(1.0, 8.0), (2.0, 9.0), (3.0, 0.0), (3.0, 5.0)])
+def test_a_tube_is_one_focus_as_wide_as_it_is_thick(width: float, length: float, angle: float) -> None:
+    (focus,) = _found(0.6 * _capsule(width, length, angle))
+    assert not focus.large and abs(focus.diameter_mm - width) <= 0.5
+    reach = np.linalg.norm(focus.voxels[:, 1:] * _PIXEL - 20, axis=1).max()
+    assert abs(reach - (length + width) / 2) <= 1.0
+    assert np.linalg.norm(np.array(focus.lps[:2]) - 19.75) <= 0.75
+
+
+@pytest.mark.parametrize("angle", [0.0, 0.8])
+def test_wider_than_three_millimetres_is_large(angle: float) -> None:
+    (focus,) = _found(_capsule(4.0, 2.0, angle))
+    assert focus.large
+
+
+def test_a_ball_in_a_thick_slice_may_be_faint() -> None:
+    """Of a ball of 1.5 mm, a slice of 5 mm keeps less than a third; what is as faint in a slice of 1 mm is no CSF."""
+    ball = 0.18 * _capsule(1.5, 0.0, 0.0)
+    assert len(_found(ball, 5.0)) == 1
+    assert _found(ball, 1.0) == []
+
+
+def test_a_dot_beside_something_bright_is_found() -> None:
+    """It runs into grey matter at half its height; where it is clearly CSF its outline is drawn higher."""
+    grey = np.zeros((80, 80))
+    grey[:, 42:] = 1.0
+    dot = _capsule(2.0, 0.0, 0.0)
+    foci = _found(np.maximum(0.35 * grey, 0.6 * dot))
+    assert len(foci) == 1 and np.linalg.norm(np.array(foci[0].lps[:2]) - 19.75) < 0.75
+    assert _found(np.maximum(0.17 * grey, 0.29 * dot)) == []
+
+
+def test_a_bright_spot_within_dark_tissue_is_no_csf() -> None:
+    """In a nucleus darkened by iron, a spot as bright as ordinary tissue is that."""
+    dark = np.zeros((80, 80))
+    dark[28:52, 28:52] = -0.35
+    assert _found(np.where(_capsule(1.5, 0.0, 0.0) > 0.5, 0.05, dark)) == []
+    assert len(_found(np.where(_capsule(1.5, 0.0, 0.0) > 0.5, 0.3, dark))) == 1
+
+
+def test_spots_in_a_cistern_and_fissures_that_lead_out_are_left_out() -> None:
+    cistern = np.zeros((80, 80))
+    cistern[25:55, 34:46] = 0.6
+    assert _found(np.maximum(cistern, _capsule(1.5, 0.0, 0.0))) == []
+    leading_out = _capsule(1.2, 9.0, 0.0, (20.0, 34.5))  # most of it lies beyond the border of the zone
+    assert _found(leading_out) == []
+    assert len(_found(_capsule(1.2, 9.0, 0.0, (20.0, 29.0)))) == 1
