@@ -41,8 +41,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _cancel_on_signals() -> None:
+    """Other signals end a command as Ctrl+C does: what catches one patient's errors must not catch this one."""
+
     def cancel(number: int, frame: FrameType | None) -> None:
-        raise Cancelled("Cancelled.")
+        raise KeyboardInterrupt
 
     for name in ("SIGTERM", "SIGHUP", "SIGBREAK"):
         if hasattr(signal, name):

@@ -19,7 +19,7 @@ from cnsifusion.analysis.analyze import Analyzer
 from cnsifusion.analysis.result import PatientResult, read_result
 from cnsifusion.bundles import default_bundle_dir
 from cnsifusion.bundles.load import load_bundle
-from cnsifusion.errors import BadInput, Cancelled, failure, log_unexpected
+from cnsifusion.errors import BadInput, failure, log_unexpected
 from cnsifusion.imaging import check_output, temporary_folder, write_text
 from cnsifusion.imaging.dicom import gather_series, series_files
 from cnsifusion.imaging.folders import files_below
@@ -192,8 +192,6 @@ def _analyze(analyzer: Analyzer, patient: Patient, out: Path, bundle: Path) -> R
         whole = len(patient.files) == 1 and (patient.files[0].is_dir() or _is_image(patient.files[0]))
         image = patient.files[0] if whole else gather_series(patient.files, temporary)
         return _row(patient, out.name, analyzer.analyze(image, out, patient.rois, bundle))
-    except Cancelled:
-        raise
     except Exception as error:  # noqa: BLE001  a fault of ours must not cost the other patients of a night
         log_unexpected(error, "a patient's analysis")
         return Row(patient.name, out.name, problem=str(failure(error)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from cnsifusion.analysis.features import default_settings
 from cnsifusion.errors import BadInput
 from cnsifusion.imaging.write import atomic_path
 from cnsifusion.radiomics import FeatureTable, RadiomicsSettings
-from cnsifusion.training.cases import CaseTask, build_case
+from cnsifusion.training.cases import CaseResult, CaseTask, build_case
 from cnsifusion.training.manifest import Manifest, slice_spacing
 from cnsifusion.training.settings import TrainingSettings, digest
 from cnsifusion.training.tasks import Progress, no_progress, run_tasks
@@ -118,10 +119,19 @@ def build_cohort(
         for p in manifest.patients
     ]
     results = run_tasks(build_case, tasks, jobs=jobs, scheduler=scheduler, progress=progress, name="Prepare patients")
-    failed = [f"  line {line:<6} {r.problem}" for line, r in enumerate(results, start=2) if r.problem]
+    failed = [f"  line {line:<6} {problem}" for line, problem in enumerate(_problems(results), start=2) if problem]
     if failed:
-        raise BadInput("\n".join([f"{len(failed)} patients cannot be used; take them out or correct them:", *failed]))
+        head = "1 patient cannot be used" if len(failed) == 1 else f"{len(failed)} patients cannot be used"
+        raise BadInput("\n".join([f"{head}; take them out or correct them:", *failed]))
     return _join(manifest, [r.path for r in results], radiomics)
+
+
+def _problems(results: list[CaseResult]) -> Iterator[str]:
+    """Why each patient cannot be used, "" where it can: cached files are named by content, so equal ones are copies."""
+    first: dict[str, int] = {}
+    for line, result in enumerate(results, start=2):
+        copy = not result.problem and first.setdefault(result.path, line) != line
+        yield f"the same image and regions as in line {first[result.path]}" if copy else result.problem
 
 
 def default_radiomics(manifest: Manifest) -> RadiomicsSettings:

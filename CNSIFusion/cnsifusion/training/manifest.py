@@ -127,6 +127,8 @@ def _read_rows(path: Path) -> list[dict[str, str]]:
             reader = csv.DictReader(stream, restkey="", restval="")
             names = [(n or "").strip() for n in reader.fieldnames or []]
             missing = [n for n in REQUIRED if n not in names]
+            if missing and any(";" in name for name in names):
+                raise BadInput("The manifest's columns are separated by semicolons; save it as CSV with commas.")
             if missing:
                 raise BadInput(f"The manifest lacks the column {', '.join(missing)}; it needs {', '.join(REQUIRED)}.")
             if len(set(names)) < len(names):
@@ -170,6 +172,8 @@ def _patient(folder: Path, line: int, row: dict[str, str]) -> tuple[Patient | No
             problems.append(Problem(line, "age", "must be a number of years"))
         if age is not None and not 0 <= age <= 130:
             problems.append(Problem(line, "age", "must lie between 0 and 130 years"))
+    if cell.get("sex", "")[:1].upper() not in ("", "M", "F"):
+        problems.append(Problem(line, "sex", "must be M or F, or empty where it is not known"))
     origin = cell.get("mask_origin", "")
     if origin and origin not in MASK_ORIGINS:
         problems.append(Problem(line, "mask_origin", f"must be one of {', '.join(MASK_ORIGINS)}"))
@@ -283,7 +287,7 @@ def _class_problems(rows: list[dict[str, str]], folds: int, inner_folds: int) ->
     split = f"the {folds} folds" if least == folds else f"{folds} outer and {inner_folds} inner folds need ({least})"
     if not counts["0"] or not counts["1"]:
         return [Problem(0, "label", "only one class: both infected patients (1) and controls (0) are needed")]
-    return [Problem(0, "label", f"only {counts[n]} patients with label {n}, fewer than {split}") for n in few]
+    return [Problem(0, "label", f"only {counts[n]} with label {n}, fewer than {split}") for n in few]
 
 
 def _origin_problems(patients: list[Patient]) -> list[Problem]:

@@ -2,7 +2,9 @@
 
 import csv
 import json
+import os
 import shutil
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +17,7 @@ from cnsifusion.imaging import read_image
 from cnsifusion.radiomics import FeatureTable
 from cnsifusion.roi.names import SUBLENTIFORM_LEFT, SUBLENTIFORM_RIGHT
 from cnsifusion.roi.region_io import read_regions, write_regions
+from cnsifusion.training import cases
 
 QUICK = {
     "folds": 2, "inner_folds": 2, "selectors": ["mrmr"], "feature_counts": [4], "bootstrap": 20, "ablations": [],
@@ -143,6 +146,28 @@ def test_all_patients_that_cannot_be_used_come_in_one_table(cohort, tmp_path, ca
     assert "2 patients cannot be used" in text and "line 2" in text and "line 3" in text and "fewer than 64" in text
     assert "“Sub-lentiform right” lies on the patient's left" in text
     assert not (tmp_path / "table.csv").exists()
+
+
+def test_copies_of_one_image_are_not_two_patients(cohort, tmp_path, capsys):
+    def change(rows):
+        for column in ("image", "rois"):
+            copy = tmp_path / f"copy{''.join(Path(rows[0][column]).suffixes)}"
+            rows[1][column] = shutil.copy(rows[0][column], copy)
+        rows[1]["placement"] = rows[0]["placement"]
+        return rows[:2]
+
+    words = ["cohort", "features", str(rewritten(cohort, tmp_path, change)), "--region", "sublentiform"]
+    assert main([*words, "-o", str(tmp_path / "table.csv")]) == 2
+    text = capsys.readouterr().err
+    assert "1 patient cannot be used" in text and "line 3      the same image and regions as in line 2" in text
+
+
+@pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
+def test_a_cancelled_run_blames_no_patient(cohort, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(cases, "_compute", lambda task: os.kill(os.getpid(), signal.SIGTERM))
+    words = ["cohort", "features", str(rewritten(cohort, tmp_path, lambda rows: rows[:2])), "--region", "sublentiform"]
+    assert main([*words, "-o", str(tmp_path / "table.csv")]) == 5
+    assert capsys.readouterr().err.endswith("cnsifusion: Cancelled.\n")
 
 
 def test_a_known_placement_is_for_evaluation_only(cohort, tmp_path, capsys):

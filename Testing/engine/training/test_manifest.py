@@ -71,10 +71,11 @@ def test_all_problems_come_at_once(rows, save, tmp_path):
     rows[6]["mask_origin"] = "guessed"
     write_image(tmp_path / "7.nrrd", origin=(3.3, 0, 0))
     (tmp_path / "8.nii.gz").write_bytes(b"no image")
-    rows[9]["patient_id"] = ""
-    text = problems(save(rows))
+    rows[9] |= {"patient_id": "", "sex": "0"}
+    text = problems(save(rows, [*COLUMNS, "sex"]))
     for line, words in ((2, "file not found"), (3, "file not found"), (4, "0 or 1"), (6, "line 5"), (7, "number"),
-                        (8, "must be one of"), (9, "grid"), (10, "can read"), (11, "empty")):  # fmt: skip
+                        (8, "must be one of"), (9, "grid"), (10, "can read"), (11, "empty"),
+                        (11, "M or F")):  # fmt: skip
         assert any(f"line {line} " in entry and words in entry for entry in text.splitlines()), (line, words, text)
 
 
@@ -121,6 +122,11 @@ def test_files_that_are_no_manifest(tmp_path, content):
     path.write_bytes(content)
     problems(path)
     problems(tmp_path / "gone.csv")
+
+
+def test_a_table_with_semicolons_is_called_so(tmp_path):
+    (tmp_path / "manifest.csv").write_text("patient_id;image;rois;label\n1;a.nii;b.nrrd;0\n")
+    assert "semicolons" in problems(tmp_path / "manifest.csv")
 
 
 def test_random_bytes_never_crash(tmp_path, rows, save):
