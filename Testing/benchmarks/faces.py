@@ -83,20 +83,19 @@ def _measure(app: RunningApp, reader: Reader, image: Path) -> None:
     with Pulse(app, cookies) as rest:
         page.wait_for_timeout(3000)
     _latency("event loop at rest", rest.seconds)
-    box = reader.axialBox()
+    places = _places(reader)
+    page.evaluate("""() => { window.shown = 0; new MutationObserver(() => window.shown++).observe(
+        document.querySelector('#outline'), {childList: true, subtree: true, attributes: true}) }""")
     with Pulse(app, cookies) as hovering:
-        frames.clear()
         start, used = time.perf_counter(), _cpu(app)
         for step in range(240):
-            share = step % 60 / 60
-            x, y = 0.42 + 0.16 * share, 0.34 + 0.1 * share
-            page.mouse.move(box["x"] + box["width"] * x, box["y"] + box["height"] * y)
+            page.mouse.move(*places[step % len(places)])
         elapsed, used = time.perf_counter() - start, _cpu(app) - used
     print(f"{'hover: processor time per mouse move':48} {1000 * used / 240:8.1f} ms")
     print(f"{'hover: mouse moves sent per second':48} {240 / elapsed:8.1f}")
-    print(f"{'hover: answers received per second':48} {sum(frames) / elapsed:8.1f}")
+    print(f"{'hover: other outlines shown per second':48} {page.evaluate('window.shown') / elapsed:8.1f}")
     _latency("event loop while hovering", hovering.seconds)
-    _clicks(reader)
+    _clicks(reader, places)
     page.click("#tool-none")
     _scroll(reader, frames)
     page.click("#button-propose")
@@ -121,9 +120,23 @@ def _measure(app: RunningApp, reader: Reader, image: Path) -> None:
     _analyze(app, reader, "cold: after a cancel")
 
 
-def _clicks(reader: Reader) -> None:
+def _places(reader: Reader) -> list[tuple[float, float]]:
+    """Places of the page where a click adds CSF: where hovering shows an outline, around the middle of the view."""
+    page, box, found = reader.page, reader.axialBox(), []
+    for number in range(300):
+        row, column = divmod(number, 20)
+        x, y = box["x"] + box["width"] * (0.38 + 0.012 * column), box["y"] + box["height"] * (0.30 + 0.02 * row)
+        page.mouse.move(x, y)
+        page.wait_for_timeout(60)
+        if page.evaluate("document.querySelector('#outline').innerHTML.includes('path')"):
+            found.append((x, y))
+    print(f"{'places that show an outline, of 300':48} {len(found):8d}")
+    return found
+
+
+def _clicks(reader: Reader, places: list[tuple[float, float]]) -> None:
     """Clicks that add CSF, each taken back: from the button's release to the changed picture on the page."""
-    page, box = reader.page, reader.axialBox()
+    page = reader.page
     page.evaluate("""() => {
         window.click = {};
         const note = (what) => { if (click.up) click[what] = [...(click[what] || []), performance.now() - click.up] };
@@ -132,16 +145,15 @@ def _clicks(reader: Reader) -> None:
         new MutationObserver(() => note('figure')).observe(document.querySelector('#region-CSF-ventricles'),
             {characterData: true, childList: true, subtree: true}) }""")
     found: dict[str, list[float]] = {"picture": [], "sharp picture": [], "figure": []}
-    for number in range(30):
-        x, y = 0.42 + 0.16 * (number % 6) / 5, 0.34 + 0.1 * (number // 6) / 4
-        page.mouse.move(box["x"] + box["width"] * x, box["y"] + box["height"] * y)
+    for place in places[:: max(len(places) // 30, 1)][:30]:
+        page.mouse.move(*place)
         page.wait_for_timeout(400)
         page.mouse.down()
         page.mouse.up()
         page.wait_for_timeout(1200)
         seen = page.evaluate("window.click")
         if "figure" not in seen or "picture" not in seen:
-            continue  # no CSF here
+            continue  # nothing changed
         for name, time_ms in (("picture", min(seen["picture"])), ("sharp picture", max(seen["picture"])),
                               ("figure", min(seen["figure"]))):  # fmt: skip
             found[name].append(time_ms / 1000)
