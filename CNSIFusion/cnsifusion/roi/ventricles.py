@@ -17,10 +17,10 @@ from cnsifusion.roi.names import PARTS
 from cnsifusion.roi.sharpness import sharpened, wall_blur
 
 #: How far (mm, template space) a part may reach beyond its place in the bent template.
-_REACH = {"lateral": 9.0, "third": 4.0, "fourth": 5.0}
+_REACH = {"lateral": 9.0, "third": 5.0, "fourth": 5.0}
 #: It lies no farther (mm) from its place than this share of the distance to any other part or other CSF, and so much
 #: more. Fissures and cisterns beside the third ventricle are thin, and the average head of the template has lost them.
-_NEARER = {"lateral": (1.0, 0.0), "third": (0.5, 1.0), "fourth": (1.0, 1.0)}
+_NEARER = {"lateral": (1.0, 0.0), "third": (0.6, 1.0), "fourth": (1.0, 1.0)}
 #: Within this distance (mm) half-way brightness is enough; beyond it this share of the way from tissue to CSF.
 _NEAR_MM, _SURE_CSF = 2.5, 0.75
 #: Up to this distance (mm) from its expected place a part needs no CSF beside it; elsewhere within _BESIDE_MM.
