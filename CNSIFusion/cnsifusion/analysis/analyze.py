@@ -48,6 +48,7 @@ from cnsifusion.roi.propose import propose
 from cnsifusion.roi.region_io import check_region_file, read_regions, write_regions
 from cnsifusion.roi.regions import RegionSet
 from cnsifusion.roi.statistics import region_statistics
+from cnsifusion.threads import both
 
 #: Draws a result with its case and maps (by name) into a folder; returns file names by role. Given by the caller, since
 #: reporting draws results and must not be known here.
@@ -87,8 +88,7 @@ class Analyzer:
         progress(READ[0])
         head = self._heads.read(image)
         regions = read_regions(rois, head.volume) if rois else None
-        prepared = self._heads.prepared(head, PreparationSettings(**model.settings.preparation), progress)
-        case = with_regions(prepared, regions, progress)
+        case = self._case(head, PreparationSettings(**model.settings.preparation), regions, progress)
         progress(FEATURES[0])
         instances, left_out = make_instances(case, model.settings.region, model.settings.submask)
         if not instances:
@@ -166,6 +166,21 @@ class Analyzer:
             _check_settings(bundle)
             self._bundles = {key: bundle}
         return self._bundles[key]
+
+    def _case(
+        self, head: Head, preparation: PreparationSettings, regions: RegionSet | None, progress: StepProgress
+    ) -> Case:
+        """The prepared head with its regions; those that nobody gave are proposed while the image is being prepared."""
+        if regions is not None:
+            return with_regions(self._heads.prepared(head, preparation, progress), regions)
+        anatomy = accepted(self._heads.examined(head, progress))
+
+        def prepared() -> Case:
+            case = self._heads.prepared(head, preparation, progress)
+            progress(PROPOSE[0])
+            return case
+
+        return with_regions(*both(prepared, lambda: propose(head.volume, anatomy)))
 
     def _write(
         self, result: PatientResult, case: Case, maps: dict[str, Volume], out: Path, rois, progress: StepProgress
