@@ -38,7 +38,7 @@ _PLACED_MM, _LIKELY = 1.5, 0.33
 #: In heads of real people (label maps of the benchmark) the placed nucleus ends 1.0 mm above the true one (SD 0.9), and
 #: the window, placed by the whole head, lies 1 to 2.5 mm above the true one and 0 to 1 mm behind it, depending on how
 #: the true one's frame is read: nucleus and window are moved by these (mm), the window's floor by the last more.
-_NUCLEUS_LOWER_MM, _FORWARD_MM, _LOWER_MM, _LOWER_FLOOR_MM = 1.0, 0.75, 1.5, 1.0
+_NUCLEUS_LOWER_MM, _FORWARD_MM, _LOWER_MM, _LOWER_FLOOR_MM = 1.0, 0.75, 1.0, 1.5
 
 
 def find_sublentiform(volume: Volume, anatomy: Anatomy, threshold: np.ndarray) -> dict[str, np.ndarray]:
