@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pydicom
 from PIL import Image
+from pydicom.multival import MultiValue
 from pydicom.sr.coding import Code
 from pydicom.uid import generate_uid
 
@@ -85,13 +86,19 @@ def export_dicom(
 
 
 def _reduce(header: pydicom.Dataset) -> None:
-    """Leave of patient and study what the new objects are filed by, empty where the source says nothing."""
+    """Leave of patient and study what the new objects are filed by, empty where the source says nothing.
+
+    Names in several character sets (Japanese, Korean, Chinese archives) become UTF-8: highdicom knows single ones only.
+    """
     for element in list(header.group_dataset(0x0010)) + [header[k] for k in _OF_THE_SOURCE if k in header]:
         if element.keyword not in _FILED_BY:
             del header[element.tag]
     for keyword in _MAY_BE_EMPTY:
         if keyword not in header:
             setattr(header, keyword, "")
+    if isinstance(header.get("SpecificCharacterSet"), MultiValue):
+        header.decode()
+        header.SpecificCharacterSet = "ISO_IR 192"
 
 
 def _highdicom() -> Any:

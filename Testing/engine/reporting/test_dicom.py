@@ -91,15 +91,20 @@ def test_score_of_a_demonstration_needs_confirmation(exported, series, tmp_path)
     assert any("DEMONSTRATION" in text for text in texts(confirmed))
 
 
-def test_enhanced_source_keeps_its_frames(simulated_image, tmp_path) -> None:
+def test_enhanced_source_keeps_its_frames_and_a_name_in_two_scripts(simulated_image, tmp_path) -> None:
     volume = read_image(simulated_image)
     write_enhanced(volume, tmp_path / "series" / "one.dcm")
+    source = pydicom.dcmread(tmp_path / "series" / "one.dcm")
+    source.SpecificCharacterSet, source.PatientName = ["", "ISO 2022 IR 87"], "Yamada^Tarou=山田^太郎"
+    source.save_as(tmp_path / "series" / "one.dcm")
     Analyzer(write_report_beside).analyze(tmp_path / "series", tmp_path / "result")
     export_dicom(tmp_path / "result" / "result.json", tmp_path / "series", tmp_path / "dicom")
     before = read_regions(tmp_path / "result" / "rois.seg.nrrd", volume)
     after = read_regions(tmp_path / "dicom" / "seg.dcm", volume)
     for name, mask in after.masks.items():
         assert np.array_equal(mask, before.masks[name]), name
+    for path in (tmp_path / "dicom").iterdir():
+        assert pydicom.dcmread(path).PatientName == "Yamada^Tarou=山田^太郎"
 
 
 def test_another_series_is_refused(exported, simulated_image, tmp_path) -> None:
