@@ -25,6 +25,10 @@ _NO_ORIENTATION = (
     "The file does not say how the head lies (its sform and qform codes are 0), so left and right are unknown; "
     "convert it from DICOM again."
 )
+_TWO_ORIENTATIONS = (
+    "The file says in two ways how the head lies (sform and qform), and these contradict each other, so left and right "
+    "are not certain; convert it from DICOM again."
+)
 #: Bits of a voxel by NIfTI datatype code; the header's own bitpix is not what readers go by.
 _NIFTI_BITS = {2: 8, 4: 16, 8: 32, 16: 32, 64: 64, 256: 8, 512: 16, 768: 32, 1024: 64, 1280: 64}
 _NIFTI_FLOATS = (16, 64)
@@ -71,6 +75,8 @@ def _check_nifti(path: Path, voxels: bool) -> None:
             raise BadInput(_GEOMETRY)
         if qform <= 0 and sform <= 0:
             raise BadInput(_NO_ORIENTATION)
+        if qform > 0 and sform > 0 and _opposite(quaternion, pixdim[0], rows):
+            raise BadInput(_TWO_ORIENTATIONS)
         bits = _NIFTI_BITS.get(datatype)
         if bits is None or not voxels:
             return  # colour, complex or unknown: the reader's own sentences tell
@@ -78,6 +84,19 @@ def _check_nifti(path: Path, voxels: bool) -> None:
         kind = np.dtype(f"{order}f{bits // 8}") if datatype in _NIFTI_FLOATS else None
         _check_voxels(stream, math.prod(dims[1 : dims[0] + 1]) * bits // 8, kind)
         _skip(stream, _MAX_TRAILING)  # to the checksum that ends a .gz
+
+
+def _opposite(quaternion: tuple, handedness: float, rows: tuple) -> bool:
+    """Whether an axis of the voxels points one way by the qform and the other way by the sform."""
+    b, c, d = quaternion[:3]
+    a = math.sqrt(max(0.0, 1.0 - b * b - c * c - d * d))
+    axes = np.array([
+        [a * a + b * b - c * c - d * d, 2 * (b * c - a * d), 2 * (b * d + a * c)],
+        [2 * (b * c + a * d), a * a + c * c - b * b - d * d, 2 * (c * d - a * b)],
+        [2 * (b * d - a * c), 2 * (c * d + a * b), a * a + d * d - b * b - c * c],
+    ])  # fmt: skip
+    axes[:, 2] *= -1 if handedness < 0 else 1
+    return bool(np.any((axes * np.array(rows).reshape(3, 4)[:, :3]).sum(axis=0) < 0))
 
 
 def _check_voxels(stream, missing: int, kind: np.dtype | None) -> None:

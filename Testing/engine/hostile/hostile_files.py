@@ -186,6 +186,7 @@ FILES: dict[str, Builder] = {
     "nifti singular axes": patched((SROW, "12f", (1, 0, 0, 0, 1, 0, 0, 0, 0, 0, 6, 0)), (QFORM, "h", (0,))),
     "nifti sheared axes": patched((SROW, "12f", (1, 0.5, 0, 0, 0, 1, 0, 0, 0, 0, 6, 0)), (QFORM, "h", (0,))),
     "nifti without orientation": patched((QFORM, "2h", (0, 0))),
+    "nifti sides by sform against those by qform": patched((SROW, "12f", (1, 0, 0, 0, 0, -1, 0, 0, 0, 0, 6, 0))),
     "nifti axes all zero": patched((SROW, "12f", (0,) * 12), (QFORM, "h", (0,))),
     "nifti quaternion not a number": patched((QUATERN, "6f", (nan,) * 6), (SFORM, "h", (0,)), (QFORM, "h", (1,))),
     "nifti nine dimensions": patched((DIM, "h", (9,))),
