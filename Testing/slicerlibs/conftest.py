@@ -67,7 +67,8 @@ def demonstrationBundle() -> Path:
 def image(tmp_path_factory):
     """A DICOM series of a real T2 where the real volumes are at hand, otherwise of a simulated patient.
 
-    In the middle slice of both a click on a ventricle leaves the other side's alone (patient 7's touch each other).
+    In the middle slice of both a click on a ventricle leaves the other side's alone (patient 7's touch each other), and
+    some foci are less than sure, so that the slider hides them (not one of patient 9001's).
     """
     path = DATA / "oms_patient01_study1" / "T2w.nii.gz"
     sys.path.insert(0, str(TESTING / "engine" / "imaging"))
@@ -76,7 +77,7 @@ def image(tmp_path_factory):
     from cnsifusion.imaging import read_image
     from cnsifusion.simulation import SimulationSettings, simulate_patient
 
-    volume = read_image(path) if path.is_file() else simulate_patient(9001, True, SimulationSettings()).volume
+    volume = read_image(path) if path.is_file() else simulate_patient(9006, True, SimulationSettings()).volume
     folder = tmp_path_factory.mktemp("dicom") / "T2"
     write_series(volume.with_array(volume.array.clip(0)), folder)
     return folder
