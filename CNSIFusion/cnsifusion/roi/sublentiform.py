@@ -11,6 +11,7 @@ from cnsifusion.imaging.grid import Grid
 from cnsifusion.imaging.volume import Volume
 from cnsifusion.roi.anatomy import Anatomy
 from cnsifusion.roi.cisterns import arteries, cisterns, islands
+from cnsifusion.roi.morphology import Box, bounds
 from cnsifusion.roi.template import (
     DEPTH_MM,
     WINDOW_Z,
@@ -59,7 +60,7 @@ def find_sublentiform(volume: Volume, anatomy: Anatomy, threshold: np.ndarray) -
     fluid = volume.array > threshold
     tissue = ~cisterns(volume, fluid)
     vessels = arteries(volume, fluid, whole["left"] | whole["right"])
-    under = _on_patient(volume, frame, _under(volume, frame, vessels))
+    under = _on_patient(volume, frame, _under(volume, frame, vessels), bounds(whole["left"] | whole["right"]))
     return {
         side: islands(volume, _above_artery(volume, mask, vessels | under) & tissue & ~vessels, _SLIVER_MM2)
         for side, mask in whole.items()
@@ -131,15 +132,16 @@ def _frame(anatomy: Anatomy) -> Grid:
     return Grid(tuple(size.tolist()), (1.0, 1.0, 1.0), tuple(origin.tolist()), tuple(rotation.ravel().tolist()))
 
 
-def _on_patient(volume: Volume, frame: Grid, mask: np.ndarray) -> np.ndarray:
-    """``mask`` of ``frame`` on the patient's grid: voxels of which at least half lies in it."""
+def _on_patient(volume: Volume, frame: Grid, mask: np.ndarray, box: Box | None = None) -> np.ndarray:
+    """``mask`` of ``frame`` on the patient's grid: voxels (of ``box``, or all) of which at least half lies in it."""
     result = np.zeros(volume.grid.shape, bool)
     inside = np.argwhere(mask)
     if not len(inside):
         return result
     corners = volume.grid.to_ijk(frame.to_lps(inside[:, ::-1]))
-    low = np.maximum(np.floor(corners.min(0)).astype(int) - 1, 0)
-    high = np.minimum(np.ceil(corners.max(0)).astype(int) + 2, volume.grid.size)
+    first, end = zip(*((part.start, part.stop) for part in box[::-1])) if box else ((0, 0, 0), volume.grid.size)
+    low = np.maximum(np.floor(corners.min(0)).astype(int) - 1, first)
+    high = np.minimum(np.ceil(corners.max(0)).astype(int) + 2, end)
     if np.any(high <= low):
         return result
     k, j, i = np.mgrid[low[2] : high[2], low[1] : high[1], low[0] : high[0]]

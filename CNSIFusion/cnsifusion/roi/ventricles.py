@@ -136,8 +136,10 @@ def _find_part(part: str, volume: Volume, anatomy: Anatomy, blurred: np.ndarray)
     own = anatomy.sample(maps[part], grid, FAR_MM)
     zone = own <= _REACH[part]
     share_of_way, more = _NEARER[part]
+    reach = bounds(zone)
     for other in maps.keys() - {part}:
-        zone &= own <= share_of_way * anatomy.sample(maps[other], grid, FAR_MM) + more
+        away = anatomy.lattice.spread(anatomy.lattice.read(maps[other], grid, FAR_MM), reach)
+        zone[reach] &= own[reach] <= share_of_way * away + more
     if part == "lateral":
         zone |= grown(_occipital(volume, anatomy, zone & strong, strong), rim)
     elif part == "third":
