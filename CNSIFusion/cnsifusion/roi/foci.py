@@ -31,12 +31,10 @@ _LONGEST_MM, _CISTERN_MM2, _LEAST_INSIDE = 10.0, 28.0, 0.5
 #: brightness above its surroundings on the way from tissue to CSF ("CSF-like").
 _LEAST_CONTRAST, _LEAST_EVIDENCE, _LEAST_CSF = 3.0, 6.0, 0.2
 #: A ball thinner than the slice keeps that share of its brightness: of it, this much is asked where it is less than
-#: that. Above the region's tissue a spot must be so far on the way to CSF: grey matter within white is not.
+#: that. A faint or long one must be so far on the way from the region's tissue to CSF: grey matter within white is not.
 _LEAST_OF_BALL, _LEAST_ABOVE = 0.3, 0.15
 #: Where the surroundings are so far on that way, the spot lies in a cistern.
 _CISTERN_LEVEL = 0.5
-#: A spot's outline is at half its height, or, if it runs into something there and is clearly CSF, higher up.
-_HALF, _HIGH, _CLEARLY_CSF = 0.5, 0.7, 0.35
 
 
 @dataclass(frozen=True, eq=False)
@@ -147,14 +145,13 @@ def _measure(window: np.ndarray, j: int, i: int, diameter: float, pixel: float, 
     background = _median(ring)
     likeness, above = (height - background) / limits.csf, (height - limits.tissue) / limits.csf
     faintest = min(_LEAST_CSF, _LEAST_OF_BALL * diameter / limits.thickness)
-    if likeness < limits.factor * faintest or above < limits.factor * _LEAST_ABOVE:  # as most are
+    dim = above < limits.factor * _LEAST_ABOVE
+    if likeness < limits.factor * (_LEAST_CSF if dim else faintest):  # as most are
         return None
     if background > limits.tissue + _CISTERN_LEVEL * limits.csf:
         return None
-    levels = (_HALF, _HIGH) if above > _CLEARLY_CSF else (_HALF,)
-    islands = (_island(patch, background + level * (height - background), radius, pixel) for level in levels)
-    island = next((island for island in islands if island is not None), None)
-    if island is None:
+    island = _island(patch, (background + height) / 2, radius, pixel)
+    if island is None or (dim and (island & (radius > far - pixel)).any()):
         return None
     weights = patch[island] - background
     spread = 1.4826 * _median(np.abs(ring - background))
