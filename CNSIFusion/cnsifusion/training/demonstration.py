@@ -1,12 +1,14 @@
 """``make bundle``: the demonstration bundle from nothing, through the same commands a site uses for its own cohort.
 
 Simulates two cohorts of disjoint seeds, pre-trains the backbone without labels on the first, and trains the bundle on
-the second. Interrupted, it goes on where it stopped. Run as ``python -m cnsifusion.training.demonstration``.
+the second, with proposed regions as in an analysis. Interrupted, it goes on where it stopped. Run as
+``python -m cnsifusion.training.demonstration``.
 """
 
 from __future__ import annotations
 
 import argparse
+import csv
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -14,6 +16,7 @@ from typing import Any
 
 from cnsifusion import __version__
 from cnsifusion.bundles import default_bundle_dir, load_bundle
+from cnsifusion.imaging.write import write_table
 from cnsifusion.models.settings import get_model
 from cnsifusion.radiomics.settings import ENGINE, ENGINE_VERSION
 from cnsifusion.simulation import SimulationSettings, simulate_cohort
@@ -23,7 +26,7 @@ from cnsifusion.training.settings import TrainingSettings, digest
 from cnsifusion.training.tasks import Progress, default_jobs
 from cnsifusion.training.train import source_hashes, train_bundle
 
-MODEL, REGION = "mobile-aspp-radfusion", "sublentiform"
+MODEL, REGION, MASK_ORIGIN = "mobile-aspp-radfusion", "sublentiform", "automatic"
 #: (patients, controls, seed) of the cohort that trains and of the one that pre-trains.
 TRAINING_COHORT, PRETRAINING_COHORT = (40, 40, 101), (14, 14, 9001)
 PRETRAINING_STEPS, PRETRAINING_SEED = 500, 1
@@ -37,6 +40,7 @@ def recipe() -> dict:
         "engine": [ENGINE, ENGINE_VERSION],
         "model": asdict(get_model(MODEL)),
         "region": REGION,
+        "mask_origin": MASK_ORIGIN,
         "training": TrainingSettings().to_dict(),
         "simulation": SimulationSettings().to_dict(),
         "cohorts": [TRAINING_COHORT, PRETRAINING_COHORT],
@@ -65,10 +69,19 @@ def make_demonstration(work: Path, out: Path, jobs: int, progress: Progress) -> 
         pretraining = Experiment.open(other, REGION, settings, work / "caches", folds=0, jobs=jobs, progress=progress)
         pretrain(pretraining.cohort(), model, weights, PRETRAINING_STEPS, PRETRAINING_SEED, progress)
     experiment = Experiment.open(
-        trained, REGION, settings, work / "caches", jobs=jobs, progress=progress,
+        _without_regions(trained), REGION, settings, work / "caches", jobs=jobs, progress=progress,
         backbones={str(model.backbone): weights},
     )  # fmt: skip
     return train_bundle(experiment, MODEL, out, NAME, provenance={"recipe_hash": recipe_hash()})
+
+
+def _without_regions(manifest: Path) -> Path:
+    """A copy of ``manifest`` beside it that leaves the regions to the proposal: no reader will have the true ones."""
+    with manifest.open(newline="", encoding="utf-8") as file:
+        rows = [row | {"rois": "", "mask_origin": MASK_ORIGIN} for row in csv.DictReader(file)]
+    proposed = manifest.with_name("manifest-proposed.csv")
+    write_table(rows, proposed)
+    return proposed
 
 
 def main() -> None:

@@ -5,7 +5,9 @@ import pytest
 pytest.importorskip("torch")
 
 from cnsifusion.bundles import default_bundle_dir, load_bundle
-from cnsifusion.training.demonstration import changed_rooms, recipe_hash
+from cnsifusion.simulation import SimulationSettings, simulate_cohort
+from cnsifusion.training.demonstration import _without_regions, changed_rooms, recipe_hash
+from cnsifusion.training.manifest import read_manifest
 from cnsifusion.training.train import source_hashes
 
 
@@ -30,6 +32,14 @@ def test_the_rooms_whose_source_changed_are_named(tmp_path):
         seen.append(source_hashes(tmp_path))
     assert [name for name in seen[0] if seen[0][name] != seen[1][name]] == ["models"]
     assert changed_rooms({"source": {**source_hashes(), "models": seen[0]["models"]}}) == ["models"]
+
+
+def test_it_learns_from_proposed_regions(tmp_path):
+    manifest = simulate_cohort(tmp_path, 1, 1, 4, SimulationSettings(), view="deep")
+    proposed = read_manifest(_without_regions(manifest), folds=0)
+    assert all(patient.rois for patient in read_manifest(manifest, folds=0).patients)
+    assert [(p.rois, p.mask_origin) for p in proposed.patients] == [(None, "automatic")] * 2
+    assert proposed.simulated
 
 
 def test_it_is_small_enough():
