@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 import shutil
+import struct
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from typing import Any
 import numpy as np
 import pydicom
 import SimpleITK as sitk  # noqa: N813
-from pydicom.errors import InvalidDicomError
+from pydicom.errors import BytesLengthException, InvalidDicomError
 from pydicom.uid import (
     DeflatedExplicitVRLittleEndian,
     EnhancedMRImageStorage,
@@ -41,7 +42,10 @@ _MR_IMAGES = (MRImageStorage, EnhancedMRImageStorage)
 #: How many of a unit of DICOM's ages make a year.
 _PER_YEAR = {"D": 365.25, "W": 52.18, "M": 12.0, "Y": 1.0}
 #: What pydicom raises for files that are not DICOM, or damaged.
-UNREADABLE_HEADER = (InvalidDicomError, OSError, EOFError, ValueError, KeyError, AttributeError, NotImplementedError)
+UNREADABLE_HEADER = (
+    InvalidDicomError, BytesLengthException, OSError, EOFError, ValueError, TypeError, KeyError, AttributeError,
+    NotImplementedError, struct.error,
+)  # fmt: skip
 _NO_PLACE = "A DICOM file lacks a usable position, orientation, pixel spacing or size; export it again."
 _UNDECODABLE = "A DICOM file's pixels cannot be decoded: it is damaged or compressed unusually."
 
@@ -73,15 +77,23 @@ def series_files(folder: Path, modality: str | None = None) -> dict[str, list[Pa
             header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=_TAGS[:7])
         except UNREADABLE_HEADER:
             continue  # notes, thumbnails and DICOMDIR lie beside the images of many exports
-        other = modality is not None and header.get("Modality", modality) != modality
-        kind = getattr(header, "file_meta", {}).get("MediaStorageSOPClassUID")
+        other = modality is not None and _value(header, "Modality", modality) != modality
+        kind = _value(getattr(header, "file_meta", {}), "MediaStorageSOPClassUID", "")
         if ("Rows" in header or kind in _MR_IMAGES) and not other:
-            found[str(header.get("SeriesInstanceUID", ""))].append(path)
+            found[_value(header, "SeriesInstanceUID", "")].append(path)
     for path in found.pop("", []):
         for files in found.values():
             if files[0].parent == path.parent:
                 files.append(path)
     return dict(found)
+
+
+def _value(header: Any, tag: str, unknown: str) -> str:
+    """What a header says; ``unknown`` where it says nothing, or where that is damaged: pydicom asks only now."""
+    try:
+        return str(header.get(tag, unknown))
+    except UNREADABLE_HEADER:
+        return unknown
 
 
 def gather_series(files: Sequence[Path], folder: Path) -> Path:

@@ -59,5 +59,5 @@ def read_placement(path: str | Path) -> Placement:
             raise ValueError("no placement")
         grid = Grid((i, j, k), tuple(spacing), tuple(origin), (1, 0, 0, 0, 1, 0, 0, 0, 1))  # type: ignore[arg-type]
         return Placement(affine, Warp(array, grid), Plane(tuple(plane[0]), tuple(plane[1])))
-    except (OSError, ValueError, KeyError, EOFError, MemoryError, NotImplementedError, BadZipFile, zlib.error) as error:
+    except (OSError, ValueError, KeyError, EOFError, MemoryError, RuntimeError, BadZipFile, zlib.error) as error:
         raise BadInput("The placement file cannot be read; leave its cell empty.") from error

@@ -23,6 +23,7 @@ from cnsifusion.imaging import (
     write_text,
     write_volume,
 )
+from cnsifusion.imaging.dicom import series_files
 from cnsifusion.imaging.grid import reorder, restore, snap
 from cnsifusion.imaging.prepare import log_bias_field, resample_in_plane
 
@@ -90,6 +91,16 @@ def test_rescale_slope_is_applied(volume: Volume, tmp_path) -> None:
     even = volume.with_array(np.float32(2) * np.round(volume.array / 2))
     write_series(even, tmp_path, slope=2.0)
     assert np.array_equal(read_image(tmp_path).array, even.array)
+
+
+def test_a_damaged_file_beside_a_series_does_not_stop_the_reading(volume: Volume, tmp_path) -> None:
+    """Each byte of a header changed in turn: pydicom's own faults are of many kinds, none may be taken for ours."""
+    head = write_series(volume, tmp_path / "series")[0].read_bytes()[128:700]
+    (tmp_path / "damaged").mkdir()
+    for place, byte in itertools.product(range(4, len(head)), (0, 3, 255)):
+        damaged = head[:place] + bytes([byte]) + head[place + 1 :]
+        (tmp_path / "damaged" / f"{place}-{byte}").write_bytes(bytes(128) + damaged)
+    series_files(tmp_path / "damaged")
 
 
 def test_dicom_faults_have_their_own_sentences(volume: Volume, tmp_path) -> None:

@@ -63,6 +63,18 @@ def vast(path: Path) -> None:
         archive.writestr("displacement.npy", header)
 
 
+def encrypted(path: Path) -> bytes:
+    """A placement whose members claim a password: bit 0 of their flags, in the archive's list of contents too."""
+    np.savez(path, **arrays())
+    data = bytearray(path.read_bytes())
+    for mark, flags in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        at = data.find(mark)
+        while at >= 0:
+            data[at + flags] |= 1
+            at = data.find(mark, at + 4)
+    return bytes(data)
+
+
 BAD = {
     "missing": lambda path: None,
     "empty": lambda path: path.touch(),
@@ -79,6 +91,7 @@ BAD = {
     "no number": lambda path: np.savez(path, **arrays(affine=np.full((4, 4), np.nan))),
     "words": lambda path: np.savez(path, **arrays(origin=np.array(["a", "b", "c"]))),
     "a flat affine": lambda path: np.savez(path, **arrays(affine=np.zeros((4, 4)))),
+    "encrypted": lambda path: path.write_bytes(encrypted(path)),
     "spacing 0": lambda path: np.savez(path, **arrays(spacing=np.zeros(3))),
     "endless spacing": lambda path: np.savez(path, **arrays(spacing=np.full(3, np.inf))),
     "no normal": lambda path: np.savez(path, **arrays(midplane=np.zeros((2, 3)))),
