@@ -25,8 +25,9 @@ class Icc:
 class Agreement:
     """One region drawn twice. ``dice`` 0-1; ``difference_percent`` is second minus first, of their mean.
 
-    ``areas`` is the ICC of its areas, slice by slice (those where at least one reader drew); None below two slices or
-    where each reader's areas are all equal. Slices of one head are no independent subjects: it describes only this one.
+    ``areas`` is the ICC of its areas, slice by slice (those where at least one reader drew); None where there is none
+    (one slice alone, or slices that do not differ). Slices of one head are no independent subjects: it describes only
+    this one.
     """
 
     name: str
@@ -64,8 +65,10 @@ def compare(first: RegionSet, second: RegionSet) -> list[Agreement]:
 
 def _icc_of_areas(first: np.ndarray, second: np.ndarray) -> Icc | None:
     areas = np.stack([mask.sum(axis=(1, 2)) for mask in (first, second)], axis=1)
-    drawn = areas[areas.any(axis=1)]
-    return icc_2_1(drawn) if len(drawn) > 1 and np.ptp(drawn, axis=0).any() else None
+    try:
+        return icc_2_1(areas[areas.any(axis=1)])
+    except BadInput:
+        return None
 
 
 def icc_2_1(table: np.ndarray) -> Icc:
@@ -73,7 +76,7 @@ def icc_2_1(table: np.ndarray) -> Icc:
 
     ``table`` is (subjects, readers), at least 2 x 2, without gaps. Shrout and Fleiss, Psychol Bull 1979;86:420; the
     interval is that of McGraw and Wong, Psychol Methods 1996;1:30 (case 2A, absolute agreement). Raises BadInput for
-    a table that is too small, has gaps or does not vary.
+    a table that is too small, has gaps, or whose subjects have all the same mean.
     """
     values = np.asarray(table, float)
     if values.ndim != 2 or min(values.shape) < 2 or not np.isfinite(values).all():
@@ -84,10 +87,9 @@ def icc_2_1(table: np.ndarray) -> Icc:
     columns = n * float(((values.mean(axis=0) - mean) ** 2).sum()) / (k - 1)
     rest = values - values.mean(axis=1, keepdims=True) - values.mean(axis=0, keepdims=True) + mean
     error = float((rest**2).sum()) / ((n - 1) * (k - 1))
-    denominator = rows + (k - 1) * error + k * (columns - error) / n
-    if np.ptp(values, axis=0).max() <= 1e-12 * max(abs(mean), 1e-300) or denominator <= 0:
-        raise BadInput("Each reader gave one value to all heads: nothing varies to measure agreement by.")
-    icc = (rows - error) / denominator
+    if np.ptp(values.mean(axis=1)) <= 1e-12 * max(abs(mean), 1e-300):
+        raise BadInput("The heads have all the same mean: nothing varies between them to measure agreement by.")
+    icc = (rows - error) / (rows + (k - 1) * error + k * (columns - error) / n)
     if icc >= 1 - 1e-12:
         return Icc(1.0, 1.0, 1.0)
     a, b = k * icc / (n * (1 - icc)), 1 + k * icc * (n - 1) / (n * (1 - icc))

@@ -62,7 +62,8 @@ def test_icc_equals_the_published_example():
     assert icc.value == pytest.approx(0.2898, abs=1e-4)
     assert (icc.low, icc.high) == (pytest.approx(0.0188, abs=2e-3), pytest.approx(0.7611, abs=2e-3))
     assert icc_2_1(np.array([[1, 1], [2, 2], [5, 5]])).value == 1
-    for bad in ([[1, 2]], [[1], [2]], [[1, 1], [1, 1]], [[8, 0], [8, 0]], [[1, np.nan], [2, 2]]):
+    alike = ([[1, 3], [3, 1], [2, 2]], [[10, 20], [20, 10]], [[2, 0], [1, 1]])  # readers differ, heads do not
+    for bad in ([[1, 2]], [[1], [2]], [[1, 1], [1, 1]], [[8, 0], [8, 0]], [[1, np.nan], [2, 2]], *alike):
         with pytest.raises(BadInput):
             icc_2_1(np.array(bad))
 
@@ -82,5 +83,10 @@ def test_compare_two_readers():
     assert rows[PVS_LEFT].areas is None
     assert rows[PVS_LEFT].dice == 0 and rows[PVS_LEFT].volume_second_ml == 0
     assert "PVS right" not in rows and dice(mask & False, mask & False) == 1
+    first.masks, second.masks = ({PVS_LEFT: np.zeros(volume.grid.shape, bool)} for _ in range(2))
+    for k, (one, two) in enumerate(((1, 3), (3, 1), (2, 2))):
+        first.masks[PVS_LEFT][k, 0, :one] = second.masks[PVS_LEFT][k, 0, :two] = True
+    (swapped,) = compare(first, second)
+    assert swapped.areas is None and swapped.dice == pytest.approx(8 / 12)
     with pytest.raises(BadInput, match="different grids"):
         compare(first, RegionSet(oblique_grid((10, 10, 10))))
