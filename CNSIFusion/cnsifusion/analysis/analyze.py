@@ -180,7 +180,8 @@ class Analyzer:
             progress(PROPOSE[0])
             return case
 
-        return with_regions(*both(prepared, lambda: propose(head.volume, anatomy)))
+        case, proposed = both(prepared, lambda: propose(head.volume, anatomy))
+        return replace(case, regions=proposed)
 
     def _write(
         self, result: PatientResult, case: Case, maps: dict[str, Volume], out: Path, rois, progress: StepProgress
@@ -189,7 +190,7 @@ class Analyzer:
 
         A former result.json goes first and the new one comes last: whenever there is one, its files are its own.
         """
-        temporary = temporary_folder(out)
+        is_new, temporary = not out.exists(), temporary_folder(out)
         try:
             names = {"regions": "rois.seg.nrrd"}
             write_regions(case.regions, temporary / names["regions"])
@@ -212,6 +213,9 @@ class Analyzer:
             raise BadInput(f"The output could not be written ({error.strerror}); is the disk full?") from error
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
+            if is_new:
+                with suppress(OSError):  # it holds the result, unless that could not be written
+                    out.rmdir()
         return result
 
 

@@ -39,10 +39,12 @@ def analyzer() -> Analyzer:
 
 @pytest.fixture(scope="module")
 def analyzed(analyzer, simulated_image, tmp_path_factory):
-    """Result folder, result and progress events of one analysis."""
+    """Result folder, result and progress events of one analysis. Only regions that a reader gave may be doubted."""
     out = tmp_path_factory.mktemp("result")
     events: list[dict] = []
-    result = analyzer.analyze(simulated_image, out, emit=events.append)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("cnsifusion.roi.case.misplaced", lambda *_: pytest.fail("a proposal was asked who drew it"))
+        result = analyzer.analyze(simulated_image, out, emit=events.append)
     return out, result, events
 
 
