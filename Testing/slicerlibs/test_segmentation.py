@@ -11,7 +11,7 @@ from slicer import vtkMRMLSegmentationNode, vtkMRMLSegmentEditorNode
 from vtk.util.numpy_support import vtk_to_numpy
 
 from cnsifusion.errors import BadInput
-from cnsifusion.mrml.editing import Change
+from cnsifusion.mrml.editing import Change, modifier
 from cnsifusion.mrml.segmentation import (
     addSegmentationNode,
     assignSegment,
@@ -264,6 +264,30 @@ def test_an_edit_marks_the_segment(scene):
     assert regions.origin[VENTRICLES] == "automatic"
     segment = node.GetSegmentation().GetSegment(segmentIdOf(node, VENTRICLES))
     assert tagValue(segment, "DICOM.SegmentAlgorithmType") == "SEMIAUTOMATIC"
+
+
+def test_what_other_tools_change_counts_as_edited_until_it_is_undone(scene):
+    """Slicer's own brushes, and what is cut by a region drawn over it, leave none of our marks."""
+    headless, volume, node, _ = scene
+    editor = RegionEditor(headless.scene, node, volume)
+    assert regionsFromNode(node, volume).edited == {SUBLENTIFORM_LEFT}
+    editor.node.SetOverwriteMode(vtkMRMLSegmentEditorNode.OverwriteAllSegments)
+    editor.apply(SUBLENTIFORM_LEFT, np.ones((1, 3, 3), bool), (2, 5, 4))
+    assert regionsFromNode(node, volume).edited == {SUBLENTIFORM_LEFT, VENTRICLES}
+    editor.undo()
+    assert regionsFromNode(node, volume).edited == {SUBLENTIFORM_LEFT}
+    editor.node.SetOverwriteMode(vtkMRMLSegmentEditorNode.OverwriteNone)
+    editor.logic.SaveStateForUndo()
+    editor._modify(segmentIdOf(node, PVS_LEFT), *brush(editor, (1, 1, 1)))
+    assert regionsFromNode(node, volume).edited == {SUBLENTIFORM_LEFT, PVS_LEFT}
+    editor.undo()
+    assert regionsFromNode(node, volume).edited == {SUBLENTIFORM_LEFT}
+
+
+def brush(editor, place) -> tuple:
+    """One voxel of Slicer's brush: labelmap, erase, extent."""
+    labelmap, extent = modifier(np.ones((1, 1, 1), bool), place, editor.volumeNode, editor.geometry)
+    return labelmap, False, extent
 
 
 def wholeModifier(editor, mask, origin):

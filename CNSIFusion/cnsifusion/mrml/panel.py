@@ -21,10 +21,10 @@ from cnsifusion.mrml.jobs import ANALYZE, CHECK, PROPOSE
 from cnsifusion.mrml.models import ModelCard
 from cnsifusion.mrml.results import resultOf
 from cnsifusion.mrml.resultview import STALE, ResultView, resultView
-from cnsifusion.mrml.segmentation import REJECTED_TAG, fingerprint, regionsInfo, tagValue
+from cnsifusion.mrml.segmentation import REJECTED_TAG, fingerprint, isEdited, regionsInfo, tagValue
 from cnsifusion.mrml.session import Session
 from cnsifusion.roi.names import PVS_LEFT, PVS_RIGHT, REGIONS, SEGMENTS
-from cnsifusion.roi.region_io import EDITED_TAG, ORIGIN_TAG
+from cnsifusion.roi.region_io import ORIGIN_TAG
 
 IMAGE, REGIONS_STEP, MODEL, ANALYZE_STEP, RESULT = "image", "regions", "model", "analyze", "result"
 TITLES = {IMAGE: "1 Image", REGIONS_STEP: "2 Regions", MODEL: "3 Model", ANALYZE_STEP: "4 Analyze", RESULT: "5 Result"}
@@ -269,7 +269,7 @@ def _regionRows(case: CaseState | None) -> list[RegionRow]:
             segment = node.GetSegmentation().GetSegment(segmentId)
             ml = _volumes.get(stamp(node, segmentId), partial(_milliliters, node, segmentId))
             state = tagValue(segment, ORIGIN_TAG) or "manual"
-            if tagValue(segment, EDITED_TAG):
+            if isEdited(node, segmentId):
                 state = "edited"
             if not ml:
                 state = "none found" if name in (PVS_LEFT, PVS_RIGHT) else "empty"

@@ -35,6 +35,9 @@ from cnsifusion.roi.tools.parts import assign_parts
 
 #: Why a reader rejected the region; it counts while the segment is empty.
 REJECTED_TAG = "CNSIFusion.Rejected"
+#: Fingerprint of the voxels as they came, from a proposal or a file: other tools (Slicer's brushes, a region drawn over
+#: this one) change them without telling us.
+_CAME_TAG = "CNSIFusion.CameAs"
 ALGORITHM_TYPE_TAG, ALGORITHM_NAME_TAG = "DICOM.SegmentAlgorithmType", "DICOM.SegmentAlgorithmName"
 #: roi.region_details: a tag of every region, so that undo brings the former details back with the former regions (or
 #: takes them away with the first ones); an attribute of the node where there is no region.
@@ -110,7 +113,7 @@ def regionsReader(segmentationNode, volumeNode) -> Callable[[], RegionSet]:
         taken.append((name, piece))
         if name in SEGMENTS:
             regions.origin[name] = tagValue(segment, ORIGIN_TAG) or "manual"
-            if tagValue(segment, EDITED_TAG):
+            if isEdited(segmentationNode, segmentId):
                 regions.edited.add(name)
 
     def read() -> RegionSet:
@@ -146,6 +149,7 @@ def assignSegment(segmentationNode, segmentId: str, name: str) -> None:
     _dress(segment, SEGMENTS[name])
     if not tagValue(segment, ORIGIN_TAG):
         segment.SetTag(ORIGIN_TAG, "imported")
+        segment.SetTag(_CAME_TAG, _fingerprintOf(segmentationNode, segmentId))
     segmentationNode.Modified()
 
 
@@ -197,6 +201,13 @@ def markEdited(segmentationNode, segmentId: str, rejected: str = "") -> None:
     segment.SetTag(ALGORITHM_NAME_TAG, f"CNSIFusion {__version__}")
 
 
+def isEdited(segmentationNode, segmentId: str) -> bool:
+    """Whether a reader changed a segment since it came, with one of our tools or any other."""
+    segment = segmentationNode.GetSegmentation().GetSegment(segmentId)
+    came = tagValue(segment, _CAME_TAG)
+    return bool(tagValue(segment, EDITED_TAG)) or bool(came) and came != _fingerprintOf(segmentationNode, segmentId)
+
+
 def fingerprint(segmentationNode) -> str:
     """A short text that changes when any protocol segment's voxels change, and survives saving and loading.
 
@@ -204,12 +215,21 @@ def fingerprint(segmentationNode) -> str:
     """
     segmentation = segmentationNode.GetSegmentation()
     named = ((i, segmentation.GetSegment(i).GetName()) for i in segmentation.GetSegmentIDs())
-    regions = [(segmentId, name) for segmentId, name in named if name in SEGMENTS]
-    stamps = tuple((name, stamp(segmentationNode, segmentId)) for segmentId, name in regions)
-    return _fingerprints.get(stamps, lambda: _fingerprint(segmentationNode, regions))
+    return _fingerprint(segmentationNode, [(segmentId, name) for segmentId, name in named if name in SEGMENTS])
+
+
+def _fingerprintOf(segmentationNode, segmentId: str) -> str:
+    """The same for one segment; never empty."""
+    name = segmentationNode.GetSegmentation().GetSegment(segmentId).GetName()
+    return _fingerprint(segmentationNode, [(segmentId, name)]) or "nothing"
 
 
 def _fingerprint(segmentationNode, regions: list[tuple[str, str]]) -> str:
+    stamps = tuple((name, stamp(segmentationNode, segmentId)) for segmentId, name in regions)
+    return _fingerprints.get(stamps, lambda: _checksum(segmentationNode, regions))
+
+
+def _checksum(segmentationNode, regions: list[tuple[str, str]]) -> str:
     total, drawn = 0, False
     for segmentId, name in regions:
         image = vtkOrientedImageData()
@@ -288,7 +308,8 @@ def _showRegion(regions: RegionSet, name: str, segmentationNode, volumeNode, geo
         edited = name in regions.edited and origin == "automatic"
         segment.SetTag(ALGORITHM_TYPE_TAG, "SEMIAUTOMATIC" if edited else _ALGORITHM_TYPES[origin])
         segment.SetTag(ALGORITHM_NAME_TAG, f"CNSIFusion {__version__}")
-    _addSegment(segmentationNode, segment, regions.masks[name], volumeNode, geometry)
+    segmentId = _addSegment(segmentationNode, segment, regions.masks[name], volumeNode, geometry)
+    segment.SetTag(_CAME_TAG, _fingerprintOf(segmentationNode, segmentId))
 
 
 def _showParts(regions: RegionSet, segmentationNode, volumeNode, geometry) -> None:
