@@ -124,6 +124,8 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorLabelEffect):
             return False
         shift = callerInteractor.GetShiftKey()
         others = callerInteractor.GetControlKey() or callerInteractor.GetAltKey()
+        if self._pressedIn is not None and (eventId == _KEY or eventId in _WHEEL):
+            return True  # a stroke keeps its settings, and stays on its slice
         if eventId in _WHEEL:
             return bool(shift and not others) and self._turn(_WHEEL[eventId], viewWidget)
         if eventId == _KEY:
@@ -178,7 +180,9 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorLabelEffect):
         return True
 
     def _turn(self, steps: int, viewWidget) -> bool:
-        if not self._ready():
+        from cnsifusion.mrml.tools import TOOLS
+
+        if not self._ready() or not TOOLS[self.controller.tool].slider:
             return False
         self.controller.turn(steps)
         if self._hovered and self._hovered[0] is viewWidget:

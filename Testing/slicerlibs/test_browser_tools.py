@@ -203,6 +203,38 @@ def test_06b_buttons_with_a_modifier_are_the_views(reader):
     assert page.locator("#redo").is_enabled(), "a stroke would have ended what can be done again"
 
 
+def test_06c_the_wheel_does_not_end_a_stroke_and_zooms_where_the_tool_has_no_slider(reader):
+    page = reader.page
+    x, y = middle(reader)
+    page.click("#tool-outline")
+    reader.waitFor("document.querySelector('#tool-outline').className.includes('active')")
+    before, shown = reader.milliliters(LEFT), reader.text("#slice-Red")
+    page.mouse.move(x + 60, y - 60)
+    page.mouse.down()
+    page.mouse.move(x + 100, y - 60, steps=3)
+    for modifier in (None, "Shift"):
+        if modifier:
+            page.keyboard.down(modifier)
+        page.mouse.wheel(0, -100)
+        page.wait_for_timeout(200)
+        if modifier:
+            page.keyboard.up(modifier)
+    page.mouse.move(x + 100, y - 20, steps=3)
+    page.mouse.up()
+    after = changed(reader, LEFT, before)
+    assert after > before and reader.text("#slice-Red") == shown
+    page.click("#undo")
+    assert changed(reader, LEFT, after) == before
+    page.mouse.move(x, y)
+    picture = reader.settledPixels()
+    page.keyboard.down("Control")
+    page.mouse.wheel(0, -100)
+    reader.waitForChange(lambda: bool((abs(reader.axialPixels() - picture) > 40).mean() > 0.05), False)
+    page.mouse.wheel(0, 100)
+    page.keyboard.up("Control")
+    assert reader.text("#slice-Red") == shown
+
+
 def test_07_fill_between_says_when_there_is_no_gap(reader):
     reader.page.click("#act-fill")
     reader.waitFor("document.querySelector('#tool-hint').innerText.includes('no gap')")

@@ -117,6 +117,17 @@ def test_the_wheel_moves_the_tolerance_and_with_it_what_a_click_takes(head):
     assert head.hover(*RIGHT).sum() < middle.sum()
 
 
+def test_the_wheel_does_not_end_a_stroke(head):
+    head.choose(CSF, VENTRICLES)
+    wanted = head.hover(*RIGHT)
+    head.tools.press(lps(*RIGHT))
+    assert head.tools.stroking
+    head.tools.turn(3)
+    head.tools.release()
+    assert (head.mask(VENTRICLES) == wanted).all() and wanted.any()
+    assert head.tools.tolerance == 0.5 and not head.tools.stroking
+
+
 def test_hovering_shows_this_slice_and_a_click_takes_its_neighbours_too(head):
     head.choose(CSF, VENTRICLES, neighbours=1)
     shown = head.hover(*RIGHT)

@@ -107,6 +107,15 @@ def test_only_the_allowed_brightness_and_place_change(desk):
     assert np.array_equal(new, allowed & ~regions.masks[VENTRICLES])
 
 
+def test_the_hidden_parts_of_the_ventricles_are_no_other_region(desk):
+    machine, case, _, regions = desk
+    machine._tools.setLimits(where=OUTSIDE)
+    for erase in (True, False):
+        machine.controller.commit([Change(VENTRICLES, regions.masks[VENTRICLES][1:2], (1, 0, 0), erase)])
+        drawn = segmentMask(case.segmentation, segmentIdOf(case.segmentation, VENTRICLES), case.volume)
+        assert np.array_equal(drawn[1], regions.masks[VENTRICLES][1] & (not erase)), machine.controller.message
+
+
 def test_what_the_limits_forbid_is_a_sentence_and_no_step(desk):
     machine, case, _, _ = desk
     tools, before = machine._tools, toolwalk.snapshot(case)

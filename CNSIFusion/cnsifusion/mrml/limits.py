@@ -67,7 +67,8 @@ class Limits:
         if inside:
             return vtkMRMLSegmentationNode.EditAllowedInsideSingleSegment
         if self.where == OUTSIDE:
-            return vtkMRMLSegmentationNode.EditAllowedOutsideAllSegments
+            # Of the visible ones: the ventricles' parts are hidden segments, and lie where the ventricles do.
+            return vtkMRMLSegmentationNode.EditAllowedOutsideVisibleSegments
         return vtkMRMLSegmentationNode.EditAllowedEverywhere
 
 

@@ -265,19 +265,25 @@ class ToolController:
 
     def release(self) -> None:
         """The button went up: apply the stroke as one action, or say why there is nothing to do."""
-        hand = self._hand()
-        pressed, self._pressedOn = self._pressedOn is not None, None
-        if hand is not None and pressed:
+        hand, stroke, self._pressedOn = self._hand(), self.stroking, None
+        if hand is not None and stroke:
             hand.release()
             hand.forget()
             self._ended = (self._at, self.message) if self.message else None
+
+    @property
+    def stroking(self) -> bool:
+        """Whether the button is down: a stroke keeps its settings."""
+        return self._pressedOn is not None
 
     def leave(self) -> None:
         """The mouse left the view."""
         self.message = ""
 
     def turn(self, steps: int) -> None:
-        """The wheel was turned with a modifier key: change the tool's slider."""
+        """The wheel was turned with a modifier key: change the tool's slider, unless a stroke is under way."""
+        if self.stroking:
+            return
         if self.tool == PVS:
             self.sensitivity = float(np.clip(self.sensitivity + steps * _TURN, 0.0, 1.0))
         elif self.tool == CSF:

@@ -14,7 +14,7 @@ from trame_slicer.segmentation import SegmentationEffect, SegmentationEffectPipe
 from vtkmodules.vtkCommonCore import vtkCommand
 
 from cnsifusion.mrml.contour import viewPath
-from cnsifusion.mrml.tools import ToolController
+from cnsifusion.mrml.tools import TOOLS, ToolController
 from cnsifusion.web.viewer import AXIAL
 
 _MOVE, _LEAVE = int(vtkCommand.MouseMoveEvent), int(vtkCommand.LeaveEvent)
@@ -49,10 +49,6 @@ class RegionEffect(SegmentationEffect):
 class RegionPipeline(SegmentationEffectPipeline):
     """The axial view's events, and the outline over it."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self._pressed = False
-
     def draw(self, edges) -> None:
         """Show the outline (edges in LPS mm), or none. The page draws it: a picture of the view would take too long."""
         if edges is None or not len(edges):
@@ -67,42 +63,38 @@ class RegionPipeline(SegmentationEffectPipeline):
         )
 
     def CanProcessInteractionEvent(self, eventData: vtkMRMLInteractionEventData) -> tuple[bool, float]:
-        if not self.IsActive() or self._controller is None:
+        controller = self._controller
+        if not self.IsActive() or controller is None:
             return False, 0.0
         kind, modified = eventData.GetType(), bool(eventData.GetModifiers() & _MODIFIERS)
-        wanted = kind in (_MOVE, _LEAVE) or (kind == _RELEASE and self._pressed)
-        wanted = wanted or (kind == _PRESS and not modified) or (kind in _WHEEL and modified)
-        return wanted, 0.0
+        wanted = kind in (_MOVE, _LEAVE) or (kind == _PRESS and not modified)
+        wanted = wanted or (kind in _WHEEL and modified and bool(TOOLS[controller.tool].slider))
+        return wanted or controller.stroking, 0.0  # who takes any event in a stroke, a key or the wheel, would end it
 
     def ProcessInteractionEvent(self, eventData: vtkMRMLInteractionEventData) -> bool:
         kind, controller = eventData.GetType(), self._controller
         x, y, z = eventData.GetWorldPosition()
         lps = (-x, -y, z)
-        if kind in _WHEEL:
-            controller.turn(_WHEEL[kind])
-            self.draw(controller.hover(lps))
-        elif kind == _PRESS:
-            self._pressed = True
+        if kind == _PRESS:
             self.draw(controller.press(lps))
-        elif kind == _RELEASE:
-            self._pressed = False
-            controller.drag(lps)  # the page may leave out the last move before it
-            controller.release()
-            self.draw(controller.hover(lps))
         elif kind == _LEAVE:
             self.LoseFocus(eventData)
-        else:
-            self.draw(controller.drag(lps) if self._pressed else controller.hover(lps))
+        elif kind in (_MOVE, _RELEASE, *_WHEEL):
+            if kind in _WHEEL:
+                controller.turn(_WHEEL[kind])
+            edges = controller.drag(lps) if controller.stroking else controller.hover(lps)
+            if kind == _RELEASE:  # after a drag to here: the page may leave out the last move before it
+                controller.release()
+                edges = controller.hover(lps)
+            self.draw(edges)
         self._effect.afterEvent()
         return True
 
     def LoseFocus(self, eventData) -> None:
         super().LoseFocus(eventData)
-        if self._pressed:
-            self._pressed = False
-            self._controller.release()
         self.draw(None)
         if self._controller is not None:
+            self._controller.release()  # a stroke, if there is one, ends where the mouse left
             self._controller.leave()
 
     @property
