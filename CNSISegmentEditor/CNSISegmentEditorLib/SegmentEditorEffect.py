@@ -13,7 +13,9 @@ from CNSISegmentEditorLib.options import Options
 from CNSISegmentEditorLib.outline import OutlinePipeline
 from CNSISegmentEditorLib.watching import Watch
 
-_PRESS, _RELEASE = vtk.vtkCommand.LeftButtonPressEvent, vtk.vtkCommand.LeftButtonReleaseEvent
+#: Of two quick clicks Qt makes a press and a double click, which enlarges the view where nobody takes it.
+_PRESS = (vtk.vtkCommand.LeftButtonPressEvent, vtk.vtkCommand.LeftButtonDoubleClickEvent)
+_RELEASE = vtk.vtkCommand.LeftButtonReleaseEvent
 _MOVE, _LEAVE, _KEY = vtk.vtkCommand.MouseMoveEvent, vtk.vtkCommand.LeaveEvent, vtk.vtkCommand.KeyPressEvent
 _WHEEL = {vtk.vtkCommand.MouseWheelForwardEvent: 1, vtk.vtkCommand.MouseWheelBackwardEvent: -1}
 #: After an edit (or undo, redo, another effect's) the list of foci is read anew, not at each of many in a row.
@@ -78,10 +80,7 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorLabelEffect):
             self._begin()
         if self.controller is None:
             return
-        segment = self._selectedSegment()
-        if segment is not None and segment.GetName() != self.segmentName:
-            self._chooseSegment(segment.GetName())
-            self.clearOutlines()
+        self._followSelection()
         self._options.draw()
 
     def updateMRMLFromGUI(self):
@@ -135,7 +134,7 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorLabelEffect):
             return False
         if eventId == _RELEASE:
             return self._release(viewWidget)
-        if eventId == _PRESS:
+        if eventId in _PRESS:
             return not (shift or others) and self._press(callerInteractor.GetEventPosition(), viewWidget)
         if eventId == _MOVE:
             return self._move(callerInteractor.GetEventPosition(), viewWidget)
@@ -247,8 +246,7 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorLabelEffect):
             return
         if self.controller is None:
             return
-        segment = self._selectedSegment()
-        self._chooseSegment(segment.GetName() if segment is not None else "")
+        self._chooseSegment(self._selectedName() or "")
         self._options.compare()
 
     def _makeController(self):
@@ -273,6 +271,13 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorLabelEffect):
         node = self.scriptedEffect.parameterSetNode()
         return (node.GetSegmentationNode(), node.GetSourceVolumeNode()) if node else (None, None)
 
+    def _followSelection(self) -> None:
+        """Work on what is selected now, under the name that it has now."""
+        name = self._selectedName()
+        if name is not None and name != self.segmentName:
+            self._chooseSegment(name)
+            self.clearOutlines()
+
     def _chooseSegment(self, name: str) -> None:
         """Work on the selected segment, with a tool that makes sense for it."""
         from cnsifusion.mrml.tools import MOVE, NONE, OUTLINE, SPLINE
@@ -291,14 +296,14 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorLabelEffect):
         from cnsifusion.mrml.tools import NONE
         from cnsifusion.roi.names import SEGMENTS
 
+        self._followSelection()
         if self.segmentName not in SEGMENTS:
             self._options.explain(_("Choose one of the protocol's regions above."))
             return False
         return self.controller.tool != NONE
 
     def _onEditorNode(self, *_arguments) -> None:
-        segment = self._selectedSegment()
-        if segment is not None and segment.GetName() != self.segmentName:
+        if self._selectedName() not in (None, self.segmentName):
             self.updateGUIFromMRML()
 
     def _onPlace(self, *_arguments) -> None:
@@ -329,11 +334,16 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorLabelEffect):
             outline.remove()
         self._outlines = {}
 
-    def _selectedSegment(self):
+    def _selectedName(self) -> str | None:
+        """Name of the selected segment, None where there is none; "" for the second one of the same name."""
         node = self.scriptedEffect.parameterSetNode()
-        segmentation = node.GetSegmentationNode() if node else None
-        segmentId = node.GetSelectedSegmentID() if node else None
-        return segmentation.GetSegmentation().GetSegment(segmentId) if segmentation and segmentId else None
+        segmentationNode, segmentId = self._nodes()[0], node.GetSelectedSegmentID() if node else None
+        segmentation = segmentationNode.GetSegmentation() if segmentationNode else None
+        segment = segmentation.GetSegment(segmentId) if segmentation and segmentId else None
+        if segment is None:
+            return None
+        name = segment.GetName()
+        return name if segmentation.GetSegmentIdBySegmentName(name) == segmentId else ""
 
     def _usable(self, viewWidget) -> bool:
         from cnsifusion.mrml.alignment import AXIAL, OBLIQUE, viewPlane
@@ -367,9 +377,11 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorLabelEffect):
         """Do what changes the segment; an expected error becomes the effect's message."""
         from cnsifusion.errors import CNSIFusionError
 
+        fault = ""
         try:
             action()
         except CNSIFusionError as error:
-            self._options.explain(str(error))
-            return
+            fault = str(error)
         self._options.draw()
+        if fault:
+            self._options.explain(fault)

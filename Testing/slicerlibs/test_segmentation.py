@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 import vtk
 from regioneditor import RegionEditor
-from slicer import vtkMRMLSegmentationNode, vtkMRMLSegmentEditorNode
+from slicer import vtkMRMLSegmentationNode, vtkMRMLSegmentEditorNode, vtkSegment
 from vtk.util.numpy_support import vtk_to_numpy
 
 from cnsifusion.errors import BadInput
+from cnsifusion.mrml.drawn import orientedImage
 from cnsifusion.mrml.editing import Change, modifier
 from cnsifusion.mrml.segmentation import (
     addSegmentationNode,
@@ -174,6 +175,16 @@ def test_a_rotated_segmentation_is_read_where_it_lies(scene):
     volume.SetAndObserveTransformNodeID(transform.GetID())
     together = regionsFromNode(node, volume).masks[SUBLENTIFORM_LEFT]
     assert np.array_equal(together, regions.masks[SUBLENTIFORM_LEFT])
+
+
+def test_of_two_segments_with_one_name_the_first_counts(scene):
+    """Slicer lets a copy keep the name; the tools show and edit the first."""
+    _, volume, node, regions = scene
+    other = vtkSegment()
+    other.SetName(VENTRICLES)
+    other.AddRepresentation(_LABELMAP, orientedImage(np.ones((1, 2, 2)), (0, 1, 0, 1, 0, 0), volume))
+    assert node.GetSegmentation().AddSegment(other, "other")
+    assert np.array_equal(regionsFromNode(node, volume).masks[VENTRICLES], regions.masks[VENTRICLES])
 
 
 def test_assigning_a_readers_segment(scene):

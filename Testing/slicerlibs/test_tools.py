@@ -193,7 +193,13 @@ def test_a_spline_point_changes_only_what_it_moves_over(desk):
 def test_a_spline_keeps_holes_and_begins_from_three_clicks(desk):
     desk.choose(SPLINE, SUBLENTIFORM_RIGHT)
     places = [(8, 24, 3), (18, 24, 3), (13, 32, 3)]
-    assert [desk.stroke(place) for place in places] == [0, 0, 1]
+    said, steps = [], []
+    for place in places:
+        desk.tools.hover(tuple(GRID.to_lps(place)))
+        said.append(desk.tools.message.split("click ")[1])
+        steps.append(desk.stroke(place))
+    assert said == [f"{words} around the region." for words in ("three points", "two more points", "one more point")]
+    assert steps == [0, 0, 1]
     drawn = desk.mask(SUBLENTIFORM_RIGHT)
     assert np.flatnonzero(drawn.any(axis=(1, 2))).tolist() == [3] and 40 < drawn.sum() < 120
     desk.choose(OUTLINE, SUBLENTIFORM_RIGHT)
@@ -205,6 +211,11 @@ def test_a_spline_keeps_holes_and_begins_from_three_clicks(desk):
     desk.choose(SPLINE, SUBLENTIFORM_RIGHT)
     assert desk.stroke((8, 24, 3), (5, 22, 3)) == 1
     assert not (desk.mask(SUBLENTIFORM_RIGHT) & hole).any()
+    desk.tools.erase = True
+    desk.tools.forget()
+    desk.tools.hover(tuple(GRID.to_lps((8, 24, 1))))
+    assert "no point to take away" in desk.tools.message
+    assert desk.stroke((8, 24, 1)) == 0 and "no point to take away" in desk.tools.message
 
 
 def test_erasing_csf_takes_the_lobe_of_what_is_drawn_whatever_the_image_holds(desk):
@@ -277,6 +288,7 @@ def test_statistics_follow_every_change_and_undo(desk):
     first = desk.tools.statistics()
     milliliters = desk.mask(SUBLENTIFORM_LEFT).sum() * GRID.voxel_volume / 1000
     assert first[0].startswith(f"{SUBLENTIFORM_LEFT}: {milliliters:.2f} ml on 2 slices")
+    assert first[1:] == [f"Left minus right: unknown while {SUBLENTIFORM_RIGHT} is not drawn"]
     desk.tools.act(MIRROR)
     assert any(line.startswith("Left minus right:") for line in desk.tools.statistics())
     desk.tools.act(FILL)

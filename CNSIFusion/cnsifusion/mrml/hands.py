@@ -305,7 +305,7 @@ class SplineHand(Hand):
         if away.min() <= max(_GRIP_MM, 2 * mm.max()):
             self._takeHold(int(away.argmin()))
         elif self._c.erase:
-            self._c.message = "Click a point of the line to take it away."
+            self._c.message = self._wanting() or "Click a point of the line to take it away."
         elif len(self._points) < 3:
             self._insert(len(self._points), at)
         else:
@@ -353,8 +353,13 @@ class SplineHand(Hand):
         return polygon(points, k, self._c.geometry.grid.shape, spline=True)
 
     def _wanting(self) -> str:
-        missing = 3 - len(self._points)
-        return f"Nothing is drawn on this slice: click {missing} points around the region." if missing > 0 else ""
+        drawn = len(self._points)
+        if drawn >= 3:
+            return ""
+        if self._c.erase:
+            return "Nothing is drawn on this slice: there is no point to take away."
+        wanted = ("three points", "two more points", "one more point")[drawn]
+        return f"Nothing is drawn on this slice: click {wanted} around the region."
 
     def _takeHold(self, number: int) -> None:
         if not self._c.erase:

@@ -25,6 +25,9 @@ def statisticsLines(volume: Volume, name: str, drawn: Callable[[str], ToolResult
     if pair in compared:
         volumes, means = compared[pair]["volume_ml"], compared[pair]["mean"]
         lines.append(f"Left minus right: {1000 * volumes:+.0f} mm³, signal {means:+.4g}")
+    elif pair:
+        missing = next(each for each in names if each not in found)
+        lines.append(f"Left minus right: unknown while {missing} is not drawn")
     if pair == "pvs":
         counts = compared["pvs_count"]
         lines.append(f"Foci drawn: {counts['left']} left, {counts['right']} right")

@@ -105,6 +105,8 @@ def regionsReader(segmentationNode, volumeNode) -> Callable[[], RegionSet]:
         name = segment.GetName()
         if name not in SEGMENTS and _partOf(name) is None:
             continue
+        if segmentIdOf(segmentationNode, name) != segmentId:
+            continue  # of two segments with the same name the first is the one that is shown and edited
         piece = take(segmentationNode, segmentId, volumeNode)
         if piece is None:
             if rejected := rejection(segment):
@@ -204,8 +206,10 @@ def markEdited(segmentationNode, segmentId: str, rejected: str = "") -> None:
 def isEdited(segmentationNode, segmentId: str) -> bool:
     """Whether a reader changed a segment since it came, with one of our tools or any other."""
     segment = segmentationNode.GetSegmentation().GetSegment(segmentId)
+    if tagValue(segment, EDITED_TAG):
+        return True
     came = tagValue(segment, _CAME_TAG)
-    return bool(tagValue(segment, EDITED_TAG)) or bool(came) and came != _fingerprintOf(segmentationNode, segmentId)
+    return bool(came) and came != _fingerprintOf(segmentationNode, segmentId)
 
 
 def fingerprint(segmentationNode) -> str:
