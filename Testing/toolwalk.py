@@ -20,6 +20,7 @@ from scipy import ndimage
 from cnsifusion.imaging import Grid, Volume
 from cnsifusion.mrml.case import CaseState
 from cnsifusion.mrml.drawn import segmentMask
+from cnsifusion.mrml.limits import ANYWHERE, KEEP, NOTHING_LEFT, OVERWRITE, Limits, leaveNothing, places
 from cnsifusion.mrml.segmentation import (
     EDITED_TAG,
     REJECTED_TAG,
@@ -84,12 +85,22 @@ class SlicersOwn:
         self._editor = RegionEditor(self.scene, case.segmentation, case.volume)
         self._editor.logic.SetMaximumNumberOfUndoStates(undoSteps)
         self.controller = ToolController(case.segmentation, case.volume, self.apply)
-        self.applied = 0
+        self.applied, self._limits = 0, Limits()
+
+    def limit(self, limits: Limits) -> None:
+        """Draw only there from now on."""
+        self._limits = limits
 
     def apply(self, changes) -> None:
-        """Carry the changes out, and count."""
-        self.applied += 1
-        self._editor.applyAll(changes)
+        """Carry the changes out as far as the limits let them, and count."""
+        controller, node = self.controller, self._editor.node
+        nodes = (controller.segmentationNode, controller.volumeNode, controller.geometry)
+        controller.message = self._limits.applyTo(node, nodes[0])
+        if not controller.message and leaveNothing(changes, node, *nodes):
+            controller.message = NOTHING_LEFT
+        if not controller.message:
+            self.applied += 1
+            self._editor.applyAll(changes)
 
     def replace(self, change) -> None:
         """Change the regions as a whole, as the panel does with the editor that is embedded in it."""
@@ -135,10 +146,15 @@ class Browsers:
         self._carryOut, self.controller._apply = self.controller._apply, self.apply
         self.applied = 0
 
+    def limit(self, limits: Limits) -> None:
+        """See :class:`SlicersOwn`."""
+        brightness = limits.brightness or self._tools.stateForPage()["range"]
+        self._tools.setLimits(where=limits.where, overwrite=limits.overwrite, brightness=brightness)
+
     def apply(self, changes) -> None:
         """See :class:`SlicersOwn`."""
-        self.applied += 1
         self._carryOut(changes)
+        self.applied += not self.controller.message
 
     def replace(self, change) -> None:
         """See :class:`SlicersOwn`."""
@@ -209,7 +225,7 @@ class Reader(RuleBasedStateMachine):
         if not bare:
             showRegions(regions, self.case.segmentation, node)
         self.face.open(self.case)
-        self.states, self.at = [snapshot(self.case)], 0
+        self.states, self.at, self.limited = [snapshot(self.case)], 0, False
         self.face.controller.tool = CSF
 
     def teardown(self):
@@ -254,6 +270,15 @@ class Reader(RuleBasedStateMachine):
         self.choose(choice)
         self.stroke(points, aim, number)
 
+    @rule(where=st.integers(0, 9), overwrite=st.sampled_from(list(OVERWRITE)), dark=st.booleans(), none=st.booleans())
+    def limit(self, where, overwrite, dark, none):
+        """Masking, overwrite mode and intensity range, or none of them (``none``)."""
+        allowed = places(self.case.segmentation)
+        brightness = (130.0, 230.0) if dark else None
+        limits = Limits() if none else Limits(allowed[where % len(allowed)], overwrite, brightness)
+        self.limited = limits.where != ANYWHERE or limits.overwrite != KEEP or limits.brightness is not None
+        self.did(lambda: self.face.limit(limits))
+
     @rule(steps=st.integers(-3, 3))
     def turn(self, steps):
         self.did(lambda: self.face.controller.turn(steps))
@@ -289,10 +314,10 @@ class Reader(RuleBasedStateMachine):
             focus = controller.foci[number % len(controller.foci)]
             accepted = controller.accepted(focus)
             self.did(lambda: controller.toggle(focus))
-            assert controller.accepted(focus) != accepted
+            assert self.limited or controller.accepted(focus) != accepted
         elif what == "reject":
             self.did(lambda: controller.reject(REJECT_REASONS[number % len(REJECT_REASONS)]))
-            assert controller.drawn(controller.segmentName).empty
+            assert self.limited or controller.drawn(controller.segmentName).empty
         elif what in ACTIONS:
             self.did(lambda: controller.act(what))
             assert self.face.applied > before or controller.message, "nothing happened, and nothing was said"
