@@ -5,7 +5,7 @@ scipy's general filters say the same and take several times as long, while a rea
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from scipy import ndimage
@@ -57,16 +57,32 @@ def padded(mask: np.ndarray) -> np.ndarray:
     return wider
 
 
+def covered(mask: np.ndarray, halves: Sequence[int]) -> np.ndarray:
+    """What a shape covers that lies with its middle on every set pixel of the slice ``mask``.
+
+    Its row n, below the middle and above, reaches ``halves[n]`` columns to either side, no more than the row before.
+    The lines are laid end to end with a gap between them, so that a shift is one piece of memory moved along.
+    """
+    rows, columns = mask.shape
+    halves = [min(half, columns) for half in halves[: max(rows, 1)]]
+    width = columns + halves[0]
+    first, size = len(halves) * width - columns, rows * width
+    line, result, done = np.zeros(2 * first + size, bool), np.zeros(size, bool), 0
+    line[first : first + size].reshape(rows, width)[:, :columns] = mask
+    for row, half in reversed(list(enumerate(halves))):  # from the shortest row on
+        while done < half:  # what lies within ``done`` columns is widened by as many again at once
+            step = min(half - done, max(done, 1))
+            wider = line[: -2 * step] | line[2 * step :]
+            line = wider if done else wider | line[1:-1]
+            done += step
+        for start in {first - done - row * width, first - done + row * width}:
+            result |= line[start : start + size]
+    return result.reshape(rows, width)[:, :columns]
+
+
 def spread(mask: np.ndarray, pixels: int) -> np.ndarray:
     """What lies within so many steps along the edges of what is set (binary_dilation with so many iterations)."""
-    for _ in range(pixels):
-        wider = mask.copy()
-        wider[1:] |= mask[:-1]
-        wider[:-1] |= mask[1:]
-        wider[:, 1:] |= mask[:, :-1]
-        wider[:, :-1] |= mask[:, 1:]
-        mask = wider
-    return mask
+    return covered(mask, range(pixels, -1, -1))
 
 
 def holes(region: np.ndarray) -> np.ndarray:
@@ -76,12 +92,16 @@ def holes(region: np.ndarray) -> np.ndarray:
 
 def small_holes(region: np.ndarray, pixels: float) -> np.ndarray:
     """The enclosed holes of ``region`` of up to this many pixels."""
+    if min(region.shape) < 3:
+        return np.zeros_like(region)
     labels, count = ndimage.label(~region, EDGES)
-    small = np.bincount(labels.ravel(), minlength=count + 1) <= pixels
+    enclosed = np.ones(count + 1, bool)
+    enclosed[0] = False
     for rim in (labels[0], labels[-1], labels[:, 0], labels[:, -1]):
-        small[rim] = False
-    small[0] = False
-    return small[labels]
+        enclosed[rim] = False
+    if not enclosed.any():
+        return np.zeros_like(region)
+    return (enclosed & (np.bincount(labels.ravel(), minlength=count + 1) <= pixels)).take(labels)
 
 
 def grown(mask: np.ndarray, steps: int) -> np.ndarray:
