@@ -21,10 +21,10 @@ from cnsifusion.roi.tools.necks import (
     around,
     box_of,
     contained,
-    distances,
     moved,
     opened,
     pieces_at,
+    within,
 )
 from cnsifusion.roi.tools.result import ToolResult, cropped, nothing
 from cnsifusion.roi.tools.sides import Midline, Opposite
@@ -248,7 +248,7 @@ class _Outline:
         if near.all():
             return first, np.zeros(count, bool)
         under = tuple(slice(a + 1 - c, a + 1 - c + n) for a, c, n in zip(first, corner, count))
-        return first, (distances(near, sizes) < _DEEP_MM)[under]
+        return first, within(~near, np.nextafter(_DEEP_MM, 0), sizes)[under]
 
     def _cells(self, span: slice, axis: int) -> np.ndarray:
         """The coarse cells of the rows (axis 0) or columns (1) ``span`` of the window."""
@@ -305,14 +305,13 @@ def _grown(
     out, and so is what still runs out to the outline when cut. On the slice of the click that shrinks to a blob.
     ``bright``, ``start`` and ``before`` are the ``reach`` of the outline's window.
     """
-    result = np.zeros_like(bright)
-    labels, touched, boxes = pieces_at(bright, start)
-    if not len(touched):
+    result, pieces = np.zeros_like(bright), pieces_at(bright, start)
+    if not pieces:
         return result
-    leaks = outline.leaks(plane, moved(around(boxes), reach)) if outline is not None else None
+    whole = around([box for box, _ in pieces])
+    leaks = outline.leaks(plane, moved(whole, reach)) if outline is not None else None
     neighbour = _Neighbour(before) if before is not None and outline is not None else None
-    for number, box in zip(touched, boxes):
-        region = labels[box] == number
+    for box, region in pieces:
         if outline is not None and leaks is not None:
             leaky = partial(leaks, moved(box, reach))
             region = contained(region, start[box] & region, leaky, before is None, outline.rules.necks, sampling)

@@ -18,6 +18,8 @@ from cnsifusion.roi.morphology import EDGES, covered, padded, spread
 _HORN_MM = 14.0
 #: The half-width at the point counts for at most this (mm) when necks are judged.
 _NECK_MAX_MM = 2.5
+#: Slices are looked over in cells of so many rows and columns.
+_CELL = 4
 #: Neighbours that share a corner or an edge.
 _CORNERS = ndimage.generate_binary_structure(2, 2)
 
@@ -51,11 +53,26 @@ def moved(box: Box, within: Box) -> Box:
     return rows, columns
 
 
-def pieces_at(mask: np.ndarray, start: np.ndarray) -> tuple[np.ndarray, np.ndarray, list[Box]]:
-    """Labels of the connected pieces of ``mask``, the numbers of those that ``start`` touches, and their boxes."""
-    labels, count = ndimage.label(mask, EDGES)
-    touched = np.flatnonzero(np.bincount(labels[start & mask], minlength=count + 1))
-    return labels, touched, [box_of(labels == number) for number in touched]
+def pieces_at(mask: np.ndarray, start: np.ndarray) -> list[tuple[Box, np.ndarray]]:
+    """The connected pieces of a slice's ``mask`` that ``start`` touches: the box of each, and what it is in its box.
+
+    Cells of some pixels tell first, and quickly, in what part of the slice they all lie.
+    """
+    cells, count = ndimage.label(_cells(mask), EDGES)
+    rows, columns = box_of(_chosen(cells, cells[_cells(start)], count))
+    part = slice(rows.start * _CELL, rows.stop * _CELL), slice(columns.start * _CELL, columns.stop * _CELL)
+    labels, _ = ndimage.label(mask[part], EDGES)
+    touched = np.flatnonzero(np.bincount(labels[start[part]], minlength=1)[1:]) + 1
+    found = ((number, box_of(labels == number)) for number in touched)
+    return [(moved(box, part), labels[box] == number) for number, box in found]
+
+
+def _cells(mask: np.ndarray) -> np.ndarray:
+    """Which cells of _CELL x _CELL pixels hold a set one; those at the end may be smaller."""
+    whole = np.zeros([-(-n // _CELL) * _CELL for n in mask.shape], bool)
+    whole[: mask.shape[0], : mask.shape[1]] = mask
+    lines = whole.view(np.uint32)  # four columns in each
+    return (lines[::_CELL] | lines[1::_CELL] | lines[2::_CELL] | lines[3::_CELL]) != 0
 
 
 def opened(mask: np.ndarray, pixels: int) -> np.ndarray:
@@ -122,6 +139,8 @@ def _cut_at_necks(inner: np.ndarray, seeds: np.ndarray, near: np.ndarray, neck: 
     cores, count = ndimage.label(~within(~inner, neck, sampling), EDGES)
     core = _chosen(cores, cores[near], count)
     tails = inner & ~within(core, neck + max(sampling), sampling)
+    if _surely_near(core, tails, sampling):
+        return inner
     far = tails & ~within(core, _HORN_MM, sampling)
     if not far.any():
         return inner  # no tail is long
@@ -129,6 +148,13 @@ def _cut_at_necks(inner: np.ndarray, seeds: np.ndarray, near: np.ndarray, neck: 
     kept = inner & ~_chosen(labels, labels[far], count)
     labels, count = ndimage.label(kept, EDGES)
     return _chosen(labels, labels[seeds | core], count)
+
+
+def _surely_near(core: np.ndarray, tails: np.ndarray, sampling: tuple[float, float]) -> bool:
+    """Whether cells of some pixels tell already that all of the ``tails`` lie within _HORN_MM of ``core``."""
+    farther = (_CELL - 1) * float(np.hypot(*sampling))  # than their cells two pixels may be
+    near = within(_cells(core), _HORN_MM - farther, (sampling[0] * _CELL, sampling[1] * _CELL))
+    return not (_cells(tails) & ~near).any()
 
 
 def _chosen(labels: np.ndarray, numbers: np.ndarray, count: int) -> np.ndarray:
