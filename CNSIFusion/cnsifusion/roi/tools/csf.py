@@ -24,6 +24,7 @@ from cnsifusion.roi.tools.necks import (
     moved,
     opened,
     pieces_at,
+    seen,
     within,
 )
 from cnsifusion.roi.tools.result import ToolResult, cropped, nothing
@@ -123,7 +124,9 @@ def grow(
     everywhere = (slice(0, bright.shape[0]), slice(0, bright.shape[1]))
 
     def grown(start: np.ndarray) -> np.ndarray:
-        return _grown(bright, start, outline, array[k], None, sampling, everywhere)
+        region = np.zeros_like(start)
+        _grow(region, bright, start, outline, array[k], None, sampling, everywhere)
+        return region
 
     masks[k] = grown(start)
     if midline is not None:
@@ -168,7 +171,7 @@ def lobe(
     sampling = (spacing[1], spacing[0])
     uncut = _NoOutline(sampling)
     everywhere = (slice(0, near.shape[1]), slice(0, near.shape[2]))
-    pieces[k] = _grown(near[k], start, uncut, mask[k], None, sampling, everywhere)
+    _grow(pieces[k], near[k], start, uncut, mask[k], None, sampling, everywhere)
     _carry(pieces, k, settings.neighbours, lambda n, reach: near[n][reach], uncut, mask, spacing)
     origin = (drawn.origin[0], drawn.origin[1] + rows.start, drawn.origin[2] + columns.start)
     return cropped(pieces & near, origin, "There is nothing to erase at this point.")
@@ -226,13 +229,10 @@ class _Outline:
         """The test of a region of slice ``plane`` that lies in ``box`` of the window: too close to the outline?"""
         (row, column), shallow = self._shallow(plane, box)
         if not shallow.any():
-            return lambda box, region: False
-
-        def leaks(box: Box, region: np.ndarray) -> bool:
-            rows, columns = (self._cells(span, axis) for axis, span in enumerate(box))
-            return int(np.count_nonzero(region & shallow[rows[:, None] - row, columns - column])) > _LEAK_PIXELS
-
-        return leaks
+            return lambda part, region: False
+        rows, columns = (self._cells(span, axis) for axis, span in enumerate(box))
+        near = shallow[rows - row][:, columns - column]
+        return lambda part, region: int(np.count_nonzero(region & near[seen(part, box)])) > _LEAK_PIXELS
 
     def _shallow(self, plane: np.ndarray, box: Box) -> tuple[tuple[int, int], np.ndarray]:
         """The first coarse cell under ``box`` (row, column), and which cells under it lie close to the outline."""
@@ -284,41 +284,42 @@ def _carry(
             if not 0 <= here < len(masks) or drawn[0].stop == drawn[0].start:
                 break
             reach = _reach(drawn, masks.shape[1:], sampling) if outline is not None else everywhere
-            before = masks[here - step][reach]
-            grown = _grown(bright_of(here, reach), before, outline, array[here], before, sampling, reach)
-            masks[here][reach] = grown
-            drawn = moved(box_of(grown), reach)
+            before = _Neighbour(masks[here - step], drawn) if outline is not None else None
+            into, start = masks[here][reach], masks[here - step][reach]
+            changed = _grow(into, bright_of(here, reach), start, outline, array[here], before, sampling, reach)
+            drawn = moved(box_of(into[changed]), moved(changed, reach))
 
 
-def _grown(
+def _grow(
+    into: np.ndarray,
     bright: np.ndarray,
     start: np.ndarray,
     outline: _Outline | None,
     plane: np.ndarray,
-    before: np.ndarray | None,
+    before: _Neighbour | None,
     sampling: tuple[float, float],
     reach: Box,
-) -> np.ndarray:
-    """The connected bright regions that ``start`` touches, holes filled; with an ``outline`` (leak guard) cut at necks.
+) -> Box:
+    """Set ``into`` in the connected bright regions that ``start`` touches, holes filled; returns the box of these.
 
-    ``before`` is the neighbouring slice's region when carrying on: what does not look like its continuation is left
-    out, and so is what still runs out to the outline when cut. On the slice of the click that shrinks to a blob.
-    ``bright``, ``start`` and ``before`` are the ``reach`` of the outline's window.
+    With an ``outline`` (leak guard) they are cut at necks. ``before`` is the neighbouring slice's region when carrying
+    on: what does not look like its continuation is left out, and so is what still runs out to the outline when cut. On
+    the slice of the click that shrinks to a blob. ``into``, ``bright`` and ``start`` are the ``reach`` of the window.
     """
-    result, pieces = np.zeros_like(bright), pieces_at(bright, start)
+    pieces = pieces_at(bright, start)
     if not pieces:
-        return result
+        return slice(0, 0), slice(0, 0)
     whole = around([box for box, _ in pieces])
     leaks = outline.leaks(plane, moved(whole, reach)) if outline is not None else None
-    neighbour = _Neighbour(before) if before is not None and outline is not None else None
     for box, region in pieces:
+        place = moved(box, reach)
         if outline is not None and leaks is not None:
-            leaky = partial(leaks, moved(box, reach))
-            region = contained(region, start[box] & region, leaky, before is None, outline.rules.necks, sampling)
+            seeds, leaky = start[box] & region, partial(leaks, place)
+            region = contained(region, seeds, leaky, before is None, outline.rules.necks, sampling)
         region |= small_holes(region, _HOLE_MM2 / (sampling[0] * sampling[1]))
-        if outline is None or neighbour is None or neighbour.continued_by(region, box, outline.rules, sampling):
-            result[box] |= region
-    return result
+        if outline is None or before is None or before.continued_by(region, place, outline.rules, sampling):
+            into[box] |= region
+    return whole
 
 
 def _reach(drawn: Box, shape: tuple[int, ...], sampling: tuple[float, float]) -> Box:
@@ -331,16 +332,17 @@ def _reach(drawn: Box, shape: tuple[int, ...], sampling: tuple[float, float]) ->
 
 
 class _Neighbour:
-    """The regions of the slice before, to tell what continues them."""
+    """The regions of the slice before, all in its box ``drawn``, to tell what continues them."""
 
-    def __init__(self, before: np.ndarray):
-        self._labels, drawn = np.zeros(before.shape, np.int32), box_of(before)
-        self._labels[drawn], count = ndimage.label(before[drawn])
-        self._areas = np.bincount(self._labels[drawn].ravel(), minlength=count + 1)
+    def __init__(self, before: np.ndarray, drawn: Box):
+        self._drawn = drawn
+        self._labels, count = ndimage.label(before[drawn])
+        self._areas = np.bincount(self._labels.ravel(), minlength=count + 1)
 
     def continued_by(self, region: np.ndarray, box: Box, rules: _Rules, sampling: tuple[float, float]) -> bool:
         """Whether ``region``, in its ``box``, lies over enough of these regions and is no sudden widening of them."""
-        over = np.bincount(self._labels[box][region], minlength=len(self._areas))
+        under = self._labels[seen(box, self._drawn)][region[seen(self._drawn, box)]]
+        over = np.bincount(under, minlength=len(self._areas))
         over[0] = 0
         area, carried = int(np.count_nonzero(region)), int(self._areas[over > 0].sum())
         limit = rules.growth_large if area * sampling[0] * sampling[1] > _LARGE_MM2 else rules.growth

@@ -53,6 +53,12 @@ def moved(box: Box, within: Box) -> Box:
     return rows, columns
 
 
+def seen(box: Box, within: Box) -> Box:
+    """The part of a ``box`` that lies in the box ``within`` (some of it does), as one of that; moved() takes it back."""
+    rows, columns = (slice(max(b.start - w.start, 0), min(b.stop, w.stop) - w.start) for b, w in zip(box, within))
+    return rows, columns
+
+
 def pieces_at(mask: np.ndarray, start: np.ndarray) -> list[tuple[Box, np.ndarray]]:
     """The connected pieces of a slice's ``mask`` that ``start`` touches: the box of each, and what it is in its box.
 
