@@ -64,14 +64,16 @@ def covered(mask: np.ndarray, halves: Sequence[int]) -> np.ndarray:
     The lines are laid end to end with a gap between them, so that a shift is one piece of memory moved along.
     """
     rows, columns = mask.shape
-    halves = [min(half, columns) for half in halves[: max(rows, 1)]]
+    halves = halves[: max(rows, 1)]
+    if halves[0] > columns:
+        halves = [min(half, columns) for half in halves]
     width = columns + halves[0]
     first, size = len(halves) * width - columns, rows * width
     line, result, done = np.zeros(2 * first + size, bool), np.zeros(size, bool), 0
     line[first : first + size].reshape(rows, width)[:, :columns] = mask
     for row, half in reversed(list(enumerate(halves))):  # from the shortest row on
         while done < half:  # what lies within ``done`` columns is widened by as many again at once
-            step = min(half - done, max(done, 1))
+            step = min(half - done, done or 1)
             wider = line[: -2 * step] | line[2 * step :]
             line = wider if done else wider | line[1:-1]
             done += step

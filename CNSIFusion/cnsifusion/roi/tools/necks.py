@@ -67,10 +67,10 @@ def pieces_at(mask: np.ndarray, start: np.ndarray) -> list[tuple[Box, np.ndarray
     cells, count = ndimage.label(_cells(mask), EDGES)
     rows, columns = box_of(_chosen(cells, cells[_cells(start)], count))
     part = slice(rows.start * _CELL, rows.stop * _CELL), slice(columns.start * _CELL, columns.stop * _CELL)
-    labels, _ = ndimage.label(mask[part], EDGES)
+    labels, count = ndimage.label(mask[part], EDGES)
     touched = np.flatnonzero(np.bincount(labels[start[part]], minlength=1)[1:]) + 1
-    found = ((number, box_of(labels == number)) for number in touched)
-    return [(moved(box, part), labels[box] == number) for number, box in found]
+    boxes = ndimage.find_objects(labels, count) if count else []
+    return [(moved(boxes[number - 1], part), labels[boxes[number - 1]] == number) for number in touched]
 
 
 def _cells(mask: np.ndarray) -> np.ndarray:
