@@ -104,8 +104,11 @@ def grow(
     k, j, i = (int(p) for p in point)
     if not all(0 <= p < n for p, n in zip((k, j, i), array.shape)):
         return nothing("The point lies outside the image.")
+    first, last = max(k - settings.neighbours, 0), k + settings.neighbours
+    array, k = array[first : last + 1], k - first
     window = _window(array.shape, spacing, (j, i), settings.radius_mm)
-    image, seed = array[:, window[0], window[1]], (j - window[0].start, i - window[1].start)
+    corner = window[0].start, window[1].start
+    image, seed = array[:, window[0], window[1]], (j - corner[0], i - corner[1])
     plane = np.asarray(image[k], np.float32)
     levels = _levels(plane, spacing, seed)
     if levels is None:
@@ -130,12 +133,11 @@ def grow(
 
     masks[k] = grown(start)
     if midline is not None:
-        other = _other_side(bright, masks[k], grown, midline, (window[0].start, window[1].start), sampling)
-        there = (k, window[0].start, window[1].start), (1, *bright.shape)
-        if drawn is None or not (other & drawn.within(*there)[0]).any():
+        other = _other_side(bright, masks[k], grown, midline, corner, sampling)
+        if drawn is None or not (other & drawn.within((first + k, *corner), (1, *bright.shape))[0]).any():
             masks[k] |= other
     _carry(masks, k, settings.neighbours, lambda n, reach: image[n][reach] > edge, outline, array, spacing)
-    return cropped(masks, (0, window[0].start, window[1].start), "Nothing was found here.")
+    return cropped(masks, (first, *corner), "Nothing was found here.")
 
 
 def _other_side(bright, region, grown, midline: Midline, corner: tuple[int, int], sampling: tuple[float, float]):
