@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
-from scipy import ndimage
 
 from cnsifusion.roi.morphology import holes, padded, small_holes, windowed
 from cnsifusion.roi.tools.necks import (
@@ -128,7 +127,7 @@ def grow(
 
     def grown(start: np.ndarray) -> np.ndarray:
         region = np.zeros_like(start)
-        _grow(region, bright, start, outline, array[k], None, sampling, everywhere)
+        _grow(region, bright, start, outline, array[k], False, sampling, everywhere)
         return region
 
     masks[k] = grown(start)
@@ -173,7 +172,7 @@ def lobe(
     sampling = (spacing[1], spacing[0])
     uncut = _NoOutline(sampling)
     everywhere = (slice(0, near.shape[1]), slice(0, near.shape[2]))
-    _grow(pieces[k], near[k], start, uncut, mask[k], None, sampling, everywhere)
+    _grow(pieces[k], near[k], start, uncut, mask[k], False, sampling, everywhere)
     _carry(pieces, k, settings.neighbours, lambda n, reach: near[n][reach], uncut, mask, spacing)
     origin = (drawn.origin[0], drawn.origin[1] + rows.start, drawn.origin[2] + columns.start)
     return cropped(pieces & near, origin, "There is nothing to erase at this point.")
@@ -294,9 +293,8 @@ def _carry(
             if not 0 <= here < len(masks) or drawn[0].stop == drawn[0].start:
                 break
             reach = _reach(drawn, masks.shape[1:], sampling) if outline is not None else everywhere
-            before = _Neighbour(masks[here - step], drawn) if outline is not None else None
-            into, start = masks[here][reach], masks[here - step][reach]
-            changed = _grow(into, bright_of(here, reach), start, outline, array[here], before, sampling, reach)
+            into, before = masks[here][reach], masks[here - step][reach]
+            changed = _grow(into, bright_of(here, reach), before, outline, array[here], True, sampling, reach)
             drawn = moved(box_of(into[changed]), moved(changed, reach))
 
 
@@ -306,15 +304,15 @@ def _grow(
     start: np.ndarray,
     outline: _Outline | None,
     plane: np.ndarray,
-    before: _Neighbour | None,
+    carried: bool,
     sampling: tuple[float, float],
     reach: Box,
 ) -> Box:
     """Set ``into`` in the connected bright regions that ``start`` touches, holes filled; returns the box of these.
 
-    With an ``outline`` (leak guard) they are cut at necks. ``before`` is the neighbouring slice's region when carrying
-    on: what does not look like its continuation is left out, and so is what still runs out to the outline when cut. On
-    the slice of the click that shrinks to a blob. ``into``, ``bright`` and ``start`` are the ``reach`` of the window.
+    With an ``outline`` (leak guard) they are cut at necks. When ``carried`` on, ``start`` is the neighbouring slice's
+    region: what does not look like its continuation is left out, and so is what still runs out to the outline when cut.
+    On the slice of the click that shrinks to a blob. ``into``, ``bright``, ``start`` are the ``reach`` of the window.
     """
     pieces = pieces_at(bright, start)
     if not pieces:
@@ -322,12 +320,11 @@ def _grow(
     whole = around([box for box, _ in pieces])
     leaks = outline.leaks(plane, moved(whole, reach)) if outline is not None else None
     for box, region in pieces:
-        place = moved(box, reach)
         if outline is not None and leaks is not None:
-            seeds, leaky = start[box] & region, partial(leaks, place)
-            region = contained(region, seeds, leaky, before is None, outline.rules.necks, sampling)
+            seeds, leaky = start[box] & region, partial(leaks, moved(box, reach))
+            region = contained(region, seeds, leaky, not carried, outline.rules.necks, sampling)
         region |= small_holes(region, _HOLE_MM2 / (sampling[0] * sampling[1]))
-        if outline is None or before is None or before.continued_by(region, place, outline.rules, sampling):
+        if outline is None or not carried or _continues(region, box, start, outline.rules, sampling):
             into[box] |= region
     return whole
 
@@ -341,19 +338,14 @@ def _reach(drawn: Box, shape: tuple[int, ...], sampling: tuple[float, float]) ->
     return rows, columns
 
 
-class _Neighbour:
-    """The regions of the slice before, all in its box ``drawn``, to tell what continues them."""
-
-    def __init__(self, before: np.ndarray, drawn: Box):
-        self._drawn = drawn
-        self._labels, count = ndimage.label(before[drawn])
-        self._areas = np.bincount(self._labels.ravel(), minlength=count + 1)
-
-    def continued_by(self, region: np.ndarray, box: Box, rules: _Rules, sampling: tuple[float, float]) -> bool:
-        """Whether ``region``, in its ``box``, lies over enough of these regions and is no sudden widening of them."""
-        under = self._labels[seen(box, self._drawn)][region[seen(self._drawn, box)]]
-        over = np.bincount(under, minlength=len(self._areas))
-        over[0] = 0
-        area, carried = int(np.count_nonzero(region)), int(self._areas[over > 0].sum())
-        limit = rules.growth_large if area * sampling[0] * sampling[1] > _LARGE_MM2 else rules.growth
-        return carried > 0 and int(over.sum()) >= rules.overlap * area and area <= limit * carried
+def _continues(region: np.ndarray, box: Box, before: np.ndarray, rules: _Rules, sampling: tuple[float, float]) -> bool:
+    """Whether ``region``, in its ``box``, lies over enough of what was ``before`` and is no sudden widening of it."""
+    area, over = int(np.count_nonzero(region)), int(np.count_nonzero(region & before[box]))
+    limit = rules.growth_large if area * sampling[0] * sampling[1] > _LARGE_MM2 else rules.growth
+    if not over or over < rules.overlap * area:
+        return False
+    if area <= limit * over:
+        return True  # the regions that it lies over are larger still
+    there = np.zeros_like(before)
+    there[box] = region
+    return area <= limit * sum(np.count_nonzero(piece) for _, piece in pieces_at(before, there))

@@ -54,8 +54,8 @@ def moved(box: Box, within: Box) -> Box:
 
 
 def seen(box: Box, within: Box) -> Box:
-    """The part of a ``box`` that lies in the box ``within`` (some of it does), as one of that; moved() takes it back."""
-    rows, columns = (slice(max(b.start - w.start, 0), min(b.stop, w.stop) - w.start) for b, w in zip(box, within))
+    """A ``box`` that lies in the box ``within``, as one of that: what moved() takes back."""
+    rows, columns = (slice(b.start - w.start, b.stop - w.start) for b, w in zip(box, within))
     return rows, columns
 
 

@@ -90,7 +90,7 @@ class Opposite:
         padded = np.pad(self._rest, 2 * margin)  # all that is near stays in it, wherever it is shifted
         width = padded.shape[1]
         flat, bright_there = (near[:, 0] + 2 * margin) * width + near[:, 1] + 2 * margin, padded.ravel()
-        hits = [np.count_nonzero(bright_there[flat + (row * width + column)]) for row, column in shifts]
+        hits = [np.count_nonzero(bright_there.take(flat + (row * width + column))) for row, column in shifts]
         best = mirrored + shifts[int(np.argmax(hits))]  # of equal ones the nearest is taken
         self._pixels = best[self._inside(best, 0)]
 
