@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
+from cnsifusion.roi.tools import csf
 from cnsifusion.roi.tools.csf import ALL_SLICES, CsfSettings, grow, lobe
 from cnsifusion.roi.tools.result import cropped
 
@@ -99,3 +100,28 @@ def test_never_raises_and_always_holds_the_click(data):
     else:
         k, j, i = point
         assert result.on(shape)[k, max(j - 1, 0) : j + 2, max(i - 1, 0) : i + 2].any()
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_what_continues_the_slice_before_is_told_as_by_the_labels_of_its_regions(seed):
+    random, told = np.random.default_rng(seed), set()
+    before = ndimage.gaussian_filter(random.normal(size=(90, 110)), 3) > 0.02
+    labels, _ = ndimage.label(before)
+    now, _ = ndimage.label(ndimage.gaussian_filter(random.normal(size=before.shape), 2 + seed / 3) > 0)
+    for number, box in enumerate(ndimage.find_objects(now), start=1):
+        region = now[box] == number
+        over = labels[box][region]
+        carried = sum((labels == n).sum() for n in set(over.tolist()) - {0})
+        for rules in (csf._GROWING, csf._ERASING):
+            limit = rules.growth_large if region.sum() * 0.4 * 0.5 > 150 else rules.growth
+            lies, area = (over > 0).sum(), region.sum()
+            expected = bool(lies and lies >= rules.overlap * area and area <= limit * carried)
+            assert csf._continues(region, box, before, rules, (0.4, 0.5)) == expected
+            told.add(expected)
+    assert told == {False, True}
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 40, 41])
+def test_the_median_is_numpys(size):
+    values = np.random.default_rng(size).normal(size=size).astype(np.float32)
+    assert csf._median(values) == float(np.median(values))

@@ -4,16 +4,8 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from cnsifusion.roi.morphology import holes, padded, small_holes, spread
-from cnsifusion.roi.tools.necks import (
-    _beyond_horns,
-    box_of,
-    contained,
-    distances,
-    opened,
-    pieces_at,
-    within,
-)
+from cnsifusion.roi.morphology import covered, holes, padded, small_holes, spread
+from cnsifusion.roi.tools.necks import box_of, contained, distances, moved, opened, pieces_at, seen, within
 
 SAMPLING = (0.6, 0.45)
 
@@ -25,15 +17,40 @@ def blobs(request) -> np.ndarray:
     return ndimage.gaussian_filter(noise, 1 + request.param / 3) > 0
 
 
-def test_boxes_and_pieces_are_those_of_find_objects(blobs):
+@pytest.mark.parametrize("step", [(9, 7), (31, 43), (100, 100)])
+def test_pieces_are_the_labelled_ones_that_are_touched(blobs, step):
     start = np.zeros_like(blobs)
-    start[::9, ::7] = True
-    labels, touched, boxes = pieces_at(blobs, start)
-    assert set(touched) == set(np.unique(labels[start & blobs])) - {0} and len(touched) > 1
+    start[2 :: step[0], 3 :: step[1]] = True
+    labels, _ = ndimage.label(blobs)
     objects = ndimage.find_objects(labels)
-    assert boxes == [objects[number - 1] for number in touched]
+    touched = sorted(set(np.unique(labels[start])) - {0})
+    pieces = pieces_at(blobs, start)
+    assert [box for box, _ in pieces] == [objects[number - 1] for number in touched]
+    for number, (box, piece) in zip(touched, pieces):
+        assert np.array_equal(piece, labels[box] == number)
+    assert not pieces_at(blobs, np.zeros_like(blobs)) and not pieces_at(np.zeros_like(blobs), start)
+
+
+def test_a_box_is_moved_and_seen_from_another_one(blobs):
+    box = box_of(blobs)
+    assert np.array_equal(np.argwhere(blobs).min(axis=0), [span.start for span in box])
+    assert np.array_equal(np.argwhere(blobs).max(axis=0) + 1, [span.stop for span in box])
     rows, columns = box_of(np.zeros_like(blobs))
     assert blobs[rows, columns].size == 0
+    inner, outer = (slice(8, 20), slice(5, 9)), (slice(3, 40), slice(4, 60))
+    assert np.array_equal(blobs[outer][seen(inner, outer)], blobs[inner])
+    assert moved(seen(inner, outer), outer) == inner
+
+
+@pytest.mark.parametrize("halves", [[0], [1], [0, 0, 0], [5, 5, 4, 1], [40, 7, 3, 0], [200, 200]])
+def test_a_shape_covers_what_scipys_dilation_says(blobs, halves):
+    shape = np.zeros((2 * len(halves) - 1, 2 * halves[0] + 1), bool)
+    for row, half in enumerate(halves):
+        for line in (len(halves) - 1 - row, len(halves) - 1 + row):
+            shape[line, halves[0] - half : halves[0] + half + 1] = True
+    dots = blobs & (np.random.default_rng(2).random(blobs.shape) < 0.01)
+    for mask in (blobs, dots, dots[:2], dots[:, :3], np.zeros_like(dots)):
+        assert np.array_equal(covered(mask, halves), ndimage.binary_dilation(mask, shape))
 
 
 @pytest.mark.parametrize("steps", [1, 2, 3])
@@ -56,29 +73,68 @@ def test_within_reach_is_what_the_distances_say(blobs, reach):
         assert np.array_equal(within(mask, reach, SAMPLING), expected)
 
 
-@pytest.mark.parametrize("farther", range(-8, 9, 2))
-def test_long_tails_are_those_with_a_pixel_beyond_a_horns_length(farther):
-    core = np.zeros((90, 130), bool)
-    core[40:50, 50:60] = True
-    tails = np.zeros_like(core)
-    tails[44, 61 : 59 + round(14.0 / SAMPLING[1]) + farther] = True  # ends about where a horn does
-    tails[52 : 50 + round(14.0 / SAMPLING[0]) - farther, 55] = True
-    tails[5:9, 3:9] = True  # surely long
-    labels, count = ndimage.label(tails, np.ones((3, 3)))
-    away = distances(~core, SAMPLING)
-    expected = np.isin(labels, [n for n in range(1, count + 1) if away[labels == n].max() > 14.0])
-    assert np.array_equal(_beyond_horns(core, tails, SAMPLING), expected)
-    tails[5:9, 3:9] = False
-    found = _beyond_horns(core, tails, SAMPLING)
-    assert np.array_equal(found if found is not None else np.zeros_like(core), expected & tails)
-
-
 def test_holes_are_what_filling_adds_and_large_ones_stay_open(blobs):
     filled = ndimage.binary_fill_holes(blobs) & ~blobs
     assert np.array_equal(holes(blobs), filled)
     labels, count = ndimage.label(filled)
     small = [number for number in range(1, count + 1) if (labels == number).sum() <= 12]
     assert np.array_equal(small_holes(blobs, 12), np.isin(labels, small))
+
+
+def plain(region, seeds, leaks, keep, necks, sampling):
+    """The same cuts in the words of their description, with whole maps of distances."""
+    inner, seeds = np.pad(region, 1), np.pad(seeds, 1)
+    depth = ndimage.distance_transform_edt(inner, sampling=sampling)
+    size = np.hypot(*np.multiply(np.subtract(region.shape, 1), sampling))
+    if not leaks(region) and size < 14.0:
+        return region
+    near = ndimage.binary_dilation(seeds, iterations=3) & inner
+    for fraction in necks:
+        neck = fraction * min(depth[near].max(), 2.5)
+        cores, _ = ndimage.label(depth > neck)
+        core = np.isin(cores, np.setdiff1d(cores[near], 0))
+        away = ndimage.distance_transform_edt(~core, sampling=sampling)
+        tails, _ = ndimage.label(inner & (away > neck + max(sampling)), np.ones((3, 3)))
+        kept = inner & ~np.isin(tails, np.setdiff1d(tails[away > 14.0], 0))
+        pieces, _ = ndimage.label(kept)
+        cut = np.isin(pieces, np.setdiff1d(pieces[seeds | core], 0))[1:-1, 1:-1]
+        if not leaks(cut):
+            return cut
+    blob = ndimage.distance_transform_edt(~seeds, sampling=sampling) <= depth[seeds].max() + 2 * max(sampling)
+    return (inner & blob)[1:-1, 1:-1] if keep else np.zeros_like(region)
+
+
+@pytest.mark.parametrize("pixel", [(0.6, 0.45), (0.3, 0.3), (1.1, 0.9), (5.0, 4.0)])
+def test_regions_are_cut_as_whole_maps_of_distances_say(blobs, pixel):
+    random, cut = np.random.default_rng(3), 0
+    labels, count = ndimage.label(blobs)
+    edge = np.zeros_like(blobs)
+    edge[:12], edge[:, 60:] = True, True
+    for number in np.argsort(-np.bincount(labels.ravel(), minlength=count + 1)[1:])[:3] + 1:
+        region = labels == number
+        for share in (0.002, 0.2):
+            seeds = region & (random.random(region.shape) < share)
+            seeds.flat[np.flatnonzero(region)[0]] = True
+            for shallow, keep in ((edge, True), (edge, False), (edge & ~edge, False)):
+                asked = region, seeds, lambda r, s=shallow: (r & s).sum() > 8, keep, (0.5, 0.75, 0.95), pixel
+                found = contained(*asked)
+                assert np.array_equal(found, plain(*asked))
+                cut += not np.array_equal(found, region)
+    assert cut, "something is cut"
+
+
+def test_tails_are_long_from_a_horns_length_on():
+    """Also those that end about there, where cells of some pixels cannot tell."""
+    seeds, lengths = np.zeros((40, 160), bool), {}
+    seeds[20, 20] = True
+    for columns in range(24, 48):
+        region = np.zeros_like(seeds)
+        region[10:30, 10:40], region[19:21, 40 : 40 + columns] = True, True
+        asked = region, seeds, lambda r: False, False, (0.5,), SAMPLING
+        assert np.array_equal(contained(*asked), plain(*asked))
+        lengths[columns] = bool(np.array_equal(contained(*asked), region))
+    assert set(lengths.values()) == {False, True}
+    assert sorted(lengths.values(), reverse=True) == list(lengths.values()), "shorter ones stay"
 
 
 def test_a_region_is_cut_only_where_it_leaks_beyond_a_horns_length():

@@ -7,6 +7,7 @@ where a voxel holds as much CSF as tissue (partial volume), which is also the pr
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -257,7 +258,7 @@ class _Outline:
         if near.all():
             return first, np.zeros(count, bool)
         under = tuple(slice(a + 1 - c, a + 1 - c + n) for a, c, n in zip(first, corner, count))
-        return first, within(~near, np.nextafter(_DEEP_MM, 0), sizes)[under]
+        return first, within(~near, math.nextafter(_DEEP_MM, 0), sizes)[under]
 
     def _cells(self, span: slice, axis: int) -> np.ndarray:
         """The coarse cells of the rows (axis 0) or columns (1) ``span`` of the window."""

@@ -158,8 +158,10 @@ def _cut_at_necks(inner: np.ndarray, seeds: np.ndarray, near: np.ndarray, neck: 
 
 def _surely_near(core: np.ndarray, tails: np.ndarray, sampling: tuple[float, float]) -> bool:
     """Whether cells of some pixels tell already that all of the ``tails`` lie within _HORN_MM of ``core``."""
-    farther = (_CELL - 1) * float(np.hypot(*sampling))  # than their cells two pixels may be
-    near = within(_cells(core), _HORN_MM - farther, (sampling[0] * _CELL, sampling[1] * _CELL))
+    reach = _HORN_MM - (_CELL - 1) * float(np.hypot(*sampling))  # two pixels may be so much farther than their cells
+    if reach < 0:
+        return False
+    near = within(_cells(core), reach, (sampling[0] * _CELL, sampling[1] * _CELL))
     return not (_cells(tails) & ~near).any()
 
 
