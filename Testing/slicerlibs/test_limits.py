@@ -15,7 +15,7 @@ from cnsifusion.mrml.drawn import segmentMask
 from cnsifusion.mrml.editing import Change
 from cnsifusion.mrml.limits import ANYWHERE, NOTHING_LEFT, OUTSIDE, OVERWRITE, Limits, places
 from cnsifusion.mrml.segmentation import addSegmentationNode, keepPartsHidden, segmentIdOf, showRegions
-from cnsifusion.mrml.tools import CSF
+from cnsifusion.mrml.tools import CSF, OUTLINE
 from cnsifusion.mrml.volumes import addVolumeNode
 from cnsifusion.roi.names import PVS_LEFT, SUBLENTIFORM_LEFT, SUBLENTIFORM_RIGHT, VENTRICLES
 
@@ -160,3 +160,18 @@ def test_what_was_said_is_said_again_after_the_page_forgot_it(desk):
         assert "contrast" in told[-1] or "bright" in told[-1], told
         tools.set("leakGuard", guarded)
         assert told[-1] == ""
+
+
+def test_a_stroke_in_which_the_page_was_loaded_anew_is_over(desk):
+    machine, case, _, _ = desk
+    tools, controller = machine._tools, machine.controller
+    places = [tuple(float(x) for x in toolwalk.GRID.to_lps(place)) for place in ((8, 8, 2), (20, 8, 2), (20, 20, 2))]
+    before, case.tool = toolwalk.snapshot(case), OUTLINE
+    tools.set("leakGuard", True)
+    controller.press(places[0])
+    assert controller.stroking
+    tools.onPage()
+    assert not len(controller.drag(places[1])), "the mouse draws with no button down"
+    controller.drag(places[2])
+    controller.release()
+    assert toolwalk.snapshot(case) == before

@@ -100,6 +100,7 @@ class BrowserApp:
         for tag, view in self.viewer.views.items():
             view.modified.connect(lambda *_, tag=tag: self._onView(tag))
         server.controller.on_server_ready.add(lambda **_: asynchronous.create_task(self._work()))
+        server.controller.on_client_connected.add(self.tools.onPage)
 
     # Clicks
 

@@ -170,6 +170,10 @@ class Tools:
         self._undoStack.redo()
         self._settingsChanged()
 
+    def onPage(self) -> None:
+        """A page was loaded (anew): the end of a stroke that the former one began would never come."""
+        self._settingsChanged()
+
     def onSlice(self) -> None:
         """The axial view moved: what the outline showed is no longer true."""
         if self._case is not None and self._case.tool != NONE:
