@@ -143,6 +143,17 @@ def test_dragging_inside_moves_the_whole_region(desk):
     assert desk.stroke((31, 26, 2), (35, 26, 2)) == 0
 
 
+def test_what_an_undo_in_the_stroke_brought_back_is_what_moves(desk):
+    desk.choose(MOVE, SUBLENTIFORM_LEFT)
+    before = desk.mask(SUBLENTIFORM_LEFT)
+    desk.stroke((34, 28, 2), (31, 26, 2))
+    desk.tools.press(tuple(GRID.to_lps((31, 26, 2))))
+    desk.tools.drag(tuple(GRID.to_lps((31, 22, 2))))
+    desk.face._editor.undo()  # by Slicer's key: the tools are told only later
+    desk.tools.release()
+    assert (desk.mask(SUBLENTIFORM_LEFT) == np.roll(before, -4, 1)).all()
+
+
 def test_dragging_from_outside_turns_or_scales(desk):
     desk.choose(MOVE, SUBLENTIFORM_LEFT)
     before = desk.mask(SUBLENTIFORM_LEFT)

@@ -260,6 +260,7 @@ class MoveHand(Hand):
         return outline(moved.mask, moved.origin, self._from[2], self._c.geometry.grid)
 
     def release(self) -> None:
+        self.preview = self._c.drawn(self._c.segmentName)
         moved, old, still = self._moved(None), self.preview, self._motion == Motion()
         self.forget()
         if old.empty or moved.empty:

@@ -267,6 +267,7 @@ class ToolController:
         """The button went up: apply the stroke as one action, or say why there is nothing to do."""
         hand, stroke, self._pressedOn = self._hand(), self.stroking, None
         if hand is not None and stroke:
+            self._drawn.clear()  # an undo by key, or regions that arrived, may have changed them since the press
             hand.release()
             hand.forget()
             self._ended = (self._at, self.message) if self.message else None
