@@ -77,7 +77,8 @@ def heat_volume(case: Case, maps: Sequence[CellMap]) -> Volume:
 def _native(case: Case, first: int, size: float, axis: int) -> tuple[np.ndarray, np.ndarray]:
     """Native voxel indices along array ``axis`` inside a map, and their distance (pixels) from the map's edge."""
     ratio = case.volume.spacing[2 - axis] / case.prepared.settings.pixel_mm
-    centres = (np.arange(case.volume.grid.shape[axis]) + 0.5) * ratio - first
+    rows = np.arange(case.volume.grid.shape[axis]) - case.prepared.window[axis - 1].start
+    centres = (rows + 0.5) * ratio - first
     reach = min(size, case.prepared.resampled.grid.shape[axis] - first)
     inside = np.flatnonzero((centres >= 0) & (centres < reach))
     return centres[inside], inside

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import permutations
 
 import numpy as np
@@ -67,11 +67,21 @@ class Grid:
         origin = np.array(self.origin) + self.matrix @ shift
         return Grid(size, spacing, triple(origin), self.direction)
 
+    def cropped(self, box: tuple[slice, slice, slice]) -> Grid:
+        """The grid of the voxels ``box`` [k, j, i]."""
+        i, j, k = (part.stop - part.start for part in box[::-1])
+        return replace(self, size=(i, j, k), origin=triple(self.to_lps([part.start for part in box[::-1]])))
+
 
 def triple(values: ArrayLike) -> tuple[float, float, float]:
     """Three numbers as a tuple of floats."""
     a, b, c = (float(v) for v in np.asarray(values))
     return (a, b, c)
+
+
+def rounded_origin(grid: Grid) -> Grid:
+    """``grid`` with the decimals of its origin that ``snap`` keeps."""
+    return replace(grid, origin=triple(np.round(grid.origin, _ORIGIN_DECIMALS) + 0.0))
 
 
 def snap(grid: Grid) -> Grid:
@@ -91,12 +101,8 @@ def snap(grid: Grid) -> Grid:
         )
     rounded = np.round(matrix, _DIRECTION_DECIMALS)
     u, _, vt = np.linalg.svd(rounded)
-    return Grid(
-        grid.size,
-        triple(np.round(spacing, _SPACING_DECIMALS)),
-        triple(np.round(grid.origin, _ORIGIN_DECIMALS) + 0.0),
-        tuple(float(v) for v in (u @ vt).ravel()),
-    )
+    axes = tuple(float(v) for v in (u @ vt).ravel())
+    return rounded_origin(Grid(grid.size, triple(np.round(spacing, _SPACING_DECIMALS)), grid.origin, axes))
 
 
 def canonical_axes(grid: Grid) -> tuple[tuple[int, int, int], tuple[bool, bool, bool]]:

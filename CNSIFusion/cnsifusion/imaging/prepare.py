@@ -50,18 +50,21 @@ class PreparationSettings:
 class Prepared:
     """A head ready for features: ``normalised`` on its own grid, ``resampled`` with square pixels in plane.
 
-    ``wm_median`` is the median of deep white matter in the image's units.
+    Only the rows and columns ``window`` of ``normalised``, all but padding, are resampled. ``wm_median`` is the median
+    of deep white matter in the image's units.
     """
 
     normalised: Volume
     resampled: Volume
+    window: tuple[slice, slice]
     wm_median: float
     settings: PreparationSettings
 
     def resample_mask(self, mask: np.ndarray) -> np.ndarray:
         """A bool mask [k, j, i] on the image's grid, by nearest neighbour on the resampled grid."""
-        j = _nearest(self.resampled.grid.shape[1], self.normalised.grid.shape[1], self._ratio(1))
-        i = _nearest(self.resampled.grid.shape[2], self.normalised.grid.shape[2], self._ratio(0))
+        mask = mask[(slice(None), *self.window)]
+        j = _nearest(self.resampled.grid.shape[1], mask.shape[1], self._ratio(1))
+        i = _nearest(self.resampled.grid.shape[2], mask.shape[2], self._ratio(0))
         return mask[:, j][:, :, i]
 
     def _ratio(self, axis: int) -> float:
@@ -74,12 +77,14 @@ def prepare(
     """Bias-correct, normalise and resample ``volume``; ``brain`` and ``white_matter`` are bool masks on its grid.
 
     Normalised intensity = 100 (I - median) / (1.4826 MAD) over deep white matter. Raises BadInput when the white
-    matter is missing or flat.
+    matter is missing or flat. Padding changes nothing in the head.
     """
     settings = settings or PreparationSettings()
-    corrected = volume.array
+    corrected, box = volume.array, volume.content()
     if settings.bias_correction:
-        corrected = (volume.array / np.exp(log_bias_field(volume, brain, settings.control_point_mm))).astype(np.float32)
+        field = log_bias_field(volume.unpadded(box), brain[box], settings.control_point_mm)
+        corrected = corrected.copy()
+        corrected[box] /= np.exp(field)
     values = corrected[white_matter]
     if values.size < 500:
         raise BadInput("Too little white matter was found to normalise the image; is it a whole axial T2 brain?")
@@ -93,7 +98,8 @@ def prepare(
     if not np.isfinite(spread) or spread <= 0:
         raise BadInput("The white matter is flat (all voxels equal); the image was thresholded or filtered.")
     normalised = volume.with_array(((corrected - center) * (SCALE / spread)).astype(np.float32))
-    return Prepared(normalised, resample_in_plane(normalised, settings.pixel_mm), median, settings)
+    seen = normalised.cropped((slice(0, volume.grid.size[2]), *box[1:]))
+    return Prepared(normalised, resample_in_plane(seen, settings.pixel_mm), box[1:], median, settings)
 
 
 def log_bias_field(volume: Volume, brain: np.ndarray, control_point_mm: float) -> np.ndarray:

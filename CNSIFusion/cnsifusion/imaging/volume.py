@@ -9,7 +9,10 @@ from itertools import product
 import numpy as np
 import SimpleITK as sitk  # noqa: N813  (its own convention)
 
-from cnsifusion.imaging.grid import Grid
+from cnsifusion.imaging.grid import Grid, rounded_origin
+
+#: No head is smaller than this along any axis.
+_LEAST_HEAD_MM = 50.0
 
 
 @dataclass(frozen=True)
@@ -53,6 +56,29 @@ class Volume:
             raise ValueError(f"array shape {array.shape} does not fit grid {self.grid.shape}")
         return replace(self, array=array)
 
+    def cropped(self, box: tuple[slice, slice, slice]) -> Volume:
+        """The voxels ``box`` [k, j, i] alone."""
+        return replace(self, array=np.ascontiguousarray(self.array[box]), grid=self.grid.cropped(box))
+
+    def content(self) -> tuple[slice, slice, slice]:
+        """The voxels [k, j, i] inside margins of one value, as padding brings; all where no head can be in them."""
+        everything = (slice(0, self.array.shape[0]), slice(0, self.array.shape[1]), slice(0, self.array.shape[2]))
+        box, before = list(everything), None
+        while box != before:  # the margin of one side may have hidden another's
+            before = list(box)
+            for axis in range(3):
+                planes = np.moveaxis(self.array[tuple(box)], axis, 0)
+                low, high = (_first_uneven(p) for p in (planes, planes[::-1]))
+                if (len(planes) - low - high) * self.spacing[2 - axis] < _LEAST_HEAD_MM:
+                    return everything
+                box[axis] = slice(box[axis].start + low, box[axis].stop - high)
+        return box[0], box[1], box[2]
+
+    def unpadded(self, content: tuple[slice, slice, slice]) -> Volume:
+        """The voxels ``content`` alone, their origin rounded as that of the file was before it was padded."""
+        inner = self.cropped(content)
+        return replace(inner, grid=rounded_origin(inner.grid))
+
     def averaged(self, least_mm: float) -> Volume:
         """The volume with pixels averaged in plane until they measure ``least_mm``; itself where they do already."""
         columns, rows = (math.ceil(round(least_mm / size, 6)) for size in self.spacing[:2])
@@ -74,6 +100,11 @@ class Volume:
         image.SetOrigin(self.grid.origin)
         image.SetDirection(self.grid.direction)
         return image
+
+
+def _first_uneven(planes: np.ndarray) -> int:
+    """How many ``planes`` come before the first that has more than one value."""
+    return next((n for n, plane in enumerate(planes) if plane.min() < plane.max()), len(planes))
 
 
 def grid_of(image: sitk.Image) -> Grid:

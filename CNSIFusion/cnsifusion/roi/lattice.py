@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
-from cnsifusion.imaging.grid import Grid, triple
+from cnsifusion.imaging.grid import Grid
 from cnsifusion.roi.morphology import Box
 from cnsifusion.roi.warp import Warp
 
@@ -19,7 +19,8 @@ _PITCH_MM = 2.0
 class Lattice:
     """Template positions ``points`` (3, l, m, n; x, y, z in LPS mm) of the patient's voxels at ``knots``.
 
-    ``knots`` are the slices (l), rows (m) and columns (n) of the patient's ``grid`` that the lattice keeps.
+    ``knots`` are the slices (l), rows (m) and columns (n) of the patient's ``grid`` that the lattice keeps. Beyond the
+    first and last of them, which is padding, everything is as there.
     """
 
     grid: Grid
@@ -35,12 +36,18 @@ class Lattice:
         """The same lattice for the voxels ``box`` [k, j, i] of the patient's grid; its knots may begin before them."""
         knots, kept = [], []
         for axis, part in enumerate(box):
-            first = int(np.searchsorted(self.knots[axis], part.start, side="right")) - 1
+            first = max(int(np.searchsorted(self.knots[axis], part.start, side="right")) - 1, 0)
             last = int(np.searchsorted(self.knots[axis], part.stop - 1, side="left"))
             kept.append(slice(first, last + 1))
             knots.append(self.knots[axis][first : last + 1] - part.start)
         points = self.points[:, kept[0], kept[1], kept[2]]
-        return Lattice(crop_grid(self.grid, box), (knots[0], knots[1], knots[2]), points)
+        return Lattice(self.grid.cropped(box), (knots[0], knots[1], knots[2]), points)
+
+    def padded(self, box: Box, shape: tuple[int, ...]) -> Lattice:
+        """The same lattice in an image of ``shape`` whose voxels ``box`` [k, j, i] are those of this one's grid."""
+        k, j, i = (slice(-part.start, size - part.start) for part, size in zip(box, shape))
+        knots = tuple(own + part.start for own, part in zip(self.knots, box))
+        return Lattice(self.grid.cropped((k, j, i)), (knots[0], knots[1], knots[2]), self.points)
 
     def spread(self, values: np.ndarray, box: Box | None = None) -> np.ndarray:
         """``values`` (l, m, n) of the lattice's points on all voxels [k, j, i], or those of ``box``, linear (float32).
@@ -60,8 +67,10 @@ class Lattice:
         knots, place = self.knots[axis], np.arange(part.start, part.stop)
         if len(knots) == self.grid.shape[axis] and knots[0] == 0:
             return place, place, np.zeros(len(place), np.float32)
-        low = np.clip(np.searchsorted(knots, place, side="right") - 1, 0, len(knots) - 2)
-        return low, low + 1, ((place - knots[low]) / (knots[low + 1] - knots[low])).astype(np.float32)
+        low = np.clip(np.searchsorted(knots, place, side="right") - 1, 0, max(len(knots) - 2, 0))
+        high = np.minimum(low + 1, len(knots) - 1)
+        share = np.clip((place - knots[low]) / np.maximum(knots[high] - knots[low], 1), 0, 1)
+        return low, high, share.astype(np.float32)
 
     def around(self, inside: np.ndarray) -> Box:
         """The voxels that depend on the points ``inside`` (bool [l, m, n]); all voxels where there is none."""
@@ -72,13 +81,6 @@ class Lattice:
             low, high = int(knots[max(first - 1, 0)]), int(knots[min(last + 1, len(knots) - 1)])
             box.append(slice(max(low, 0), min(high + 1, size)))
         return box[0], box[1], box[2]
-
-
-def crop_grid(grid: Grid, box: Box) -> Grid:
-    """The grid of the voxels ``box`` [k, j, i] of ``grid``."""
-    low = [part.start for part in box[::-1]]
-    size = [part.stop - part.start for part in box[::-1]]
-    return Grid((size[0], size[1], size[2]), grid.spacing, triple(grid.to_lps(low)), grid.direction)
 
 
 def make_lattice(grid: Grid, affine: np.ndarray, warp: Warp) -> Lattice:

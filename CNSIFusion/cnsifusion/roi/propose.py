@@ -11,7 +11,6 @@ from cnsifusion.imaging.volume import Volume
 from cnsifusion.roi import names
 from cnsifusion.roi.anatomy import Anatomy
 from cnsifusion.roi.foci import find_foci
-from cnsifusion.roi.lattice import crop_grid
 from cnsifusion.roi.maps import part_distances
 from cnsifusion.roi.morphology import Box
 from cnsifusion.roi.regions import Focus, RegionSet
@@ -34,7 +33,7 @@ def propose(volume: Volume, anatomy: Anatomy, sensitivity: float = 0.5) -> Regio
         regions.withheld = dict.fromkeys(names.SEGMENTS, " ".join(anatomy.reasons))
         return regions
     box = _deep_box(anatomy)
-    part = Volume(volume.array[box], crop_grid(volume.grid, box))
+    part = Volume(volume.array[box], anatomy.grid.cropped(box))
     return _whole(_propose(part, anatomy.cropped(box), sensitivity, box[0].start), volume.grid, box)
 
 

@@ -10,7 +10,6 @@ from scipy import ndimage
 from cnsifusion.imaging.volume import Volume
 from cnsifusion.roi.anatomy import Anatomy
 from cnsifusion.roi.bulges import Bulge, find_bulges
-from cnsifusion.roi.lattice import crop_grid
 from cnsifusion.roi.maps import FAR_MM, coarse_grid, part_distances, tissue_maps
 from cnsifusion.roi.morphology import Box, bounds, boxed, connected, filled, grown, shrunk, widened, windowed
 from cnsifusion.roi.names import PARTS
@@ -76,7 +75,7 @@ def find_ventricles(volume: Volume, anatomy: Anatomy, fluid: np.ndarray, tissue:
     sharp = sharpened(share, wall_blur(share, volume, anatomy), volume)
     for value, part in PARTS.items():
         box = _part_box(part, volume, anatomy)
-        inner = Volume(sharp[box], crop_grid(volume.grid, box))
+        inner = Volume(sharp[box], volume.grid.cropped(box))
         found, own = _find_part(part, inner, anatomy.cropped(box), share[box])
         if part == "lateral":
             bulges = find_bulges(volume, anatomy, found, own)

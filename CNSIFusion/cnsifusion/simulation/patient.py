@@ -8,7 +8,6 @@ import numpy as np
 
 from cnsifusion.imaging.grid import Grid, snap, triple
 from cnsifusion.imaging.volume import Acquisition, Volume
-from cnsifusion.roi.lattice import crop_grid
 from cnsifusion.roi.names import PVS_LEFT, PVS_RIGHT, SUBLENTIFORM_LEFT, SUBLENTIFORM_RIGHT, VENTRICLES
 from cnsifusion.roi.placement import Placement
 from cnsifusion.roi.regions import Focus, Plane, RegionSet
@@ -58,7 +57,7 @@ def simulate_patient(
     shading = coil_shading(streams[4], pose.grid, site.bias)
     if view == "deep":
         box = deep_box(pose)
-        pose = replace(pose, grid=snap(crop_grid(pose.grid, box)))
+        pose = replace(pose, grid=snap(pose.grid.cropped(box)))
         shading = [factor[part] for factor, part in zip(shading, box)]
     person = draw_person(streams[1], latents, settings, pose)
     region = region_box(head, pose, person)

@@ -75,7 +75,7 @@ def make_head(seed: int, infected: bool) -> Head:
                 if height > 0:
                     spots[k] |= square * _PIXEL**2 <= SPOT_MM**2
     volume = Volume(image.astype(np.float32), grid, acquisition=Acquisition(acquired_pixel_mm=0.5))
-    prepared = Prepared(volume, volume, 0.0, PreparationSettings(pixel_mm=_PIXEL))
+    prepared = Prepared(volume, volume, volume.content()[1:], 0.0, PreparationSettings(pixel_mm=_PIXEL))
     regions = RegionSet(grid, masks)
     return Head(Case(volume, CheckReport(), None, prepared, regions), infected, spots)  # type: ignore[arg-type]
 

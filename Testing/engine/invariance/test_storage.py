@@ -107,3 +107,20 @@ def test_regions_and_probability_do_not_depend_on_storage(simulated_image, tmp_p
         assert regions == results[0][1]
         assert result.patient.probability == pytest.approx(results[0][0].patient.probability, abs=1e-6)
         assert [(i.key, i.side) for i in result.instances] == [(i.key, i.side) for i in results[0][0].instances]
+
+
+def test_padding_changes_neither_regions_nor_probability(simulated_image, tmp_path) -> None:
+    head = read_image(simulated_image)
+    (ni, nj, nk), rim = head.grid.size, 61
+    origin = tuple(head.grid.to_lps((-rim, -rim, 0)).tolist())
+    grid = snap(Grid((ni + 2 * rim, nj + 2 * rim, nk), head.spacing, origin, head.grid.direction))
+    write_volume(Volume(np.pad(head.array, ((0, 0), (rim, rim), (rim, rim))), grid), tmp_path / "padded.nii.gz")
+    plain, padded = (
+        Analyzer().analyze(path, tmp_path / f"out{number}")
+        for number, path in enumerate((simulated_image, tmp_path / "padded.nii.gz"))
+    )
+    assert padded.patient.probability == pytest.approx(plain.patient.probability, abs=1e-6)
+    assert [(i.key, i.side) for i in padded.instances] == [(i.key, i.side) for i in plain.instances]
+    masks = [sitk.ReadImage(str(tmp_path / f"out{number}" / "rois.seg.nrrd")) for number in (0, 1)]
+    volumes = [np.count_nonzero(sitk.GetArrayFromImage(mask)) for mask in masks]
+    assert volumes[0] == volumes[1]

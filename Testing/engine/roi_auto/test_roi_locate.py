@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from roi_phantom import Proposal, make_phantom
 
+from cnsifusion.imaging.grid import Grid, snap
 from cnsifusion.imaging.volume import Volume
 from cnsifusion.roi import names
 from cnsifusion.roi.anatomy import LANDMARKS, locate
@@ -63,6 +64,26 @@ def test_finer_pixels_are_averaged_and_lead_to_the_same_place(stripped: Proposal
     assert np.abs(fine.to_patient(POINTS) - stripped.anatomy.to_patient(POINTS)).max() < 0.01
     assert fine.midplane == stripped.anatomy.midplane
     assert fine.brain.shape == fine.white_matter.shape == grid.shape
+
+
+@pytest.mark.parametrize(("pixels", "slices", "value"), [(200, 0, 0.0), (37, 2, 900.0)], ids=["zeros", "bright"])
+def test_padding_changes_nothing(pixels: int, slices: int, value: float, stripped: Proposal) -> None:
+    volume, (ni, nj, nk) = stripped.phantom.volume, stripped.phantom.volume.grid.size
+    wide = ((slices, slices), (pixels, pixels), (pixels, pixels))
+    origin = volume.grid.to_lps((-pixels, -pixels, -slices))
+    size = (ni + 2 * pixels, nj + 2 * pixels, nk + 2 * slices)
+    grid = snap(Grid(size, volume.spacing, tuple(origin.tolist()), volume.grid.direction))
+    padded = Volume(np.pad(volume.array, wide, constant_values=value), grid)
+    anatomy, inner = locate(padded), tuple(slice(low, n + low) for (low, _), n in zip(wide, volume.grid.shape))
+    assert padded.content() == inner
+    assert np.array_equal(anatomy.template_to_patient, stripped.anatomy.template_to_patient)
+    assert anatomy.midplane == stripped.anatomy.midplane
+    regions = propose(padded, anatomy)
+    masks = {"brain": (anatomy.brain, stripped.anatomy.brain), "parts": (regions.parts, stripped.regions.parts)}
+    masks |= {name: (mask, stripped.regions.masks[name]) for name, mask in regions.masks.items()}
+    assert set(regions.masks) == set(stripped.regions.masks)
+    for name, (found, expected) in masks.items():
+        assert np.array_equal(found[inner], expected) and found.sum() == expected.sum(), name
 
 
 def test_far_start_ends_at_the_same_place() -> None:
