@@ -77,7 +77,7 @@ class Volume:
     def unpadded(self, content: tuple[slice, slice, slice]) -> Volume:
         """The voxels ``content`` alone, their origin rounded as that of the file was before it was padded."""
         inner = self.cropped(content)
-        return replace(inner, grid=rounded_origin(inner.grid))
+        return self if inner.grid.size == self.grid.size else replace(inner, grid=rounded_origin(inner.grid))
 
     def averaged(self, least_mm: float) -> Volume:
         """The volume with pixels averaged in plane until they measure ``least_mm``; itself where they do already."""

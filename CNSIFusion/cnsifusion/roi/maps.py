@@ -18,7 +18,7 @@ LABELS_OF_PART = {"lateral": ("lateral_left", "lateral_right"), "third": ("third
 #: Beyond this distance (mm) from a structure nothing depends on the distance.
 FAR_MM = 16.0
 #: Box of the template (voxels k, j, i) that holds the ventricles with FAR_MM around them.
-_BOX = (slice(10, 132), slice(30, 186), slice(38, 159))
+_BOX = (slice(0, 132), slice(30, 186), slice(38, 159))
 
 
 @lru_cache(maxsize=1)

@@ -88,7 +88,7 @@ def _label(
 ) -> np.ndarray:
     """Labels of LABELS from the tissue maps, worked out in a central box of the head."""
     labels = np.zeros(grid.shape, np.uint8)
-    corners = np.rint(grid.to_ijk(np.array([(-45, -42, -50), (45, 62, 36)]))).astype(int)
+    corners = np.rint(grid.to_ijk(np.array([(-45, -42, -60), (45, 62, 36)]))).astype(int)
     (i0, j0, k0), (i1, j1, k1) = corners
     box = (slice(k0, k1 + 1), slice(j0, j1 + 1), slice(i0, i1 + 1))
     t1, gm, wm, csf, brain = (array[box] for array in (t1, gm, wm, csf, brain))
@@ -181,13 +181,16 @@ def _inferior_horn_zone(ax: np.ndarray, y: np.ndarray, z: np.ndarray) -> np.ndar
 
 def _third_zone(ax: np.ndarray, y: np.ndarray, z: np.ndarray) -> np.ndarray:
     """From the lamina terminalis to the posterior commissure, under the fornix, above the basal cisterns."""
-    back = np.select([z >= -4, z >= -13], [-26, -12 - 4 * (z + 7)], 0)
-    return (ax <= 6) & (z >= -13) & (z <= 4) & (y <= 4) & (y >= np.minimum(back, -2))
+    back = np.select([z >= -4, z >= -13], [-26, -12 - 3 * (z + 7)], 0)
+    return (ax <= 6) & (z >= -13) & (z <= 4) & (y <= 4) & (y >= np.minimum(back, -4))
 
 
 def _fourth_zone(ax: np.ndarray, y: np.ndarray, z: np.ndarray) -> np.ndarray:
-    """From the lower end of the aqueduct to the obex, with the lateral recesses."""
-    return (ax <= 15) & (y <= -34) & (y >= -58) & (z >= -46) & (z <= -21)
+    """From the lower half of the aqueduct to the obex, with the lateral recesses."""
+    chamber = (ax <= 15) & (y <= -34) & (y >= -58) & (z >= -46) & (z <= -21)
+    aqueduct = (ax <= 3) & (np.abs(y - (0.6 * z - 24.2)) <= 2) & (z > -21) & (z <= -15)
+    obex = (ax <= 4) & (y <= -43) & (y >= -52) & (z >= -52) & (z < -46)
+    return chamber | aqueduct | obex
 
 
 def _putamen_zone(ax: np.ndarray, y: np.ndarray, z: np.ndarray) -> np.ndarray:

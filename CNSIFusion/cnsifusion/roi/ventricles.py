@@ -31,6 +31,9 @@ _SHELL_MM, _SHELL_SHARE, _SHELL_SMOOTH_MM = (1.5, 5.0), 0.35, 5.0
 #: Template z (mm) of the third ventricle's roof: CSF above it is the velum interpositum's. In front of this LPS y (mm)
 #: it is lower: above it lie the foramina of Monro and what the columns of the fornix have between them.
 _ROOF_Z, _FRONT_Y, _FRONT_ROOF_Z = 4.0, 12.0, 2.0
+#: Nearer to the middle (mm, template) than this level is above their z, and than _FISSURE_X, what is bright under the
+#: frontal horns is of the fissure: in single heads it is wider than in the average.
+_FLOOR, _FISSURE_X = 1.0, 6.0
 #: The third ventricle is a slit from front to back: farther than this (mm, template) from the middle only what is part
 #: of such a length (mm) is of it; the rest are cisterns across its ends.
 _SLIT_X, _SLIT_MM = 3.0, 4.0
@@ -41,6 +44,8 @@ _CLOSED_OFF_SLICES = 2
 #: of a slice of at most this size (mm2), more than this share of it within reach of the lateral ventricle.
 _TEMPORAL_X, _TEMPORAL_Y, _TEMPORAL_Z = 20.0, (-10.0, 45.0), 2.0
 _TIP_MM2, _TIP_SHARE = 400.0, 0.5
+#: A piece of a slice smaller than this (mm2) is more often noise than ventricle.
+_CRUMB_MM2 = 1.5
 #: So much tissue (mm3) around the ventricles is enough to know its level.
 _ENOUGH_MM3 = 300.0
 #: The darkest within this distance (mm) in plane and in the next slices counts with this weight for the tissue that is
@@ -85,7 +90,21 @@ def find_ventricles(volume: Volume, anatomy: Anatomy, fluid: np.ndarray, tissue:
             withheld[part] = f"No {part} ventricle was found where the template expects it."
             continue
         parts[box][found & (parts[box] == 0)] = value
+    parts[_crumbs(parts > 0, volume)] = 0
     return Ventricles(parts, withheld, bulges)
+
+
+def _crumbs(mask: np.ndarray, volume: Volume) -> np.ndarray:
+    """Pieces of a slice of ``mask`` of less than _CRUMB_MM2 with nothing right over or under them: most are none."""
+    crumbs, next_to = np.zeros_like(mask), np.zeros_like(mask)
+    next_to[1:] |= mask[:-1]
+    next_to[:-1] |= mask[1:]
+    for k in np.flatnonzero(mask.any((1, 2))):
+        labels, count = ndimage.label(mask[k], np.ones((3, 3)))
+        sizes, held = (np.bincount(found, minlength=count + 1) for found in (labels.ravel(), labels[next_to[k]]))
+        small = (sizes * volume.spacing[0] * volume.spacing[1] < _CRUMB_MM2) & (held == 0)
+        crumbs[k] = small[labels] & mask[k]
+    return crumbs
 
 
 def _leave_out(cavity: np.ndarray, found: np.ndarray) -> None:
@@ -140,6 +159,8 @@ def _find_part(part: str, volume: Volume, anatomy: Anatomy, blurred: np.ndarray)
         away = anatomy.lattice.spread(anatomy.lattice.read(maps[other], grid, FAR_MM), reach)
         zone[reach] &= own[reach] <= share_of_way * away + more
     if part == "lateral":
+        x, z = (anatomy.lattice.spread(anatomy.lattice.points[a], reach) for a in (0, 2))
+        zone[reach] &= np.abs(x) >= np.minimum(_FLOOR - z, _FISSURE_X)
         zone |= grown(_occipital(volume, anatomy, zone & strong, strong), rim)
     elif part == "third":
         y, z = (anatomy.lattice.spread(anatomy.lattice.points[a]) for a in (1, 2))

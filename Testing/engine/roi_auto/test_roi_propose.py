@@ -18,6 +18,7 @@ from cnsifusion.roi.propose import propose
 from cnsifusion.roi.sublentiform import _above_artery, _in_depth, find_sublentiform
 from cnsifusion.roi.ventricles import (
     _beside,
+    _crumbs,
     _inferior,
     _islands_mostly_in,
     _leave_out,
@@ -158,6 +159,25 @@ def test_the_third_ventricle_ends_at_its_roof(whole_head: Proposal) -> None:
     assert (third & (z > 2)).any() and not third[z > 4].any()
     front = anatomy.lattice.spread(anatomy.lattice.points[1]) < 12
     assert (third & front).any() and not (third & front)[z > 2].any()
+
+
+def test_the_fissure_under_the_frontal_horns_is_left_out(whole_head: Proposal) -> None:
+    """Where everything is as bright as CSF, the lateral ventricles end at their floors."""
+    volume, anatomy = whole_head.phantom.volume, whole_head.anatomy
+    across, z = (anatomy.lattice.spread(anatomy.lattice.points[a]) for a in (0, 2))
+    fluid, tissue = csf_levels(volume, anatomy)
+    lateral = find_ventricles(volume.with_array(fluid), anatomy, fluid, tissue).parts == 1
+    middle = lateral & (np.abs(across) < 6)
+    assert (middle & (z < 0)).any() and not (middle & (np.abs(across) < 1 - z)).any()
+
+
+def test_crumbs_are_small_and_have_nothing_over_or_under_them() -> None:
+    mask = np.zeros((3, 12, 12), bool)
+    mask[1, 2:4, 2] = mask[1, 6, 6] = mask[1, 9:11, 8:11] = True  # 0.72, 0.36 and 2.16 mm2
+    mask[0, 6, 6] = True
+    grid = Grid((12, 12, 3), (0.6, 0.6, 4.0), (0.0, 0.0, 0.0), (1.0, 0, 0, 0, 1.0, 0, 0, 0, 1.0))
+    crumbs = _crumbs(mask, Volume(mask.astype(np.float32), grid))
+    assert np.argwhere(crumbs).tolist() == [[1, 2, 2], [1, 3, 2]]
 
 
 def test_cisterns_over_the_ends_of_the_third_ventricle_are_left_out() -> None:

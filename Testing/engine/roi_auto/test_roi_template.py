@@ -66,6 +66,13 @@ def test_volumes_are_adult() -> None:
     assert 1.5 < millilitres["sublentiform_left"] < 3
 
 
+def test_the_fourth_ventricle_reaches_from_the_aqueduct_to_the_obex() -> None:
+    points = mni(load_template().mask("fourth"))
+    top, bottom = (points[points[:, 2] == z] for z in (points[:, 2].max(), points[:, 2].min()))
+    assert -16 <= top[0, 2] <= -14 and np.abs(top[:, 0]).max() <= 2
+    assert -53 <= bottom[0, 2] <= -51 and np.abs(bottom[:, 0]).max() <= 4
+
+
 def test_region_b_is_under_the_lentiform_nucleus_within_its_window() -> None:
     template = load_template()
     points = mni(template.mask("sublentiform_right"))
