@@ -186,11 +186,11 @@ def _third_zone(ax: np.ndarray, y: np.ndarray, z: np.ndarray) -> np.ndarray:
 
 
 def _fourth_zone(ax: np.ndarray, y: np.ndarray, z: np.ndarray) -> np.ndarray:
-    """From the lower half of the aqueduct to the obex, with the lateral recesses."""
+    """From under the inferior colliculi, where the aqueduct ends, to the obex, with the lateral recesses."""
     chamber = (ax <= 15) & (y <= -34) & (y >= -58) & (z >= -46) & (z <= -21)
-    aqueduct = (ax <= 3) & (np.abs(y - (0.6 * z - 24.2)) <= 2) & (z > -21) & (z <= -15)
+    top = (ax <= 3) & (np.abs(y - (0.6 * z - 24.2)) <= 2) & (z > -21) & (z <= -15)
     obex = (ax <= 4) & (y <= -43) & (y >= -52) & (z >= -52) & (z < -46)
-    return chamber | aqueduct | obex
+    return chamber | top | obex
 
 
 def _putamen_zone(ax: np.ndarray, y: np.ndarray, z: np.ndarray) -> np.ndarray:

@@ -33,7 +33,7 @@ _SHELL_MM, _SHELL_SHARE, _SHELL_SMOOTH_MM = (1.5, 5.0), 0.35, 5.0
 _ROOF_Z, _FRONT_Y, _FRONT_ROOF_Z = 4.0, 12.0, 2.0
 #: Nearer to the middle (mm, template) than this level is above their z, and than _FISSURE_X, what is bright under the
 #: frontal horns is of the fissure: in single heads it is wider than in the average.
-_FLOOR, _FISSURE_X = 1.0, 6.0
+_FLOOR, _FISSURE_X = 0.5, 6.0
 #: The third ventricle is a slit from front to back: farther than this (mm, template) from the middle only what is part
 #: of such a length (mm) is of it; the rest are cisterns across its ends.
 _SLIT_X, _SLIT_MM = 3.0, 4.0

@@ -168,7 +168,7 @@ def test_the_fissure_under_the_frontal_horns_is_left_out(whole_head: Proposal) -
     fluid, tissue = csf_levels(volume, anatomy)
     lateral = find_ventricles(volume.with_array(fluid), anatomy, fluid, tissue).parts == 1
     middle = lateral & (np.abs(across) < 6)
-    assert (middle & (z < 0)).any() and not (middle & (np.abs(across) < 1 - z)).any()
+    assert (middle & (z < 0)).any() and not (middle & (np.abs(across) < 0.5 - z)).any()
 
 
 def test_crumbs_are_small_and_have_nothing_over_or_under_them() -> None:
