@@ -116,6 +116,10 @@ def test_04_move_the_whole_region(reader):
     drag(page, (x, y), (x + 45, y + 25))
     after = reader.waitForChange(lambda: reader.text("#statistics >> nth=0"), before)
     assert after.split(" on ")[0].split(": ")[0] == LEFT and after != before
+    page.keyboard.press("Control+z")
+    assert reader.waitForChange(lambda: reader.text("#statistics >> nth=0"), after) == before
+    page.keyboard.press("Control+y")
+    assert reader.waitForChange(lambda: reader.text("#statistics >> nth=0"), before) == after
     page.click("#undo")
     assert reader.waitForChange(lambda: reader.text("#statistics >> nth=0"), after) == before
 

@@ -20,13 +20,14 @@ from cnsifusion.web.viewer import AXIAL
 _MOVE, _LEAVE = int(vtkCommand.MouseMoveEvent), int(vtkCommand.LeaveEvent)
 _PRESS, _RELEASE = int(vtkCommand.LeftButtonPressEvent), int(vtkCommand.LeftButtonReleaseEvent)
 _WHEEL = {int(vtkCommand.MouseWheelForwardEvent): 1, int(vtkCommand.MouseWheelBackwardEvent): -1}
+_KEY = int(vtkCommand.KeyPressEvent)
 _MODIFIERS = vtk.vtkEvent.ShiftModifier | vtk.vtkEvent.ControlModifier | vtk.vtkEvent.AltModifier
 
 
 class RegionEffect(SegmentationEffect):
     """Active while a tool is chosen. ``controller`` is set before that; ``afterEvent`` is called after each event.
 
-    ``show`` lays an SVG picture over the axial view ("" for none).
+    ``show`` lays an SVG picture over the axial view ("" for none); ``keys`` are the actions of Ctrl with a key.
     """
 
     def __init__(self) -> None:
@@ -34,6 +35,7 @@ class RegionEffect(SegmentationEffect):
         self.controller: ToolController | None = None
         self.afterEvent: Callable[[], None] = lambda: None
         self.show: Callable[[str], None] = lambda svg: None
+        self.keys: dict[str, Callable[[], None]] = {}
 
     def _create_pipeline(self, view_node: vtkMRMLNode, _parameter) -> SegmentationEffectPipeline | None:
         isAxial = isinstance(view_node, vtkMRMLSliceNode) and view_node.GetSingletonTag() == AXIAL
@@ -69,6 +71,7 @@ class RegionPipeline(SegmentationEffectPipeline):
         kind, modified = eventData.GetType(), bool(eventData.GetModifiers() & _MODIFIERS)
         wanted = kind in (_MOVE, _LEAVE) or (kind == _PRESS and not modified)
         wanted = wanted or (kind in _WHEEL and modified and bool(TOOLS[controller.tool].slider))
+        wanted = wanted or self._action(eventData) is not None
         return wanted or controller.stroking, 0.0  # who takes any event in a stroke, a key or the wheel, would end it
 
     def ProcessInteractionEvent(self, eventData: vtkMRMLInteractionEventData) -> bool:
@@ -79,6 +82,8 @@ class RegionPipeline(SegmentationEffectPipeline):
             self.draw(controller.press(lps))
         elif kind == _LEAVE:
             self.LoseFocus(eventData)
+        elif (action := self._action(eventData)) is not None and not controller.stroking:
+            action()
         elif kind in (_MOVE, _RELEASE, *_WHEEL):
             if kind in _WHEEL:
                 controller.turn(_WHEEL[kind])
@@ -96,6 +101,10 @@ class RegionPipeline(SegmentationEffectPipeline):
         if self._controller is not None:
             self._controller.release()  # a stroke, if there is one, ends where the mouse left
             self._controller.leave()
+
+    def _action(self, eventData) -> Callable[[], None] | None:
+        held = eventData.GetType() == _KEY and eventData.GetModifiers() & vtk.vtkEvent.ControlModifier
+        return self._effect.keys.get(eventData.GetKeySym().lower()) if held else None
 
     @property
     def _controller(self) -> ToolController | None:

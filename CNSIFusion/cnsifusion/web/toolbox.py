@@ -129,14 +129,14 @@ def _check(app, key: str, label: str, shown: str) -> None:
 def _actions(app) -> None:
     """Undo, redo, and what is done to the chosen region as a whole."""
     with html.Div(classes="d-flex align-center mt-1", style="gap: 4px;"):
-        for name, can in (("undo", "canUndo"), ("redo", "canRedo")):
+        for name, can, key in (("undo", "canUndo", "Z"), ("redo", "canRedo", "Y")):
             VBtn(
                 icon=f"mdi-{name}",
                 size="x-small",
                 disabled=(f"!tools.{can}",),
                 click=getattr(app.tools, name),
                 id=name,
-                title=name.capitalize(),
+                title=f"{name.capitalize()} (Ctrl+{key} over the axial view, with a tool in hand)",
             )
         for action in ACTIONS.values():
             _actionButton(action.label, action.tooltip, f"act-{action.key}", click=(app.tools.act, f"['{action.key}']"))

@@ -214,7 +214,7 @@ class Tools:
     def _activate(self) -> None:
         if self._case is not None:
             self._effect.controller, self._effect.afterEvent = self._ready(self._case), self._afterEvent
-            self._effect.show = self._viewer.showOutline
+            self._effect.show, self._effect.keys = self._viewer.showOutline, {"z": self.undo, "y": self.redo}
             self._editor.set_active_effect_type(RegionEffect)
 
     def _ready(self, case: CaseState) -> ToolController:
