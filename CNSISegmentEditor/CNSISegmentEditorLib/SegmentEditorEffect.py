@@ -212,10 +212,10 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorLabelEffect):
         self._edits.apply(changes, self.controller)
 
     def onWhole(self, action) -> None:
-        """Do something to the selected region as a whole, where it is one of the protocol's and can be seen."""
-        if self._ready() and self.scriptedEffect.confirmCurrentSegmentVisible():
+        """``action(controller)`` on the selected region, where it is one of the protocol's and can be seen."""
+        if self.controller is not None and self._ready() and self.scriptedEffect.confirmCurrentSegmentVisible():
             self.clearOutlines()
-            self.run(action)
+            self.run(lambda: action(self.controller))
 
     def selectSegment(self, name: str) -> None:
         """Make the protocol's segment the selected one, empty if it is new."""

@@ -141,12 +141,16 @@ class Options:
             return
         for key, action in ACTIONS.items():
             self._actions[key] = self._actionButton(_(action.label), _(action.tooltip))
-            self._actions[key].connect("clicked()", lambda key=key: self._onAction(key))
+            self._actions[key].connect("clicked()", lambda key=key: self._effect.onWhole(lambda tools: tools.act(key)))
         tooltip = _("Take this region away and record why; undo brings it back.")
         button = self._actions["reject"] = self._actionButton(_("Reject"), tooltip)
         menu = qt.QMenu(button)
+
+        def reject(reason: str) -> None:
+            self._effect.onWhole(lambda tools: tools.reject(reason))
+
         for reason in REJECT_REASONS:
-            menu.addAction(_(reason)).connect("triggered()", lambda reason=reason: self._onReject(reason))
+            menu.addAction(_(reason)).connect("triggered()", lambda reason=reason: reject(reason))
         button.setMenu(menu)
 
     def _actionButton(self, text: str, tooltip: str):
@@ -178,16 +182,6 @@ class Options:
         if self._effect.controller is not None:
             setattr(self._effect.controller, name, value)
             self._changed()
-
-    def _onAction(self, key: str) -> None:
-        controller = self._effect.controller
-        if controller is not None:
-            self._effect.onWhole(lambda: controller.act(key))
-
-    def _onReject(self, reason: str) -> None:
-        controller = self._effect.controller
-        if controller is not None:
-            self._effect.onWhole(lambda: controller.reject(reason))
 
     def _onOther(self, _node) -> None:
         if self._effect is not None and self._effect.controller is not None:

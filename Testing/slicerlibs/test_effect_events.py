@@ -192,6 +192,15 @@ def test_keys_and_wheel_in_a_stroke_change_nothing_and_do_not_end_it(reader):
     assert not reader.effect.controller.erase
 
 
+def test_what_is_done_to_a_whole_region_is_one_step_and_needs_a_region(reader):
+    reader.choose(VENTRICLES, CSF)
+    reader.effect.onWhole(lambda tools: tools.reject("wrong place"))
+    assert reader.pixels(VENTRICLES) == 0 and reader.scripted.steps == 1
+    reader.effect.deactivate()
+    reader.effect.onWhole(lambda tools: tools.reject("wrong place"))
+    assert reader.scripted.steps == 1
+
+
 def test_the_second_of_two_quick_clicks_is_a_click(reader):
     reader.choose(PVS_LEFT, OUTLINE)
     reader.strokes(press=DOUBLE)
