@@ -68,12 +68,12 @@ class Options:
         if other is None:
             self.draw()
             return
-        from cnsifusion.mrml.readings import agreementLines
+        from cnsifusion.mrml.readings import agreementLines, otherReader
         from cnsifusion.mrml.segmentation import regionsFromNode
 
         def agree() -> None:
-            read = (regionsFromNode(node, controller.volumeNode) for node in (controller.segmentationNode, other))
-            self._agreement = agreementLines(*read)
+            own = regionsFromNode(controller.segmentationNode, controller.volumeNode)
+            self._agreement = agreementLines(own, otherReader(other, controller.volumeNode))
 
         self._effect.run(agree)
 

@@ -3,10 +3,12 @@
 import numpy as np
 import pytest
 import toolwalk
+import vtk
 
+from cnsifusion.errors import BadInput
 from cnsifusion.mrml import panel
 from cnsifusion.mrml.case import CaseState
-from cnsifusion.mrml.readings import agreementLines
+from cnsifusion.mrml.readings import agreementLines, otherReader
 from cnsifusion.mrml.segmentation import addSegmentationNode, regionsFromNode, regionsInfo, showRegions, tagValue
 from cnsifusion.mrml.tools import CSF, FILL, MIRROR, MOVE, OUTLINE, PVS, SPLINE
 from cnsifusion.mrml.volumes import addVolumeNode
@@ -318,6 +320,19 @@ def test_agreement_with_another_reader(desk):
     lines = agreementLines(own, regionsFromNode(desk.case.segmentation, desk.case.volume))
     line = next(line for line in lines if line.startswith(SUBLENTIFORM_LEFT))
     assert 0.4 < float(line.split("Dice ")[1][:4]) < 0.8 and "(+0 %)" in line
+
+
+def test_another_readers_regions_of_another_image_are_refused(desk):
+    """They would count as not drawn: Dice 0, as if the readers did not agree."""
+    node, volume = desk.case.segmentation, desk.case.volume
+    assert dice(otherReader(node, volume).masks[VENTRICLES], desk.proposal.masks[VENTRICLES]) == 1
+    away = desk.face.scene.AddNewNodeByClass("vtkMRMLLinearTransformNode")
+    matrix = vtk.vtkMatrix4x4()
+    matrix.SetElement(2, 3, 60.0)
+    away.SetMatrixTransformToParent(matrix)
+    node.SetAndObserveTransformNodeID(away.GetID())
+    with pytest.raises(BadInput, match="outside this image"):
+        otherReader(node, volume)
 
 
 def test_why_a_stroke_did_nothing_stays_readable_while_the_mouse_rests(desk):

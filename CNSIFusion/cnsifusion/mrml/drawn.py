@@ -70,6 +70,14 @@ def segmentMask(segmentationNode, segmentId: str, volumeNode, geometry: NodeGeom
     return whole(take(segmentationNode, segmentId, volumeNode), geometry or NodeGeometry(volumeNode))
 
 
+def milliliters(segmentationNode, segmentId: str) -> float:
+    """What a segment holds on its own grid, wherever that lies."""
+    image = vtkOrientedImageData()
+    piece = voxelsOf(image) if segmentationNode.GetBinaryLabelmapRepresentation(segmentId, image) else None
+    x, y, z = image.GetSpacing()
+    return round(int(np.count_nonzero(piece[0])) * x * y * z / 1000, 4) if piece is not None else 0.0
+
+
 #: A segment's voxels (bool, a copy, [k, j, i]) and the node index (k, j, i) of the first.
 Piece = tuple[np.ndarray, tuple[int, int, int]]
 

@@ -8,14 +8,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from functools import partial
 
-from slicer import vtkOrientedImageData
-from vtk.util.numpy_support import vtk_to_numpy
-
 from cnsifusion.analysis.result import PatientResult
 from cnsifusion.errors import CNSIFusionError
 from cnsifusion.mrml.batch import BatchView
 from cnsifusion.mrml.case import CaseState
-from cnsifusion.mrml.drawn import Remembered, segmentIdOf, stamp
+from cnsifusion.mrml.drawn import Remembered, milliliters, segmentIdOf, stamp
 from cnsifusion.mrml.exporting import EXPORT
 from cnsifusion.mrml.jobs import ANALYZE, CHECK, PROPOSE
 from cnsifusion.mrml.models import ModelCard
@@ -267,7 +264,7 @@ def _regionRows(case: CaseState | None) -> list[RegionRow]:
         ml, state = 0.0, "not drawn"
         if segmentId:
             segment = node.GetSegmentation().GetSegment(segmentId)
-            ml = _volumes.get(stamp(node, segmentId), partial(_milliliters, node, segmentId))
+            ml = _volumes.get(stamp(node, segmentId), partial(milliliters, node, segmentId))
             state = tagValue(segment, ORIGIN_TAG) or "manual"
             if isEdited(node, segmentId):
                 state = "edited"
@@ -276,12 +273,3 @@ def _regionRows(case: CaseState | None) -> list[RegionRow]:
                 state = "rejected" if tagValue(segment, REJECTED_TAG) else state
         rows.append(RegionRow(name, known.color, segmentId, ml, state))
     return rows
-
-
-def _milliliters(node, segmentId: str) -> float:
-    image = vtkOrientedImageData()
-    if not node.GetBinaryLabelmapRepresentation(segmentId, image) or image.GetExtent()[1] < image.GetExtent()[0]:
-        return 0.0
-    voxels = int((vtk_to_numpy(image.GetPointData().GetScalars()) > 0).sum())
-    x, y, z = image.GetSpacing()
-    return round(voxels * x * y * z / 1000, 4)

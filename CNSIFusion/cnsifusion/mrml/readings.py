@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from cnsifusion.errors import BadInput
 from cnsifusion.imaging import Volume
+from cnsifusion.mrml.drawn import milliliters, segmentIdOf
+from cnsifusion.mrml.segmentation import regionsFromNode
 from cnsifusion.roi.agreement import Agreement, compare
-from cnsifusion.roi.names import PVS_LEFT, PVS_RIGHT
+from cnsifusion.roi.names import PVS_LEFT, PVS_RIGHT, SEGMENTS
 from cnsifusion.roi.regions import RegionSet
 from cnsifusion.roi.statistics import PAIRS, left_right, segment_statistics
 from cnsifusion.roi.tools.result import ToolResult
@@ -39,6 +42,17 @@ def _segmentLine(name: str, found: dict) -> str:
     size = f"{1000 * found['volume_ml']:.0f} mm³" if name in (PVS_LEFT, PVS_RIGHT) else f"{found['volume_ml']:.2f} ml"
     area, mean, sd = found["largest_area_mm2"], found["mean"], found["sd"]
     return f"{name}: {size} on {slices}, largest area {area:.0f} mm², signal {mean:.4g} ± {sd:.4g}"
+
+
+def otherReader(segmentationNode, volumeNode) -> RegionSet:
+    """Another reader's regions on the volume's grid. Raises BadInput where most of them lie outside the image."""
+    regions = regionsFromNode(segmentationNode, volumeNode)
+    ids = filter(None, (segmentIdOf(segmentationNode, name) for name in SEGMENTS))
+    drawn = sum(milliliters(segmentationNode, segmentId) for segmentId in ids)
+    inside = sum(int(mask.sum()) for mask in regions.masks.values()) * regions.grid.voxel_volume / 1000
+    if inside < drawn / 2:
+        raise BadInput("Most of the other segmentation lies outside this image: was it drawn on another one?")
+    return regions
 
 
 def agreementLines(own: RegionSet, other: RegionSet) -> list[str]:
