@@ -1,6 +1,7 @@
 """Masking, intensity range and overwrite mode in the browser's tools: the same voxels as Slicer's own rules give."""
 
 import itertools
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from cnsifusion.mrml.segmentation import addSegmentationNode, keepPartsHidden, s
 from cnsifusion.mrml.tools import CSF, OUTLINE
 from cnsifusion.mrml.volumes import addVolumeNode
 from cnsifusion.roi.names import PVS_LEFT, SUBLENTIFORM_LEFT, SUBLENTIFORM_RIGHT, VENTRICLES
+from cnsifusion.web.effect import RegionPipeline
 
 INSIDE_LEFT = f"inside {SUBLENTIFORM_LEFT}"
 
@@ -175,3 +177,13 @@ def test_a_stroke_in_which_the_page_was_loaded_anew_is_over(desk):
     controller.drag(places[2])
     controller.release()
     assert toolwalk.snapshot(case) == before
+
+
+def test_why_a_stroke_that_left_the_view_did_nothing_is_said(desk):
+    machine, _, _, _ = desk
+    controller, pipeline = machine.controller, RegionPipeline()
+    pipeline.SetSegmentationEffect(SimpleNamespace(controller=controller, show=lambda svg: None))
+    controller.tool = OUTLINE
+    controller.press(tuple(float(x) for x in toolwalk.GRID.to_lps((8, 8, 2))))
+    pipeline.LoseFocus(None)
+    assert not controller.stroking and "three points" in controller.message

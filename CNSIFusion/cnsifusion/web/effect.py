@@ -99,8 +99,8 @@ class RegionPipeline(SegmentationEffectPipeline):
         super().LoseFocus(eventData)
         self.draw(None)
         if self._controller is not None:
-            self._controller.release()  # a stroke, if there is one, ends where the mouse left
             self._controller.leave()
+            self._controller.release()  # a stroke, if there is one, ends where the mouse left
 
     def _action(self, eventData) -> Callable[[], None] | None:
         held = eventData.GetType() == _KEY and eventData.GetModifiers() & vtk.vtkEvent.ControlModifier
