@@ -22,7 +22,7 @@ from cnsifusion.roi.regions import Focus
 #: above region B.
 MAX_DIAMETER_MM, ABOVE_MM = 3.0, 5.0
 #: The proposed region's own border is sure to about this (mm, in plane).
-_BORDER_MM = 3.0
+_BORDER_MM = 3.5
 _LARGEST_MM = 7.0
 #: A tube may reach so far (mm) from its brightest place, and a spot have so much area (mm2), before it is a cistern; so
 #: much of it lies in the zone that is searched.

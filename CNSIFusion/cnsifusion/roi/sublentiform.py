@@ -1,8 +1,10 @@
-"""Region B of one head: the tissue straight below its lentiform nucleus, by the protocol's rule."""
+"""Region B of one head: the tissue straight below its lentiform nucleus.
+
+Proposed where the protocol's rule gives it in enough people (``template.sublentiform_chance``); by the rule itself
+(``region_below``) where the nucleus is known.
+"""
 
 from __future__ import annotations
-
-from functools import lru_cache
 
 import numpy as np
 from scipy import ndimage
@@ -14,10 +16,9 @@ from cnsifusion.roi.cisterns import arteries, cisterns, islands
 from cnsifusion.roi.morphology import Box, bounds
 from cnsifusion.roi.template import (
     DEPTH_MM,
-    WINDOW_Z,
     below_columns,
-    lentiform_base,
     load_template,
+    sublentiform_chance,
     sublentiform_window,
 )
 from cnsifusion.roi.ventricles import csf_levels
@@ -33,13 +34,9 @@ _SLIVER_MM2 = 20.0
 #: holds is the cistern's wall.
 _ARTERY_LEVEL = 1 / 3
 
-#: The nucleus is placed to about this (mm). What lies in region B with at least this chance is proposed: the overlap
-#: with the true region is greatest a little below one half.
-_PLACED_MM, _LIKELY = 1.5, 0.33
-#: In heads of real people (label maps of the benchmark) the placed nucleus ends 1.0 mm above the true one (SD 0.9), and
-#: the window, placed by the whole head, lies 1 to 2.5 mm above the true one and 0 to 1 mm behind it, depending on how
-#: the true one's frame is read: nucleus and window are moved by these (mm), the window's floor by the last more.
-_NUCLEUS_LOWER_MM, _FORWARD_MM, _LOWER_MM, _LOWER_FLOOR_MM = 1.0, 0.75, 1.0, 1.5
+#: What lies in region B with at least this chance is proposed: the overlap with the true region is greatest a little
+#: below one half.
+_LIKELY = 0.33
 
 
 def find_sublentiform(volume: Volume, anatomy: Anatomy, threshold: np.ndarray) -> dict[str, np.ndarray]:
@@ -47,13 +44,9 @@ def find_sublentiform(volume: Volume, anatomy: Anatomy, threshold: np.ndarray) -
 
     CSF that reaches the cisterns and arteries are left out, small bright foci stay in.
     """
-    frame = _frame(anatomy)
-    points, index = _places(frame, anatomy)
-    above = index + np.array([_NUCLEUS_LOWER_MM, 0.0, 0.0]).reshape(3, 1, 1, 1)
-    nucleus = ndimage.map_coordinates(_base(), above, order=1, mode="constant") > 0.5
-    expected = _below(nucleus, index, _FORWARD_MM, _LOWER_MM, _LOWER_FLOOR_MM).astype(np.float32)
-    region = ndimage.gaussian_filter(expected, _PLACED_MM) >= _LIKELY
-    region &= _in_depth(nucleus)
+    frame, (chance, grid) = _frame(anatomy), sublentiform_chance()
+    points, index = _places(frame, anatomy, grid)
+    region = ndimage.map_coordinates(chance, index, order=1, mode="constant") >= _LIKELY
     left = anatomy.midplane.distance(points) > 0
     sides = {"left": region & left, "right": region & ~left}
     whole = {side: _on_patient(volume, frame, mask) for side, mask in sides.items()}
@@ -72,54 +65,22 @@ def region_below(volume: Volume, anatomy: Anatomy, nucleus: np.ndarray) -> np.nd
 
     Cisterns are left out by the image's own half-way level.
     """
-    frame = _frame(anatomy)
-    points, index = _places(frame, anatomy)
+    frame, template = _frame(anatomy), load_template()
+    points, index = _places(frame, anatomy, template.grid)
     own = np.moveaxis(volume.grid.to_ijk(points)[..., ::-1], -1, 0)
-    region = _below(ndimage.map_coordinates(nucleus.astype(np.float32), own, order=1, mode="constant") > 0.5, index)
+    # Columns run along the inferior axis of the AC-PC-aligned head in true millimetres, on the frame's 1 mm grid.
+    below = below_columns(ndimage.map_coordinates(nucleus.astype(np.float32), own, order=1) > 0.5, int(DEPTH_MM))
+    z, y, x = (index[a] + template.grid.origin[2 - a] for a in range(3))
+    brain = ndimage.map_coordinates(template.brain.astype(np.float32), index, order=1) > 0.5
+    region = below & sublentiform_window(np.abs(x), -y, z) & brain
     fluid, tissue = csf_levels(volume, anatomy)
     return _on_patient(volume, frame, region) & ~cisterns(volume, volume.array > (fluid + tissue) / 2)
 
 
-def _places(frame: Grid, anatomy: Anatomy) -> tuple[np.ndarray, np.ndarray]:
-    """Patient positions (k, j, i, 3; LPS mm) of a frame's voxels, and their template voxel indices (3, k, j, i)."""
-    k, j, i = np.indices(frame.shape)
-    points = frame.to_lps(np.stack([i, j, k], -1))
-    index = load_template().grid.to_ijk(anatomy.to_template(points))
-    return points, np.moveaxis(index[..., ::-1], -1, 0)
-
-
-def _below(
-    nucleus: np.ndarray, index: np.ndarray, forward: float = 0.0, lower: float = 0.0, floor: float = 0.0
-) -> np.ndarray:
-    """The protocol's region on the frame: 10 mm below ``nucleus``, in the template's window, in the brain.
-
-    The window is moved by ``forward`` and ``lower`` mm, its floor by ``floor`` mm more.
-
-    Columns run along the inferior axis of the AC-PC-aligned head in true millimetres, on the frame's 1 mm grid.
-    """
-    template = load_template()
-    z, y, x = (index[a] + template.grid.origin[2 - a] for a in range(3))
-    z = z + lower
-    z = np.where((z < WINDOW_Z[0]) & (z >= WINDOW_Z[0] - floor), WINDOW_Z[0], z)
-    brain = ndimage.map_coordinates(template.brain.astype(np.float32), index, order=1, mode="constant") > 0.5
-    return below_columns(nucleus, int(DEPTH_MM)) & sublentiform_window(np.abs(x), -y - forward, z) & brain
-
-
-def _in_depth(nucleus: np.ndarray) -> np.ndarray:
-    """What of the frame lies at most the protocol's depth below the lowest voxel of ``nucleus``.
-
-    That is the lowest of the own column or, where a column has none, of the nearest that has.
-    """
-    bare = ~nucleus.any(0)
-    j, i = ndimage.distance_transform_edt(bare, return_distances=False, return_indices=True)
-    lowest = nucleus.argmax(0)[j, i]
-    return np.arange(len(nucleus))[:, None, None] >= lowest - int(DEPTH_MM)
-
-
-@lru_cache(maxsize=1)
-def _base() -> np.ndarray:
-    template = load_template()
-    return lentiform_base(template.labels, template.grid).astype(np.float32)
+def _places(frame: Grid, anatomy: Anatomy, grid: Grid) -> tuple[np.ndarray, np.ndarray]:
+    """Patient positions (k, j, i, 3; LPS mm) of a frame's voxels, and their indices (3, k, j, i) on template ``grid``."""
+    points = frame.to_lps(np.moveaxis(np.indices(frame.shape)[::-1], 0, -1))
+    return points, np.moveaxis(grid.to_ijk(anatomy.to_template(points))[..., ::-1], -1, 0)
 
 
 def _frame(anatomy: Anatomy) -> Grid:

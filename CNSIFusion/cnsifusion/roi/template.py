@@ -1,10 +1,11 @@
 """The template head: MNI152 tissue maps and the labels derived from them.
 
 The maps are the MNI152 2009a nonlinear symmetric averages (Fonov et al., NeuroImage 2011;54:313) at 1 mm, from the
-nilearn package. No atlas is shipped: the ventricles are the CSF of the maps, cut into parts by boxes, and the deep
+nilearn package. No atlas of labels is shipped: the ventricles are the CSF of the maps, cut into parts by boxes, and the deep
 nuclei are the grey matter inside envelopes placed at published MNI coordinates (Manera et al., Sci Data 2020;7:237;
 Pauli et al., Sci Data 2018;5:180063). The region under the lentiform nucleus follows the protocol. All rules are
-written for one side and mirrored, as the template is symmetric.
+written for one side and mirrored, as the template is symmetric. Where that region lies in real people who were placed
+in the template is a map of its own (``sublentiform_chance``; made by Testing/chance_map.py).
 """
 
 from __future__ import annotations
@@ -37,6 +38,9 @@ LABELS = {
 #: Protocol: how far region B reaches below the lowest lentiform voxel of a column, and its window in MNI mm.
 DEPTH_MM = 10.0
 WINDOW_X, WINDOW_Y, WINDOW_Z = (9.0, 30.0), (-8.0, 10.0), (-18.0, -4.0)
+
+#: Made by Testing/chance_map.py.
+CHANCE_FILE = "sublentiform_chance.nii.gz"
 
 #: CSF fraction of the average that counts as ventricle where the ventricle is a slit, blurred by averaging heads.
 _THIN = 0.35
@@ -76,8 +80,22 @@ def load_template() -> Template:
     return Template(grid, *arrays)
 
 
+@lru_cache(maxsize=1)
+def sublentiform_chance() -> tuple[np.ndarray, Grid]:
+    """How likely (float32 [k, j, i], 0-1) region B of a head lies at a position of the template's space (LPS, 1 mm).
+
+    The share of 18 people in whom the protocol's rule under their true nuclei gives it there, once ``locate`` has
+    placed their heads: it holds how nuclei and window differ between people and how far the placement errs.
+    """
+    array, grid = _read(CHANCE_FILE)
+    return array.astype(np.float32) / 255, grid
+
+
 def _read_map(tissue: str) -> tuple[np.ndarray, Grid]:
-    name = f"mni_icbm152_{tissue}_tal_nlin_sym_09a_converted.nii.gz"
+    return _read(f"mni_icbm152_{tissue}_tal_nlin_sym_09a_converted.nii.gz")
+
+
+def _read(name: str) -> tuple[np.ndarray, Grid]:
     with as_file(files("cnsifusion.resources") / "template" / name) as path:
         image = sitk.ReadImage(str(path))
     return reorder(sitk.GetArrayFromImage(image), grid_of(image))

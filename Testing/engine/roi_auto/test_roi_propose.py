@@ -15,7 +15,7 @@ from cnsifusion.imaging.volume import Volume
 from cnsifusion.roi import names, ventricles
 from cnsifusion.roi.anatomy import locate
 from cnsifusion.roi.propose import propose
-from cnsifusion.roi.sublentiform import _above_artery, _in_depth, find_sublentiform
+from cnsifusion.roi.sublentiform import _above_artery, find_sublentiform
 from cnsifusion.roi.ventricles import (
     _beside,
     _crumbs,
@@ -286,13 +286,6 @@ def test_lowest_slices_at_the_level_of_an_artery_are_left_out() -> None:
         assert not kept[:3].any() and np.array_equal(kept[3:], region[3:])
     region[0].ravel()[:30] = True
     assert np.array_equal(_above_artery(volume, region, vessels), region)
-
-
-def test_the_region_ends_ten_millimetres_below_the_nucleus() -> None:
-    nucleus = np.zeros((30, 3, 4), bool)
-    nucleus[20:24, :, 1] = nucleus[24, :, 2] = True
-    inside = _in_depth(nucleus)
-    assert inside.argmax(0).tolist() == [[10, 10, 14, 14]] * 3 and inside[14:].all()
 
 
 @pytest.mark.parametrize("case", ["whole_head", "stripped"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from cnsifusion.roi.template import LABELS, below_columns, load_template
+from cnsifusion.roi.template import LABELS, below_columns, load_template, sublentiform_chance
 
 #: Mean MNI positions (mm, right side positive x) from shared/data/README.md with a tolerance (mm).
 PUBLISHED = {
@@ -83,6 +83,18 @@ def test_region_b_is_under_the_lentiform_nucleus_within_its_window() -> None:
     lowest = np.where(nucleus.any(0), nucleus.argmax(0), 999)
     k, j, i = np.nonzero(template.mask("sublentiform_right"))
     assert np.all(k < lowest[j, i]) and np.all(lowest[j, i] - k <= 10)
+
+
+def test_region_b_of_people_lies_where_the_protocol_has_it_in_the_template() -> None:
+    chance, grid = sublentiform_chance()
+    assert np.array_equal(chance, chance[:, :, ::-1]) and 0.7 < chance.max() <= 1
+    likely = chance >= 1 / 3
+    assert 1500 < likely.sum() / 2 < 2600  # mm3 of one side
+    known = mni(load_template().mask("sublentiform_right"))
+    found = grid.to_lps(np.argwhere(likely)[:, ::-1]) * (-1, -1, 1)
+    found = found[found[:, 0] > 0]
+    assert np.linalg.norm(found.mean(0) - known.mean(0)) < 3
+    assert np.all(found >= known.min(0) - 4) and np.all(found <= known.max(0) + 4)
 
 
 def test_below_columns_counts_from_the_lowest_voxel() -> None:
