@@ -88,14 +88,14 @@ def _labelled(name: str, image: Path, labels: Path, exact: bool) -> Head:
     array, _ = read_labels(labels)
     parts = {part: array == code for part, code in PART_CODES.items()}
     structures = {**parts, **{f"{n}_{s}": array == c for s, p in NUCLEI.items() for n, c in zip(NUCLEUS, p)}}
-    foci = array == 8 if exact and (array == 8).any() else None
-    return _with_truth(name, read_image(image), exact, structures, foci)
+    return _with_truth(name, read_image(image), exact, structures, array == 8 if exact else None)
 
 
 def label_heads(folder: Path, crisp_mm: float | None = None) -> Iterator[Head]:
     """Heads painted from every label map of ``folder``: with ``crisp_mm`` in slices of that, as synA and synB are."""
     for painted in crisp_heads(folder, crisp_mm) if crisp_mm else painted_heads(folder):
-        yield _with_truth(painted.name, painted.volume, True, painted.structures, None)
+        none = np.zeros(painted.volume.grid.shape, bool)
+        yield _with_truth(painted.name, painted.volume, True, painted.structures, none)
 
 
 def _with_truth(
