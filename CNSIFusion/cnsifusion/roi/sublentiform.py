@@ -78,7 +78,7 @@ def region_below(volume: Volume, anatomy: Anatomy, nucleus: np.ndarray) -> np.nd
 
 
 def _places(frame: Grid, anatomy: Anatomy, grid: Grid) -> tuple[np.ndarray, np.ndarray]:
-    """Patient positions (k, j, i, 3; LPS mm) of a frame's voxels, and their indices (3, k, j, i) on template ``grid``."""
+    """Patient positions (k, j, i, 3; LPS mm) of a frame's voxels, and their indices (3, k, j, i) on ``grid``."""
     points = frame.to_lps(np.moveaxis(np.indices(frame.shape)[::-1], 0, -1))
     return points, np.moveaxis(grid.to_ijk(anatomy.to_template(points))[..., ::-1], -1, 0)
 

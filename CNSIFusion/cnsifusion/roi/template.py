@@ -1,9 +1,9 @@
 """The template head: MNI152 tissue maps and the labels derived from them.
 
 The maps are the MNI152 2009a nonlinear symmetric averages (Fonov et al., NeuroImage 2011;54:313) at 1 mm, from the
-nilearn package. No atlas of labels is shipped: the ventricles are the CSF of the maps, cut into parts by boxes, and the deep
-nuclei are the grey matter inside envelopes placed at published MNI coordinates (Manera et al., Sci Data 2020;7:237;
-Pauli et al., Sci Data 2018;5:180063). The region under the lentiform nucleus follows the protocol. All rules are
+nilearn package. No atlas of labels is shipped: the ventricles are the CSF of the maps, cut into parts by boxes, and the
+deep nuclei are the grey matter inside envelopes placed at published MNI coordinates (Manera et al., Sci Data 2020;
+7:237; Pauli et al., Sci Data 2018;5:180063). The region under the lentiform nucleus follows the protocol. All rules are
 written for one side and mirrored, as the template is symmetric. Where that region lies in real people who were placed
 in the template is a map of its own (``sublentiform_chance``; made by Testing/chance_map.py).
 """
