@@ -108,11 +108,11 @@ def test_reject_empties_the_region_and_the_reason_goes_everywhere(desk, tmp_path
     desk.tools.reject("lesion in the region")
     read = regionsFromNode(desk.case.segmentation, desk.case.volume)
     assert SUBLENTIFORM_LEFT not in read.masks
-    sentence = f"the reader rejected {SUBLENTIFORM_LEFT} (lesion in the region)"
+    sentence = f"The reader rejected {SUBLENTIFORM_LEFT} (lesion in the region)."
     assert read.withheld[SUBLENTIFORM_LEFT] == sentence
     assert regionsInfo(desk.case.segmentation)[0][SUBLENTIFORM_LEFT] == sentence
     lines = panel._regionLines(desk.case, panel._regionRows(desk.case))
-    assert any(sentence in line.text and line.level == "warn" for line in lines)
+    assert any(line.text == sentence and line.level == "warn" for line in lines)
     rows = {row.name: row.state for row in panel._regionRows(desk.case)}
     assert rows[SUBLENTIFORM_LEFT] == "rejected"
     write_regions(read, tmp_path / "given.seg.nrrd")  # what the child process gets: its result warns

@@ -170,7 +170,8 @@ def _regionLines(case: CaseState | None, rows: list[RegionRow]) -> list[Line]:
         return [Line("Propose the regions, then look at them and correct them.")]
     withheld, notes = regionsInfo(case.segmentation)
     drawn = {row.name for row in rows if row.milliliters > 0}
-    lines = [Line(f"{name}: {why}", "warn") for name, why in withheld.items() if name not in drawn]
+    missing = {name: why for name, why in withheld.items() if name not in drawn}
+    lines = [Line(why if name in why else f"{name}: {why}", "warn") for name, why in missing.items()]
     return lines + [Line(note) for note in notes]
 
 

@@ -275,7 +275,7 @@ def regionsInfo(segmentationNode) -> tuple[dict[str, str], list[str]]:
 def rejection(segment) -> str:
     """Why the reader rejected this region, as a sentence for the others; "" where it was not rejected."""
     reason = tagValue(segment, REJECTED_TAG)
-    return f"the reader rejected {segment.GetName()} ({reason})" if reason else ""
+    return f"The reader rejected {segment.GetName()} ({reason})." if reason else ""
 
 
 def proposalDetails(segmentationNode, geometry: NodeGeometry) -> RegionSet:
