@@ -26,7 +26,7 @@ sys.path.insert(0, str(ROOT / "Testing" / "benchmarks"))
 from labelheads import STRUCTURES  # noqa: E402
 from proposal import SUBLENTIFORM, Head, label_heads  # noqa: E402
 from readings import compared  # noqa: E402
-from trueframe import true_placement  # noqa: E402
+from trueframe import true_placement, turned_labels  # noqa: E402
 
 from cnsifusion.imaging import read_labels  # noqa: E402
 from cnsifusion.imaging.grid import Grid  # noqa: E402
@@ -40,22 +40,13 @@ LEFT_OUT = ("training_seg_03", "training_seg_19")
 STYLES = (3.0, 5.0, None)
 #: Template space (LPS mm) that the map covers, 1 mm voxels.
 MAP = Grid((81, 49, 41), (1.0, 1.0, 1.0), (-40.0, -24.0, -32.0), (1, 0, 0, 0, 1, 0, 0, 0, 1))
-_LOW, _HIGH = np.array([-42.0, -34.0, -40.0]), np.array([42.0, 34.0, 26.0])
 
 
 def true_region(path: Path) -> tuple[np.ndarray, Grid]:
     """Region B of both sides of the person in the label map at ``path`` (bool [k, j, i] on a 1 mm grid of its own)."""
     labels, grid = read_labels(path)
     structures = {name: np.isin(labels, codes) for name, codes in STRUCTURES.items()}
-    affine = true_placement(structures, grid).affine
-    u, _, vt = np.linalg.svd(affine[:3, :3])
-    size, origin = (_HIGH - _LOW).astype(int) + 1, affine[:3, 3] + u @ vt @ _LOW
-    box = Grid(tuple(size.tolist()), (1.0, 1.0, 1.0), tuple(origin.tolist()), tuple((u @ vt).ravel().tolist()))
-    points = _points(box)
-    index = np.moveaxis(grid.to_ijk(points)[..., ::-1], -1, 0)
-    code = ndimage.map_coordinates(labels, index, order=0, mode="constant")
-    inverse = np.linalg.inv(affine)
-    x, y, z = np.moveaxis(points @ inverse[:3, :3].T + inverse[:3, 3], -1, 0)
+    code, box, (x, y, z) = turned_labels(labels, grid, true_placement(structures, grid).affine)
     region = np.zeros(box.shape, bool)
     for side in SUBLENTIFORM:
         nucleus = np.isin(code, STRUCTURES[f"putamen_{side}"] + STRUCTURES[f"pallidum_{side}"])

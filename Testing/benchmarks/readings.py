@@ -25,7 +25,7 @@ import SimpleITK as sitk
 from labelheads import STRUCTURES, PaintedHead, paint, protocols, sampled, signal_of
 from proposal import SUBLENTIFORM, dice
 from scipy import ndimage
-from trueframe import centres, fitted
+from trueframe import centres, fitted, turned_labels
 
 from cnsifusion.imaging import read_labels
 from cnsifusion.imaging.grid import Grid
@@ -48,7 +48,6 @@ READINGS = [*product(FRAMES, TISSUES, (True,)), *product(FRAMES[:3], TISSUES[:2]
 _NUCLEI = {side: STRUCTURES[f"putamen_{side}"] + STRUCTURES[f"pallidum_{side}"] for side in SUBLENTIFORM}
 _FLUID = (0, 4, 5, 14, 15, 24, 43, 44)
 _NO_PARENCHYMA = (17, 18, 28, 53, 54, 60)
-_LOW, _HIGH = np.array([-42.0, -34.0, -40.0]), np.array([42.0, 34.0, 26.0])
 
 
 def frames(labels: np.ndarray, grid: Grid, slices: np.ndarray) -> dict[str, np.ndarray]:
@@ -98,14 +97,7 @@ def truths(head: PaintedHead, labels: np.ndarray, grid: Grid) -> dict[tuple[str,
     """Region B (bool on the image's grid) by frame, tissue, limits along z and side."""
     result = {}
     for name, affine in frames(labels, grid, head.volume.grid.matrix).items():
-        u, _, vt = np.linalg.svd(affine[:3, :3])
-        size, origin = (_HIGH - _LOW).astype(int) + 1, affine[:3, 3] + u @ vt @ _LOW
-        box = Grid(tuple(size.tolist()), (1.0, 1.0, 1.0), tuple(origin.tolist()), tuple((u @ vt).ravel().tolist()))
-        points = box.to_lps(np.moveaxis(np.indices(box.shape)[::-1], 0, -1))
-        index = np.moveaxis(grid.to_ijk(points)[..., ::-1], -1, 0)
-        code = ndimage.map_coordinates(labels, index, order=0, mode="constant")
-        inverse = np.linalg.inv(affine)
-        x, y, z = np.moveaxis(points @ inverse[:3, :3].T + inverse[:3, 3], -1, 0)
+        code, box, (x, y, z) = turned_labels(labels, grid, affine)
         x, y = np.abs(x), -y
         fluid = np.isin(code, _FLUID) | (code >= 500)
         kept = {"labels": ~fluid & ~np.isin(code, _NO_PARENCHYMA), "CSF": ~fluid, "all": np.ones_like(fluid)}

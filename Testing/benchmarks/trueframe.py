@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
+from scipy import ndimage
 
 from cnsifusion.imaging.grid import Grid
 from cnsifusion.roi.placement import Placement
@@ -18,6 +19,8 @@ _CENTRES = {
     "diencephalon": (10.3, -16.8, -10.3), "hippocampus": (25.9, -22.5, -14.5), "amygdala": (23.4, -4.4, -20.7),
     "caudate": (13.9, 9.6, 10.4), "third": (0.0, -12.9, -0.5), "fourth": (0.0, -43.9, -30.8),
 }  # fmt: skip
+#: Corners (mm) of a box about the nuclei, along the template's axes about its origin.
+_LOW, _HIGH = np.array([-42.0, -34.0, -40.0]), np.array([42.0, 34.0, 26.0])
 
 
 def true_placement(structures: Mapping[str, np.ndarray], grid: Grid) -> Placement:
@@ -28,6 +31,20 @@ def true_placement(structures: Mapping[str, np.ndarray], grid: Grid) -> Placemen
     x, y, z = (float(v) for v in affine[:3, 3])
     normal = (float(rotation[0, 0]), float(rotation[1, 0]), float(rotation[2, 0]))
     return Placement(affine, Warp(np.zeros((3, 2, 2, 2), np.float32), still), Plane((x, y, z), normal))
+
+
+def turned_labels(labels: np.ndarray, grid: Grid, affine: np.ndarray) -> tuple[np.ndarray, Grid, np.ndarray]:
+    """The map ``labels`` (on ``grid``) about the nuclei, along the axes of the template that ``affine`` places there.
+
+    The nearest labels on a 1 mm grid, that grid, and its positions (3, k, j, i; LPS mm) in the template.
+    """
+    u, _, vt = np.linalg.svd(affine[:3, :3])
+    size, origin = (_HIGH - _LOW).astype(int) + 1, affine[:3, 3] + u @ vt @ _LOW
+    box = Grid(tuple(size.tolist()), (1.0, 1.0, 1.0), tuple(origin.tolist()), tuple((u @ vt).ravel().tolist()))
+    points = box.to_lps(np.moveaxis(np.indices(box.shape)[::-1], 0, -1))
+    index, inverse = np.moveaxis(grid.to_ijk(points)[..., ::-1], -1, 0), np.linalg.inv(affine)
+    turned = ndimage.map_coordinates(labels, index, order=0, mode="constant")
+    return turned, box, np.moveaxis(points @ inverse[:3, :3].T + inverse[:3, 3], -1, 0)
 
 
 def centres(structures: Mapping[str, np.ndarray], grid: Grid) -> tuple[np.ndarray, np.ndarray]:
