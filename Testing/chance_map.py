@@ -4,9 +4,10 @@
 
 For each of the people of the label maps in DIR (see benchmarks/labelheads.py), heads are painted in three styles,
 placed as ``locate`` places them, and the protocol's region under their true nuclei (in their true frame, without their
-own amygdala and diencephalon) is brought into the template; the means of all people and of both sides are the map. Maps
-03 and 19 stay out: the simulated heads synA and synB of the test data are made from them. With ``--check`` nothing is
-written: the heads of one half of the people are proposed with a map of the other half, and the other way round.
+own amygdala and diencephalon) is brought into the template; the means of all people and of both sides are the map,
+after twelve minutes. Maps 03 and 19 stay out: the simulated heads synA and synB of the test data are made from them.
+With ``--check`` nothing is written: the heads of one half of the people are proposed with a map of the other half, and
+the other way round.
 """
 
 from __future__ import annotations
