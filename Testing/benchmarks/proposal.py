@@ -35,7 +35,7 @@ from landmarks import base_errors, commissure_errors
 from scipy import ndimage
 from scipy.spatial.distance import cdist
 from scipy.spatial.transform import Rotation
-from trueframe import true_placement
+from trueframe import region_below, true_placement
 
 from cnsifusion.imaging import Volume, read_image, read_labels
 from cnsifusion.imaging.grid import Grid
@@ -44,7 +44,6 @@ from cnsifusion.roi.anatomy import LANDMARKS, Anatomy, locate, place
 from cnsifusion.roi.foci import noise_level
 from cnsifusion.roi.propose import propose
 from cnsifusion.roi.regions import Focus, RegionSet
-from cnsifusion.roi.sublentiform import region_below
 
 SHARED = Path(__file__).resolve().parents[2].parent / "shared" / "data"
 PART_CODES = {"lateral": 1, "third": 2, "fourth": 3}

@@ -1,4 +1,6 @@
-"""The template's place in a head from its true structures alone: nothing that ``locate`` found goes into it."""
+"""The template's place in a head from its true structures alone, and the protocol's region B there: nothing that
+``locate`` found goes into them.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +10,14 @@ import numpy as np
 from scipy import ndimage
 
 from cnsifusion.imaging.grid import Grid
+from cnsifusion.imaging.volume import Volume
+from cnsifusion.roi.anatomy import Anatomy
+from cnsifusion.roi.cisterns import cisterns
 from cnsifusion.roi.placement import Placement
 from cnsifusion.roi.regions import Plane
+from cnsifusion.roi.sublentiform import head_frame, on_patient, places
+from cnsifusion.roi.template import DEPTH_MM, below_columns, load_template, sublentiform_window
+from cnsifusion.roi.ventricles import csf_levels
 from cnsifusion.roi.warp import Warp
 
 #: Centres (mm, MNI x as distance from the midline, y, z) of structures in MNI152, measured in the CerebrA atlas
@@ -31,6 +39,23 @@ def true_placement(structures: Mapping[str, np.ndarray], grid: Grid) -> Placemen
     x, y, z = (float(v) for v in affine[:3, 3])
     normal = (float(rotation[0, 0]), float(rotation[1, 0]), float(rotation[2, 0]))
     return Placement(affine, Warp(np.zeros((3, 2, 2, 2), np.float32), still), Plane((x, y, z), normal))
+
+
+def region_below(volume: Volume, anatomy: Anatomy, nucleus: np.ndarray) -> np.ndarray:
+    """The protocol's region under the true ``nucleus`` (putamen and pallidum, bool [k, j, i] on the image's grid).
+
+    Columns run along the inferior axis of the AC-PC-aligned head in true millimetres; cisterns are left out by the
+    image's own half-way level.
+    """
+    frame, template = head_frame(anatomy), load_template()
+    points, index = places(frame, anatomy, template.grid)
+    own = np.moveaxis(volume.grid.to_ijk(points)[..., ::-1], -1, 0)
+    below = below_columns(ndimage.map_coordinates(nucleus.astype(np.float32), own, order=1) > 0.5, int(DEPTH_MM))
+    z, y, x = (index[a] + template.grid.origin[2 - a] for a in range(3))
+    brain = ndimage.map_coordinates(template.brain.astype(np.float32), index, order=1) > 0.5
+    region = below & sublentiform_window(np.abs(x), -y, z) & brain
+    fluid, tissue = csf_levels(volume, anatomy)
+    return on_patient(volume, frame, region) & ~cisterns(volume, volume.array > (fluid + tissue) / 2)
 
 
 def turned_labels(labels: np.ndarray, grid: Grid, affine: np.ndarray) -> tuple[np.ndarray, Grid, np.ndarray]:

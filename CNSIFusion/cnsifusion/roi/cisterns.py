@@ -56,13 +56,16 @@ def _darkness(volume: Volume, region: np.ndarray, box: Box) -> np.ndarray:
     return signal / np.clip(closed, 1e-6, _TISSUE)
 
 
-def islands(volume: Volume, mask: np.ndarray, least_mm2: float) -> np.ndarray:
-    """What of ``mask`` lies, slice by slice, in face-connected islands of more than ``least_mm2``."""
+def islands(volume: Volume, mask: np.ndarray, least_mm2: float, share: float = 0.0) -> np.ndarray:
+    """What of ``mask`` lies, slice by slice, in face-connected islands of more than ``least_mm2``.
+
+    Islands smaller than ``share`` of the slice's largest are left out as well.
+    """
     pixel = volume.spacing[0] * volume.spacing[1]
     kept = np.zeros(mask.shape, bool)
     for k in np.flatnonzero(mask.any((1, 2))):
         labels, _ = ndimage.label(mask[k])
-        large = np.bincount(labels.ravel()) * pixel > least_mm2
-        large[0] = False
-        kept[k] = large[labels]
+        sizes = np.bincount(labels.ravel()) * pixel
+        sizes[0] = 0
+        kept[k] = ((sizes > least_mm2) & (sizes >= share * sizes.max()))[labels]
     return kept

@@ -1,8 +1,4 @@
-"""Region B of one head: the tissue straight below its lentiform nucleus.
-
-Proposed where the protocol's rule gives it in enough people (``template.sublentiform_chance``); by the rule itself
-(``region_below``) where the nucleus is known.
-"""
+"""Region B of one head: the tissue below its lentiform nucleus, where the protocol's rule gives it in enough people."""
 
 from __future__ import annotations
 
@@ -14,29 +10,19 @@ from cnsifusion.imaging.volume import Volume
 from cnsifusion.roi.anatomy import Anatomy
 from cnsifusion.roi.cisterns import arteries, cisterns, islands
 from cnsifusion.roi.morphology import Box, bounds
-from cnsifusion.roi.template import (
-    DEPTH_MM,
-    below_columns,
-    load_template,
-    sublentiform_chance,
-    sublentiform_window,
-)
-from cnsifusion.roi.ventricles import csf_levels
+from cnsifusion.roi.template import LIKELY, sublentiform_chance
 
 #: Corners (mm) of the box, in the turned head's frame about the template's origin, in which columns are followed.
 _LOW, _HIGH = np.array([-40.0, -32.0, -34.0]), np.array([40.0, 32.0, 24.0])
 
-#: A piece of region smaller than this (mm2, in plane) is a sliver.
-_SLIVER_MM2 = 20.0
+#: A piece of region smaller than this (mm2, in plane) is a sliver; one smaller than this share of the slice's largest
+#: lies behind a cistern that cuts it off.
+_SLIVER_MM2, _PIECE_SHARE = 20.0, 0.4
 
 #: The middle cerebral artery runs below the perforated substance: where arteries with their rim, and what lies under
 #: them, take more than this share of a lowest slice of the region, that slice lies in the cistern, and what else it
 #: holds is the cistern's wall.
 _ARTERY_LEVEL = 1 / 3
-
-#: What lies in region B with at least this chance is proposed: the overlap with the true region is greatest a little
-#: below one half.
-_LIKELY = 0.33
 
 
 def find_sublentiform(volume: Volume, anatomy: Anatomy, threshold: np.ndarray) -> dict[str, np.ndarray]:
@@ -44,46 +30,27 @@ def find_sublentiform(volume: Volume, anatomy: Anatomy, threshold: np.ndarray) -
 
     CSF that reaches the cisterns and arteries are left out, small bright foci stay in.
     """
-    frame, (chance, grid) = _frame(anatomy), sublentiform_chance()
-    points, index = _places(frame, anatomy, grid)
-    region = ndimage.map_coordinates(chance, index, order=1, mode="constant") >= _LIKELY
+    frame, (chance, grid) = head_frame(anatomy), sublentiform_chance()
+    points, index = places(frame, anatomy, grid)
+    region = ndimage.map_coordinates(chance, index, order=1, mode="constant") >= LIKELY
     left = anatomy.midplane.distance(points) > 0
     sides = {"left": region & left, "right": region & ~left}
-    whole = {side: _on_patient(volume, frame, mask) for side, mask in sides.items()}
+    whole = {side: on_patient(volume, frame, mask) for side, mask in sides.items()}
     fluid = volume.array > threshold
-    tissue = ~cisterns(volume, fluid)
     vessels = arteries(volume, fluid, whole["left"] | whole["right"])
-    under = _on_patient(volume, frame, _under(volume, frame, vessels), bounds(whole["left"] | whole["right"]))
-    return {
-        side: islands(volume, _above_artery(volume, mask, vessels | under) & tissue & ~vessels, _SLIVER_MM2)
-        for side, mask in whole.items()
-    }
+    under = on_patient(volume, frame, _under(volume, frame, vessels), bounds(whole["left"] | whole["right"]))
+    tissue = ~(cisterns(volume, fluid) | vessels)
+    above = {side: _above_artery(volume, mask, vessels | under) & tissue for side, mask in whole.items()}
+    return {side: islands(volume, mask, _SLIVER_MM2, _PIECE_SHARE) for side, mask in above.items()}
 
 
-def region_below(volume: Volume, anatomy: Anatomy, nucleus: np.ndarray) -> np.ndarray:
-    """The protocol's region under a drawn or known ``nucleus`` (putamen and pallidum, [k, j, i] on the image's grid).
-
-    Cisterns are left out by the image's own half-way level.
-    """
-    frame, template = _frame(anatomy), load_template()
-    points, index = _places(frame, anatomy, template.grid)
-    own = np.moveaxis(volume.grid.to_ijk(points)[..., ::-1], -1, 0)
-    # Columns run along the inferior axis of the AC-PC-aligned head in true millimetres, on the frame's 1 mm grid.
-    below = below_columns(ndimage.map_coordinates(nucleus.astype(np.float32), own, order=1) > 0.5, int(DEPTH_MM))
-    z, y, x = (index[a] + template.grid.origin[2 - a] for a in range(3))
-    brain = ndimage.map_coordinates(template.brain.astype(np.float32), index, order=1) > 0.5
-    region = below & sublentiform_window(np.abs(x), -y, z) & brain
-    fluid, tissue = csf_levels(volume, anatomy)
-    return _on_patient(volume, frame, region) & ~cisterns(volume, volume.array > (fluid + tissue) / 2)
-
-
-def _places(frame: Grid, anatomy: Anatomy, grid: Grid) -> tuple[np.ndarray, np.ndarray]:
+def places(frame: Grid, anatomy: Anatomy, grid: Grid) -> tuple[np.ndarray, np.ndarray]:
     """Patient positions (k, j, i, 3; LPS mm) of a frame's voxels, and their indices (3, k, j, i) on ``grid``."""
     points = frame.to_lps(np.moveaxis(np.indices(frame.shape)[::-1], 0, -1))
     return points, np.moveaxis(grid.to_ijk(anatomy.to_template(points))[..., ::-1], -1, 0)
 
 
-def _frame(anatomy: Anatomy) -> Grid:
+def head_frame(anatomy: Anatomy) -> Grid:
     """A 1 mm grid along the head's own left, posterior and superior axes around the template's origin."""
     linear = anatomy.template_to_patient[:3, :3]
     u, _, vt = np.linalg.svd(linear)
@@ -93,7 +60,7 @@ def _frame(anatomy: Anatomy) -> Grid:
     return Grid(tuple(size.tolist()), (1.0, 1.0, 1.0), tuple(origin.tolist()), tuple(rotation.ravel().tolist()))
 
 
-def _on_patient(volume: Volume, frame: Grid, mask: np.ndarray, box: Box | None = None) -> np.ndarray:
+def on_patient(volume: Volume, frame: Grid, mask: np.ndarray, box: Box | None = None) -> np.ndarray:
     """``mask`` of ``frame`` on the patient's grid: voxels (of ``box``, or all) of which at least half lies in it."""
     result = np.zeros(volume.grid.shape, bool)
     inside = np.argwhere(mask)

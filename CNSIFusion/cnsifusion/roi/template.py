@@ -3,9 +3,9 @@
 The maps are the MNI152 2009a nonlinear symmetric averages (Fonov et al., NeuroImage 2011;54:313) at 1 mm, from the
 nilearn package. No atlas of labels is shipped: the ventricles are the CSF of the maps, cut into parts by boxes, and the
 deep nuclei are the grey matter inside envelopes placed at published MNI coordinates (Manera et al., Sci Data 2020;
-7:237; Pauli et al., Sci Data 2018;5:180063). The region under the lentiform nucleus follows the protocol. All rules are
-written for one side and mirrored, as the template is symmetric. Where that region lies in real people who were placed
-in the template is a map of its own (``sublentiform_chance``; made by Testing/chance_map.py).
+7:237; Pauli et al., Sci Data 2018;5:180063). All rules are written for one side and mirrored, as the template is
+symmetric. Where the region under the lentiform nucleus lies in real people who were placed in the template is a map of
+its own (``sublentiform_chance``; made by Testing/chance_map.py with the protocol's rule).
 """
 
 from __future__ import annotations
@@ -31,15 +31,15 @@ LABELS = {
     "putamen_right": 6,
     "pallidum_left": 7,
     "pallidum_right": 8,
-    "sublentiform_left": 9,
-    "sublentiform_right": 10,
 }
 
 #: Protocol: how far region B reaches below the lowest lentiform voxel of a column, and its window in MNI mm.
 DEPTH_MM = 10.0
 WINDOW_X, WINDOW_Y, WINDOW_Z = (9.0, 30.0), (-8.0, 10.0), (-18.0, -4.0)
 
-#: Made by Testing/chance_map.py.
+#: Made by Testing/chance_map.py. What lies in region B with at least this chance is taken for it: the overlap with the
+#: true region is greatest a little below one half.
+LIKELY = 0.33
 CHANCE_FILE = "sublentiform_chance.nii.gz"
 
 #: CSF fraction of the average that counts as ventricle where the ventricle is a slit, blurred by averaging heads.
@@ -74,7 +74,7 @@ def load_template() -> Template:
     brain = t1 > 0
     gm, wm = (np.where(brain, tissue, 0).astype(np.float32) / 255 for tissue in (gm, wm))
     csf = np.where(brain, np.clip(1 - gm - wm, 0, 1), 0).astype(np.float32)
-    arrays = (t1, gm, wm, csf, brain, _label(t1, gm, wm, csf, brain, grid))
+    arrays = (t1, gm, wm, csf, brain, _label(t1, gm, wm, csf, grid))
     for array in arrays:
         array.flags.writeable = False
     return Template(grid, *arrays)
@@ -101,15 +101,13 @@ def _read(name: str) -> tuple[np.ndarray, Grid]:
     return reorder(sitk.GetArrayFromImage(image), grid_of(image))
 
 
-def _label(
-    t1: np.ndarray, gm: np.ndarray, wm: np.ndarray, csf: np.ndarray, brain: np.ndarray, grid: Grid
-) -> np.ndarray:
+def _label(t1: np.ndarray, gm: np.ndarray, wm: np.ndarray, csf: np.ndarray, grid: Grid) -> np.ndarray:
     """Labels of LABELS from the tissue maps, worked out in a central box of the head."""
     labels = np.zeros(grid.shape, np.uint8)
     corners = np.rint(grid.to_ijk(np.array([(-45, -42, -60), (45, 62, 36)]))).astype(int)
     (i0, j0, k0), (i1, j1, k1) = corners
     box = (slice(k0, k1 + 1), slice(j0, j1 + 1), slice(i0, i1 + 1))
-    t1, gm, wm, csf, brain = (array[box] for array in (t1, gm, wm, csf, brain))
+    t1, gm, wm, csf = (array[box] for array in (t1, gm, wm, csf))
     k, j, i = np.ogrid[box]
     x, y, z = i + grid.origin[0], -(j + grid.origin[1]), k + grid.origin[2]
     left, ax, fluid = x > 0, np.abs(x), csf > 0.5
@@ -126,10 +124,6 @@ def _label(
     for name, mask in {"lateral": lateral, "putamen": putamen, "pallidum": pallidum}.items():
         part[mask & left] = LABELS[f"{name}_left"]
         part[mask & ~left] = LABELS[f"{name}_right"]
-    below = below_columns(lentiform_base(labels, grid)[box], int(DEPTH_MM)) & sublentiform_window(ax, y, z)
-    sublentiform = _largest(ndimage.binary_opening(below & brain & ~fluid), 2)
-    part[sublentiform & left] = LABELS["sublentiform_left"]
-    part[sublentiform & ~left] = LABELS["sublentiform_right"]
     part[third] = LABELS["third"]
     part[fourth] = LABELS["fourth"]
     return labels
@@ -140,21 +134,6 @@ def below_columns(mask: np.ndarray, depth: int) -> np.ndarray:
     k = np.arange(mask.shape[0])[:, None, None]
     lowest = np.where(mask.any(0), mask.argmax(0), -1)
     return (k < lowest) & (k >= lowest - depth)
-
-
-def lentiform_base(labels: np.ndarray, grid: Grid) -> np.ndarray:
-    """The voxels of ``labels`` (on ``grid``, the template's or a part of it) under which columns of region B hang.
-
-    Putamen and pallidum without the pallidum's medial third: the average's pallidum, placed in single heads, came to
-    lie 1 to 4 mm medial of theirs (measured on heads with known truth), and columns there would hang under the
-    internal capsule.
-    """
-    base = (labels == LABELS["putamen_left"]) | (labels == LABELS["putamen_right"])
-    k, j, i = np.nonzero((labels == LABELS["pallidum_left"]) | (labels == LABELS["pallidum_right"]))
-    ax, y, z = np.abs(i + grid.origin[0]), -(j + grid.origin[1]), k + grid.origin[2]
-    across = (ax - 20) + 0.5 * (y + 1.5)
-    base[k, j, i] = (across / 5.5) ** 2 + ((y + 1.5) / 10) ** 2 + ((z + 1) / 8) ** 2 <= 1
-    return base
 
 
 def sublentiform_window(ax: np.ndarray, y: np.ndarray, z: np.ndarray) -> np.ndarray:

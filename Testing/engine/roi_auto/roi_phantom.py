@@ -13,7 +13,7 @@ from cnsifusion.imaging.volume import Volume
 from cnsifusion.roi.anatomy import Anatomy, locate
 from cnsifusion.roi.propose import propose
 from cnsifusion.roi.regions import RegionSet
-from cnsifusion.roi.template import LABELS, load_template
+from cnsifusion.roi.template import LABELS, Template, below_columns, load_template, sublentiform_window
 
 #: Intensity of the tissues.
 LEVELS = {"csf": 900.0, "gm": 420.0, "wm": 300.0}
@@ -21,7 +21,7 @@ LEVELS = {"csf": 900.0, "gm": 420.0, "wm": 300.0}
 
 @dataclass
 class Phantom:
-    """``volume``, the true fraction of each template label per voxel, the true template-to-patient matrix (4x4)."""
+    """``volume``, the true fraction of each structure per voxel, the true template-to-patient matrix (4x4)."""
 
     volume: Volume
     fractions: dict[str, np.ndarray]
@@ -73,7 +73,8 @@ def make_phantom(
     origin = np.array([0.0, 18.0, 5.0]) + shift - extent / 2
     grid = Grid(size, spacing, tuple(origin.tolist()), tuple(np.eye(3).ravel().tolist()))
     array = np.zeros(grid.shape)
-    names = {name: (template.labels == value).astype(np.float32) for name, value in LABELS.items()}
+    masks = {name: template.mask(name) for name in LABELS} | region_b(template)
+    names = {name: mask.astype(np.float32) for name, mask in masks.items()}
     fractions = {name: np.zeros(grid.shape, np.float32) for name in names}
     thin = max(1, round(spacing[2]))
     k, j, i = np.indices(grid.shape)
@@ -87,6 +88,15 @@ def make_phantom(
     array = np.hypot(array + noise[0], noise[1])
     canonical, canonical_grid = reorder(array.astype(np.float32), grid)
     return Phantom(Volume(canonical, canonical_grid), fractions, matrix)
+
+
+def region_b(template: Template) -> dict[str, np.ndarray]:
+    """The protocol's region under the template's own nuclei (bool [k, j, i] on its grid)."""
+    k, j, i = np.ogrid[tuple(slice(n) for n in template.grid.shape)]
+    x, y, z = -(i + template.grid.origin[0]), -(j + template.grid.origin[1]), k + template.grid.origin[2]
+    window = sublentiform_window(np.abs(x), y, z) & template.brain & (template.csf <= 0.5)
+    nuclei = {side: template.mask(f"putamen_{side}") | template.mask(f"pallidum_{side}") for side in ("left", "right")}
+    return {f"sublentiform_{side}": below_columns(nucleus, 10) & window for side, nucleus in nuclei.items()}
 
 
 def reoriented(volume: Volume, axes: tuple[int, int, int], flips: tuple[bool, bool, bool]) -> tuple[np.ndarray, Grid]:

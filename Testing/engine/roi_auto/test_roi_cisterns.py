@@ -7,7 +7,7 @@ import pytest
 
 from cnsifusion.imaging.grid import Grid
 from cnsifusion.imaging.volume import Volume
-from cnsifusion.roi.cisterns import arteries, cisterns
+from cnsifusion.roi.cisterns import arteries, cisterns, islands
 
 _TISSUE, _CSF = 100.0, 300.0
 #: mm along j and i (half a millimetre each pixel) of a cistern of 6 by 40 mm in the middle of the slice.
@@ -70,3 +70,14 @@ def test_only_large_islands_of_csf_are_cisterns() -> None:
     volume = _slice((_CSF, (31, 35, 20, 24)))
     found = cisterns(volume, volume.array > 200)[0]
     assert found[42, 20] and not found[64, 42]
+
+
+def test_islands_are_kept_by_their_size_and_by_their_share_of_the_slice() -> None:
+    mask = np.zeros((2, 20, 60), bool)
+    mask[0, 2:12, 2:12], mask[0, 2:10, 20:30], mask[0, 2:6, 40:45], mask[1, 2:6, 40:45] = True, True, True, True
+    volume = Volume(mask.astype(np.float32), Grid((60, 20, 2), (1, 1, 4), (0, 0, 0), (1, 0, 0, 0, 1, 0, 0, 0, 1)))
+    assert np.array_equal(islands(volume, mask, 19.0), mask)
+    assert islands(volume, mask, 20.0).sum((1, 2)).tolist() == [180, 0]
+    assert islands(volume, mask, 19.0, 0.4).sum((1, 2)).tolist() == [180, 20]  # alone in its slice it stays
+    assert islands(volume, mask, 19.0, 0.8).sum((1, 2)).tolist() == [180, 20]
+    assert islands(volume, mask, 19.0, 0.81).sum((1, 2)).tolist() == [100, 20]
