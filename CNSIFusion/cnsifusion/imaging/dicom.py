@@ -6,6 +6,7 @@ import hashlib
 import math
 import shutil
 import struct
+import zlib
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ import numpy as np
 import pydicom
 import SimpleITK as sitk  # noqa: N813
 from pydicom.errors import BytesLengthException, InvalidDicomError
+from pydicom.filereader import read_file_meta_info
 from pydicom.uid import (
     DeflatedExplicitVRLittleEndian,
     EnhancedMRImageStorage,
@@ -44,7 +46,7 @@ _PER_YEAR = {"D": 365.25, "W": 52.18, "M": 12.0, "Y": 1.0}
 #: What pydicom raises for files that are not DICOM, or damaged.
 UNREADABLE_HEADER = (
     InvalidDicomError, BytesLengthException, OSError, EOFError, ValueError, TypeError, KeyError, AttributeError,
-    NotImplementedError, struct.error,
+    NotImplementedError, struct.error, zlib.error,
 )  # fmt: skip
 _NO_PLACE = "A DICOM file lacks a usable position, orientation, pixel spacing or size; export it again."
 _UNDECODABLE = "A DICOM file's pixels cannot be decoded: it is damaged or compressed unusually."
@@ -124,6 +126,8 @@ def patient_key(file: Path) -> str:
     """
     tags = ["PatientID", "PatientBirthDate", "PatientName"]
     try:
+        if is_deflated(file):
+            return ""
         header = pydicom.dcmread(file, stop_before_pixels=True, specific_tags=tags)
         number, birth, name = (str(header.get(tag) or "") for tag in tags)  # damaged ones raise only here
     except UNREADABLE_HEADER:
@@ -133,9 +137,11 @@ def patient_key(file: Path) -> str:
 
 
 def is_deflated(path: Path) -> bool:
-    """Deflated files are not read: half a megabyte can unpack to hours of empty elements, and scanners write none."""
-    with path.open("rb") as stream:
-        return DeflatedExplicitVRLittleEndian.encode() in stream.read(1024)
+    """Deflated files are not read: half a megabyte can unpack to hours of empty elements, and scanners write none.
+
+    Raises one of UNREADABLE_HEADER for a file that is not DICOM.
+    """
+    return read_file_meta_info(path).get("TransferSyntaxUID") == DeflatedExplicitVRLittleEndian
 
 
 def read_dicom_series(folder: Path, max_voxels: int) -> tuple[np.ndarray, Grid, Acquisition, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 import sys
 import zlib
 from collections.abc import Callable
@@ -85,6 +86,17 @@ def deflated_bomb(folder: Path) -> Path:
     packed = b"".join(packer.compress(bytes(1 << 20)) for _ in range(100)) + packer.flush()
     path.write_bytes(content[:end_of_meta] + packed)
     return path.parent
+
+
+def hidden_bomb(folder: Path) -> Path:
+    """The same behind so long a version field that the transfer syntax stands two kilobytes into the files."""
+    version, long = (b"\x02\x00\x01\x00OB\x00\x00" + struct.pack("<I", n) + bytes(n - 1) + b"\x01" for n in (2, 2000))
+    where = deflated_bomb(folder)
+    for path in where.iterdir():
+        content = path.read_bytes()
+        assert version in content
+        path.write_bytes(content.replace(version, long, 1))
+    return where
 
 
 def two(first: dict, second: dict) -> Builder:
@@ -175,6 +187,7 @@ FOLDERS: dict[str, Builder] = {
         lambda paths: [p.write_bytes(_renamed(p.read_bytes())) for p in paths]
     ),
     "deflated bomb": deflated_bomb,
+    "deflated bomb behind a long meta header": hidden_bomb,
     "enhanced without frames": enhanced(put(PerFrameFunctionalGroupsSequence=[])),
     "enhanced with a million frames": enhanced(put(NumberOfFrames=1_000_000)),
     "enhanced with fewer frames": enhanced(put(NumberOfFrames=3)),
