@@ -50,17 +50,19 @@ class CaseTask:
 
 @dataclass(frozen=True)
 class CaseResult:
-    """Path of the cached file, or the sentence that says why there is none."""
+    """Path of the cached file, or the sentence that says why there is none; hash of the image's content."""
 
     path: str
     problem: str = ""
+    image: str = ""
 
 
 def build_case(task: CaseTask) -> CaseResult:
     """Prepare one patient, or take it from the cache; expected failures come back as a sentence, not as an error."""
     try:
+        image = content_sha256(Path(task.image))
         name = digest(
-            content_sha256(Path(task.image)),
+            image,
             content_sha256(Path(task.rois)) if task.rois else None,
             task.region,
             task.submask,
@@ -75,7 +77,7 @@ def build_case(task: CaseTask) -> CaseResult:
             arrays = _compute(task)
             with atomic_path(path) as temporary:
                 np.savez(temporary, **arrays)  # type: ignore[arg-type]
-        return CaseResult(str(path))
+        return CaseResult(str(path), image=image)
     except CNSIFusionError as error:
         return CaseResult("", str(error))
 

@@ -119,19 +119,20 @@ def build_cohort(
         for p in manifest.patients
     ]
     results = run_tasks(build_case, tasks, jobs=jobs, scheduler=scheduler, progress=progress, name="Prepare patients")
-    failed = [f"  line {line:<6} {problem}" for line, problem in enumerate(_problems(results), start=2) if problem]
+    lines = [p.line for p in manifest.patients]
+    failed = [f"  line {line:<6} {problem}" for line, problem in zip(lines, _problems(lines, results)) if problem]
     if failed:
         head = "1 patient cannot be used" if len(failed) == 1 else f"{len(failed)} patients cannot be used"
         raise BadInput("\n".join([f"{head}; take them out or correct them:", *failed]))
     return _join(manifest, [r.path for r in results], radiomics)
 
 
-def _problems(results: list[CaseResult]) -> Iterator[str]:
-    """Why each patient cannot be used, "" where it can: cached files are named by content, so equal ones are copies."""
+def _problems(lines: list[int], results: list[CaseResult]) -> Iterator[str]:
+    """Why each patient cannot be used, "" where it can. One image is one patient, whatever regions are drawn on it."""
     first: dict[str, int] = {}
-    for line, result in enumerate(results, start=2):
-        copy = not result.problem and first.setdefault(result.path, line) != line
-        yield f"the same image and regions as in line {first[result.path]}" if copy else result.problem
+    for line, result in zip(lines, results):
+        copy = not result.problem and first.setdefault(result.image, line) != line
+        yield f"the same image as in line {first[result.image]}" if copy else result.problem
 
 
 def default_radiomics(manifest: Manifest) -> RadiomicsSettings:

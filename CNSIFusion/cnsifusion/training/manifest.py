@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import csv
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import zip_longest
 from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk  # noqa: N813
 
 from cnsifusion.errors import BadInput, CNSIFusionError
+from cnsifusion.imaging.dicom import patient_key
+from cnsifusion.imaging.folders import files_below
 from cnsifusion.imaging.grid import Grid, reorder
 from cnsifusion.imaging.headers import check_header
 from cnsifusion.imaging.read import existing, read_image
@@ -19,6 +23,7 @@ from cnsifusion.imaging.volume import grid_of
 
 REQUIRED = ("patient_id", "image", "rois", "label")
 OPTIONAL = ("site", "age", "sex", "reader", "mask_origin", "edited", "mri_date", "lp_date", "placement")
+UNKNOWN = -1
 MASK_ORIGINS = ("automatic", "semiautomatic", "manual", "imported", "truth")
 
 _MAX_BYTES, _MAX_PATIENTS, _MAX_LP_HOURS, _LINKED = 64 << 20, 100_000, 48.0, 0.9
@@ -26,7 +31,8 @@ _MAX_BYTES, _MAX_PATIENTS, _MAX_LP_HOURS, _LINKED = 64 << 20, 100_000, 48.0, 0.9
 
 @dataclass(frozen=True)
 class Patient:
-    """One row. ``rois`` is None where regions are to be proposed; ``label`` 1 is infected, 0 a control.
+    """One row. ``rois`` is None where regions are to be proposed; ``label`` 1 is infected, 0 a control, UNKNOWN where
+    none was asked for. ``line`` is the row's in the file.
 
     ``placement`` is a file that says where the template lies (simulated heads); None: it is searched for.
     """
@@ -41,6 +47,7 @@ class Patient:
     reader: str = ""
     mask_origin: str = ""
     placement: Path | None = None
+    line: int = 0
 
 
 @dataclass(frozen=True)
@@ -56,7 +63,8 @@ class Problem:
 class Manifest:
     """A checked cohort. ``warnings`` are sentences that do not stop the work but stand in every output.
 
-    ``simulated``: made by ``cnsifusion simulate``; then nothing learnt from it means anything for patients.
+    ``simulated``: with an image made by ``cnsifusion simulate``, wherever the manifest lies; then nothing learnt from
+    it means anything for patients.
     """
 
     path: Path
@@ -70,37 +78,39 @@ class Manifest:
         return [p.label for p in self.patients]
 
 
-def read_manifest(path: str | Path, folds: int = 5, inner_folds: int = 0) -> Manifest:
+def read_manifest(path: str | Path, folds: int = 5, inner_folds: int = 0, labelled: bool = True) -> Manifest:
     """Read and check a manifest.
 
     Relative paths are relative to the manifest. Raises BadInput whose text is a table of *all* problems: missing files,
-    duplicate patients, labels other than 0 and 1, one class only, fewer patients per class than ``folds`` outer (0: no
-    split is meant, any classes will do) and ``inner_folds`` inner folds need, regions that
-    do not fit their image, one class drawn by hand and the other proposed.
+    duplicate patients or images, labels other than 0 and 1, one class only, fewer patients per class than ``folds``
+    outer (0: no split is meant, any classes will do) and ``inner_folds`` inner folds need, regions that do not fit
+    their image, one class drawn by hand and the other proposed. Without ``labelled`` no label is asked for or read.
     """
     path = Path(path)
-    rows = _read_rows(path)
-    problems: list[Problem] = []
+    rows, problems = _read_rows(path, REQUIRED if labelled else REQUIRED[:-1])
     patients: list[Patient] = []
     warnings = _unknown_columns(rows)
-    seen: dict[str, int] = {}
-    for line, row in enumerate(rows, start=2):
-        patient, found = _patient(path.parent, line, row)
+    seen: dict[tuple[str, str], int] = {}
+    for line, row in rows.items():
+        patient, found = _patient(path.parent, line, row, labelled)
         problems += found
-        identity = (row.get("patient_id") or "").strip()
-        if identity and identity in seen:
-            problems.append(Problem(line, "patient_id", f"the same patient as in line {seen[identity]}"))
-        seen.setdefault(identity, line)
         warnings += _late_puncture(line, row)
+        named = {"patient_id": row["patient_id"]}
         if patient is not None:
             patients.append(patient)
             problems += _region_problems(line, patient)
+            named["image"] = str(patient.image.resolve())
+        for column, value in named.items():
+            first = seen.setdefault((column, value), line)
+            if value and first != line:
+                what = column.removesuffix("_id")
+                problems.append(Problem(line, column, f"the same {what} as in line {first}"))
     problems += _class_problems(rows, folds, inner_folds)
-    problems += _origin_problems(patients)
+    problems += _origin_problems(patients) if labelled else []
     if problems:
         raise BadInput(problem_table(problems))
-    simulated = (path.parent / "simulation.json").exists()
-    return Manifest(path, patients, simulated, warnings + _link_warnings(patients))
+    warnings += _link_warnings(patients) + _one_patient_warnings(patients)
+    return Manifest(path, patients, _simulated(path, patients), warnings)
 
 
 def patients_needed(folds: int, inner_folds: int) -> int:
@@ -119,42 +129,53 @@ def problem_table(problems: list[Problem]) -> str:
     return "\n".join([head, *lines])
 
 
-def _read_rows(path: Path) -> list[dict[str, str]]:
+def _read_rows(path: Path, required: Sequence[str]) -> tuple[dict[int, dict[str, str]], list[Problem]]:
+    """Cells by column name, by line of the file; lines without any cell are passed over, as tables export them."""
     try:
         if path.stat().st_size > _MAX_BYTES:
             raise BadInput("The manifest is larger than 64 MB; it should be a table with one line per patient.")
         with path.open(encoding="utf-8-sig", newline="") as stream:
-            reader = csv.DictReader(stream, restkey="", restval="")
-            names = [(n or "").strip() for n in reader.fieldnames or []]
-            missing = [n for n in REQUIRED if n not in names]
-            if missing and any(";" in name for name in names):
-                raise BadInput("The manifest's columns are separated by semicolons; save it as CSV with commas.")
-            if missing:
-                raise BadInput(f"The manifest lacks the column {', '.join(missing)}; it needs {', '.join(REQUIRED)}.")
-            if len(set(names)) < len(names):
-                raise BadInput("The manifest has two columns of the same name.")
-            reader.fieldnames = names
-            rows = [{k: v for k, v in row.items() if k} for row in reader]
+            reader = csv.reader(stream)
+            names = [name.strip() for name in next(reader, [])]
+            _check_columns(names, required)
+            found = [(reader.line_num, [cell.strip() for cell in cells]) for cells in reader]
     except OSError as error:
         raise BadInput(f"The manifest cannot be read ({error.strerror}).") from error
     except (UnicodeDecodeError, csv.Error) as error:
         raise BadInput("The manifest is not a CSV text file in UTF-8.") from error
+    full = {line: cells for line, cells in found if any(cells)}
+    rows = {line: dict(zip_longest(names, cells[: len(names)], fillvalue="")) for line, cells in full.items()}
     if not rows or len(rows) > _MAX_PATIENTS:
         raise BadInput(f"The manifest must list between 1 and {_MAX_PATIENTS} patients.")
-    return rows
+    text = "has more cells than the table has columns (a cell with a comma, as 45,5, needs quotes)"
+    stray = [line for line, cells in full.items() if any(c for n, c in zip_longest(names, cells) if not n)]
+    return rows, [Problem(line, "", text) for line in stray]
 
 
-def _unknown_columns(rows: list[dict[str, str]]) -> list[str]:
-    unknown = [n for n in rows[0] if n not in REQUIRED + OPTIONAL]
+def _check_columns(names: list[str], required: Sequence[str]) -> None:
+    missing = [n for n in required if n not in names]
+    for mark, word in ((";", "semicolons"), ("\t", "tabs")):
+        if missing and any(mark in name for name in names):
+            raise BadInput(f"The manifest's columns are separated by {word}; save it as CSV with commas.")
+    if missing:
+        raise BadInput(f"The manifest lacks the column {', '.join(missing)}; it needs {', '.join(required)}.")
+    named = [n for n in names if n]
+    if len(set(named)) < len(named):
+        raise BadInput("The manifest has two columns of the same name.")
+
+
+def _unknown_columns(rows: dict[int, dict[str, str]]) -> list[str]:
+    unknown = [n for n in next(iter(rows.values())) if n and n not in REQUIRED + OPTIONAL]
     return [f"The manifest's column {n[:40]} is not known and was ignored." for n in unknown]
 
 
-def _patient(folder: Path, line: int, row: dict[str, str]) -> tuple[Patient | None, list[Problem]]:
-    cell = {name: (value or "").strip() for name, value in row.items()}
+def _patient(
+    folder: Path, line: int, cell: dict[str, str], labelled: bool
+) -> tuple[Patient | None, list[Problem]]:
     problems = []
     if not cell["patient_id"]:
         problems.append(Problem(line, "patient_id", "is empty"))
-    if cell["label"] not in ("0", "1"):
+    if labelled and cell["label"] not in ("0", "1"):
         problems.append(Problem(line, "label", "must be 0 or 1"))
     image, rois = _file(folder, cell["image"]), _file(folder, cell["rois"])
     if image is None or not _exists(image):
@@ -181,9 +202,9 @@ def _patient(folder: Path, line: int, row: dict[str, str]) -> tuple[Patient | No
         return None, problems
     if rois is None:
         origin = "automatic"
-    texts = {name: cell.get(name, "") for name in ("site", "sex", "reader")}
-    label = int(cell["label"])
-    patient = Patient(cell["patient_id"], image, rois, label, age=age, mask_origin=origin, placement=placement, **texts)
+    label = int(cell["label"]) if labelled else UNKNOWN
+    site, sex, reader = (cell.get(name, "") for name in ("site", "sex", "reader"))
+    patient = Patient(cell["patient_id"], image, rois, label, site, age, sex, reader, origin, placement, line)
     return patient, []
 
 
@@ -205,7 +226,7 @@ def _exists(path: Path) -> bool:
 
 def _late_puncture(line: int, row: dict[str, str]) -> list[str]:
     """A warning where lumbar puncture and MRI are more than 48 h apart, or a date cannot be read."""
-    texts = [(row.get(name) or "").strip() for name in ("mri_date", "lp_date")]
+    texts = [row.get(name, "") for name in ("mri_date", "lp_date")]
     if not all(texts):
         return []
     try:
@@ -278,10 +299,10 @@ def _inside(rois: Grid, image: Grid, tolerance: float = 0.1) -> bool:
     return bool(on_voxels and first.min() > -0.5 and np.all(last < np.array(image.size) - 0.5))
 
 
-def _class_problems(rows: list[dict[str, str]], folds: int, inner_folds: int) -> list[Problem]:
+def _class_problems(rows: dict[int, dict[str, str]], folds: int, inner_folds: int) -> list[Problem]:
     if folds == 0:
         return []
-    counts = Counter((row.get("label") or "").strip() for row in rows)
+    counts = Counter(row["label"] for row in rows.values())
     least = patients_needed(folds, inner_folds)
     few = [name for name in ("0", "1") if counts[name] < least]
     split = f"the {folds} folds" if least == folds else f"{folds} outer and {inner_folds} inner folds need ({least})"
@@ -313,3 +334,24 @@ def _link_warnings(patients: list[Patient]) -> list[str]:
         if len(groups) > 1 and agreeing >= _LINKED * len(patients) and agreeing > majority:
             warnings.append(f"The {name.replace('_', ' ')} goes along with the label; figures may reflect it.")
     return warnings
+
+
+def _one_patient_warnings(patients: list[Patient]) -> list[str]:
+    """A warning where the DICOM headers of several lines name one patient: two scans of one may fall into two folds."""
+    lines: dict[str, list[int]] = {}
+    for patient in patients:
+        files = files_below(patient.image) if patient.image.is_dir() else []
+        key = next(filter(None, map(patient_key, files)), "")
+        lines.setdefault(key or f"line {patient.line}", []).append(patient.line)
+    same = [", ".join(map(str, found)) for found in lines.values() if len(found) > 1]
+    if not same:
+        return []
+    return [
+        f"By their DICOM headers these lines are of one patient: {'; '.join(same)}. If they are, keep one line of "
+        "each: a patient in two folds makes all figures too good."
+    ]
+
+
+def _simulated(path: Path, patients: list[Patient]) -> bool:
+    folders = {path.parent} | {folder for p in patients for folder in list(p.image.resolve().parents)[:2]}
+    return any((folder / "simulation.json").exists() for folder in folders)

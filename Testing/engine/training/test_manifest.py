@@ -1,6 +1,9 @@
 """The manifest: all problems in one table before any work; warnings for what does not stop it."""
 
 import csv
+import shutil
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,7 +13,11 @@ pytest.importorskip("torch")
 import SimpleITK as sitk
 
 from cnsifusion.errors import BadInput
+from cnsifusion.imaging import read_image
 from cnsifusion.training.manifest import read_manifest
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "imaging"))
+from dicom_files import write_series
 
 COLUMNS = ["patient_id", "image", "rois", "label", "mask_origin", "mri_date", "lp_date", "age", "reader"]
 
@@ -72,10 +79,11 @@ def test_all_problems_come_at_once(rows, save, tmp_path):
     write_image(tmp_path / "7.nrrd", origin=(3.3, 0, 0))
     (tmp_path / "8.nii.gz").write_bytes(b"no image")
     rows[9] |= {"patient_id": "", "sex": "0"}
+    rows.append({**rows[4], "patient_id": "the same by another reader", "rois": ""})
     text = problems(save(rows, [*COLUMNS, "sex"]))
     for line, words in ((2, "file not found"), (3, "file not found"), (4, "0 or 1"), (6, "line 5"), (7, "number"),
-                        (8, "must be one of"), (9, "grid"), (10, "can read"), (11, "empty"),
-                        (11, "M or F")):  # fmt: skip
+                        (8, "must be one of"), (9, "grid"), (10, "can read"), (11, "empty"), (11, "M or F"),
+                        (12, "image as in line 6")):  # fmt: skip
         assert any(f"line {line} " in entry and words in entry for entry in text.splitlines()), (line, words, text)
 
 
@@ -127,6 +135,52 @@ def test_files_that_are_no_manifest(tmp_path, content):
 def test_a_table_with_semicolons_is_called_so(tmp_path):
     (tmp_path / "manifest.csv").write_text("patient_id;image;rois;label\n1;a.nii;b.nrrd;0\n")
     assert "semicolons" in problems(tmp_path / "manifest.csv")
+
+
+    (tmp_path / "manifest.csv").write_text("patient_id\timage\trois\tlabel\n1\ta.nii\tb.nrrd\t0\n")
+    assert "tabs" in problems(tmp_path / "manifest.csv")
+
+
+def test_lines_are_those_of_the_file_and_tables_may_end_in_empty_cells(rows, save):
+    path = save(rows)
+    lines = path.read_text().splitlines()
+    lines = [f"{lines[0]},,", "", ",,,", *(f"{line},," for line in lines[1:])]
+    path.write_text("\n".join(lines))
+    manifest = read_manifest(path, 5)
+    assert [p.line for p in manifest.patients] == list(range(4, 14)) and manifest.warnings == []
+    lines[8] = lines[8].replace(",0,", ",perhaps,").replace(",1,", ",perhaps,")
+    path.write_text("\n".join(lines))
+    assert "  line 9     label        must be 0 or 1" in problems(path).splitlines()
+
+
+def test_a_decimal_comma_is_not_cut_off(rows, save):
+    path = save(rows, ["patient_id", "image", "rois", "label", "age"])
+    path.write_text(path.read_text().replace(",50\n", ",50,5\n", 1))
+    assert "line 2" in problems(path) and "needs quotes" in problems(path)
+
+
+def test_simulated_images_make_a_simulated_cohort_wherever_the_manifest_lies(rows, save, tmp_path):
+    (tmp_path / "made" / "images").mkdir(parents=True)
+    rows[3]["image"] = shutil.copy(tmp_path / "3.nii.gz", tmp_path / "made" / "images")
+    assert not read_manifest(save(rows), 5).simulated
+    (tmp_path / "made" / "simulation.json").write_text("{}")
+    assert read_manifest(save(rows), 5).simulated
+
+
+def test_two_series_of_one_patient_under_two_names_are_warned_of(rows, save, tmp_path):
+    volume = read_image(tmp_path / "0.nii.gz")
+    for row, birth in zip(rows, ("19700101", "19700102", "19700101")):
+        write_series(volume, tmp_path / f"dicom {row['patient_id']}", PatientBirthDate=birth)
+        row |= {"image": f"dicom {row['patient_id']}", "rois": ""}
+    warnings = read_manifest(save(rows), 5).warnings
+    assert len(warnings) == 1 and "of one patient: 2, 4." in warnings[0]
+
+
+def test_patients_to_be_scored_need_no_label(rows, save):
+    path = save(rows, ["patient_id", "image", "rois"])
+    assert len(read_manifest(path, folds=0, labelled=False).patients) == 10
+    assert "lacks the column label" in problems(path, folds=0)
+    assert "lacks the column image" in problems(save(rows, ["patient_id", "rois", "label"]), folds=0)
 
 
 def test_random_bytes_never_crash(tmp_path, rows, save):
