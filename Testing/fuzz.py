@@ -20,7 +20,7 @@ except ModuleNotFoundError:
     sys.exit("atheris is missing")
 
 with atheris.instrument_imports(include=["cnsifusion"]):
-    from cnsifusion.analysis import parse_result
+    from cnsifusion.analysis.result import parse_result
     from cnsifusion.analysis.worker import answer
     from cnsifusion.bundles import default_bundle_dir, load_bundle
     from cnsifusion.bundles.wire import GraphError, read_graph

@@ -18,10 +18,9 @@ def app():
     from trame.app import get_server
 
     from cnsifusion.web.app import BrowserApp
-    from cnsifusion.web.locks import Locks
 
     arguments, sys.argv = sys.argv, sys.argv[:1]  # trame reads them
-    app = BrowserApp(get_server("memory", client_type="vue3"), Locks())
+    app = BrowserApp(get_server("memory", client_type="vue3"))
     yield app
     app.session.close()
     sys.argv = arguments

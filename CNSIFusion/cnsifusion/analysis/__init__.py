@@ -1,18 +1,6 @@
 """One patient: image + regions + bundle -> PatientResult."""
 
 from cnsifusion.analysis.analyze import Analyzer
-from cnsifusion.analysis.features import extract_features
-from cnsifusion.analysis.result import (
-    Contribution,
-    HeatMap,
-    InstanceResult,
-    PatientResult,
-    PatientScore,
-    parse_result,
-    read_result,
-)
+from cnsifusion.analysis.result import InstanceResult, PatientResult, read_result
 
-__all__ = [
-    "Analyzer", "Contribution", "HeatMap", "InstanceResult", "PatientResult", "PatientScore", "extract_features",
-    "parse_result", "read_result",
-]  # fmt: skip
+__all__ = ["Analyzer", "InstanceResult", "PatientResult", "read_result"]

@@ -43,7 +43,7 @@ from cnsifusion.radiomics import FeatureTable, RadiomicsSettings
 from cnsifusion.roi.anatomy import warm_up
 from cnsifusion.roi.case import Case, accepted, with_regions
 from cnsifusion.roi.instances import Instance, NotClassified, make_instances
-from cnsifusion.roi.patches import PatchPlace, PatchSettings, cut_patches
+from cnsifusion.roi.patches import PatchSettings, cut_patches
 from cnsifusion.roi.propose import propose
 from cnsifusion.roi.region_io import check_region_file, read_regions, write_regions
 from cnsifusion.roi.regions import RegionSet
@@ -96,7 +96,7 @@ class Analyzer:
             raise BadInput(f"No part of the region '{model.settings.region}' can be classified: {reasons}.")
         table = extract_features(case, instances, RadiomicsSettings.from_dict(model.settings.radiomics))
         progress(NETWORK[0])
-        patches, places = _patches(case, instances, model)
+        patches, places = cut_patches(case, instances, _patch_settings(model))
         prediction = model.predict(patches, table.values, table.names)
         progress(EXPLAIN[0])
         result = _result(case, model, instances, left_out, prediction, table)
@@ -234,10 +234,6 @@ def _check_settings(model: Bundle) -> None:
 def _patch_settings(model: Bundle) -> PatchSettings:
     known = {f.name for f in fields(PatchSettings)}
     return PatchSettings(**{k: v for k, v in model.settings.patches.items() if k in known})
-
-
-def _patches(case: Case, instances: list[Instance], model: Bundle) -> tuple[np.ndarray, list[PatchPlace]]:
-    return cut_patches(case, instances, _patch_settings(model))
 
 
 def _result(

@@ -47,7 +47,7 @@ def log_maps(
     ]
     settings = RadiomicsSettings.from_dict(model.settings.radiomics)
     found = extract(case.prepared.resampled, left, settings, case.volume.acquisition.acquired_pixel_mm, chosen)
-    whole = np.stack([table.column(name) for name in chosen], axis=1)[owner]
+    whole = table.columns(chosen)[owner]
     values = table.values[owner].copy()
     at = [table.names.index(name) for name in chosen]
     values[:, at] = np.where(np.isnan(found.values), whole, found.values)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import onnxruntime as ort
@@ -37,7 +36,6 @@ class PatientScore:
     low: float
     high: float
     log_odds: float
-    per_head: list[float]
 
 
 def new_session(model: bytes) -> ort.InferenceSession:
@@ -55,13 +53,12 @@ class Bundle:
 
     def __init__(
         self,
-        path: Path,
         settings: BundleSettings,
         sha256: str,
         head: HeadWeights,
         session: ort.InferenceSession | None,
     ) -> None:
-        self.path, self.settings, self.sha256 = path, settings, sha256
+        self.settings, self.sha256 = settings, sha256
         self._head, self._session = head, session
         self._column = {name: i for i, name in enumerate(settings.features.names)}
 
@@ -98,13 +95,8 @@ class Bundle:
         per_head = logit.mean(axis=0)
         probabilities = self.probability(per_head)
         mean = float(per_head.mean())
-        return PatientScore(
-            float(self.probability(mean)),
-            float(probabilities.min()),
-            float(probabilities.max()),
-            mean,
-            per_head.tolist(),
-        )
+        low, high = float(probabilities.min()), float(probabilities.max())
+        return PatientScore(float(self.probability(mean)), low, high, mean)
 
     def probability(self, log_odds: np.ndarray | float) -> np.ndarray:
         """Calibrated probability of (mean) log-odds of any shape."""

@@ -71,12 +71,11 @@ class HeadWeights:
 @dataclass(frozen=True)
 class Contributions:
     """Log-odds of one instance, taken apart: ``baseline`` (the mean training instance) + one number per feature +
-    ``network`` (all that comes through the pooled map) = ``logit`` (mean over heads)."""
+    ``network`` (all that comes through the pooled map) = its logit (mean over heads)."""
 
     features: dict[str, float]
     network: float
     baseline: float
-    logit: float
 
 
 def read_head(graph: Graph) -> HeadWeights:
@@ -111,20 +110,15 @@ def contributions(
     ``pooled`` and ``base_pooled`` are (H, P), ``features`` and ``base_features`` (F,) standardised. ``names`` may be
     shorter than F only where the model has no features and F is one constant zero.
     """
-    per_feature, network, baseline, total = np.zeros(features.size), 0.0, 0.0, 0.0
+    per_feature, network, baseline = np.zeros(features.size), 0.0, 0.0
     for h in range(head.heads):
         gradient_p, gradient_x = _mean_gradient(head, h, pooled[h], features, base_pooled[h], base_features)
         per_feature += gradient_x * (features - base_features)
         network += float(gradient_p @ (pooled[h] - base_pooled[h]))
-        ends = head._one(h, np.stack([base_pooled[h], pooled[h]]), np.stack([base_features, features]))[0]
-        baseline, total = baseline + float(ends[0]), total + float(ends[1])
+        baseline += float(head._one(h, base_pooled[h][None], base_features[None])[0][0])
     count = head.heads
-    return Contributions(
-        {name: float(value) / count for name, value in zip(names, per_feature)},
-        network / count,
-        baseline / count,
-        total / count,
-    )
+    by_name = {name: float(value) / count for name, value in zip(names, per_feature)}
+    return Contributions(by_name, network / count, baseline / count)
 
 
 def _mean_gradient(

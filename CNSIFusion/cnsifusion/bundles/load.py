@@ -49,9 +49,8 @@ def load_bundle(directory: str | Path) -> Bundle:
     if settings.architecture.has_network:
         _checked_graph("model.onnx", contents["model.onnx"], _model_inputs(settings), _model_outputs(settings))
         session = _session("model.onnx", contents["model.onnx"])
-    bundle = Bundle(folder, settings, digest.hexdigest(), head, session)
-    _probe(bundle, contents["head.onnx"], head)
-    return bundle
+    _probe(settings, contents["head.onnx"], head, session)
+    return Bundle(settings, digest.hexdigest(), head, session)
 
 
 def _refuse(name: str, reason: object) -> BundleError:
@@ -145,18 +144,18 @@ def _session(name: str, content: bytes) -> ort.InferenceSession:
         raise _refuse(name, "is not accepted by ONNX Runtime") from error
 
 
-def _probe(bundle: Bundle, head_file: bytes, head: HeadWeights) -> None:
+def _probe(
+    settings: BundleSettings, head_file: bytes, head: HeadWeights, session: ort.InferenceSession | None
+) -> None:
     """Run the graphs once on fixed numbers: they must be finite, and agree with the head computed in numpy."""
-    random, settings = np.random.default_rng(0), bundle.settings
-    shape, width = settings.architecture, _feature_width(settings)
+    random, shape, width = np.random.default_rng(0), settings.architecture, _feature_width(settings)
     pooled = random.normal(size=(2, shape.heads, shape.pooled)).astype(np.float32)
     features = random.normal(size=(2, width)).astype(np.float32)
     (alone,) = _session("head.onnx", head_file).run(["logit"], {"pooled": pooled, "features": features})
     _agree("head.onnx", alone, head.logits(pooled.astype(float), features.astype(float)))
-    if shape.has_network:
+    if session is not None:
         images = random.normal(size=(2, *shape.patch_shape)).astype(np.float32)
-        assert bundle._session is not None
-        logit, pooled = bundle._session.run(["logit", "pooled"], {"patches": images, "features": features})
+        logit, pooled = session.run(["logit", "pooled"], {"patches": images, "features": features})
         _agree("model.onnx", logit, head.logits(pooled.astype(float), features.astype(float)))
 
 

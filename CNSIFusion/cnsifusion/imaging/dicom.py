@@ -33,12 +33,10 @@ from cnsifusion.imaging.grid import Grid, triple
 from cnsifusion.imaging.volume import Acquisition
 
 _TAGS = [
-    "SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID", "FrameOfReferenceUID", "Modality", "Rows",
-    "Columns", "NumberOfFrames", "ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "SamplesPerPixel",
-    "RepetitionTime", "EchoTime", "EffectiveEchoTime", "InversionTime", "MagneticFieldStrength", "Manufacturer",
-    "MRAcquisitionType", "ContrastBolusAgent", "AcquisitionMatrix", "SliceThickness", "PatientAge", "ConvolutionKernel",
-    "FilterType", "BitsAllocated",
-    "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence", "TemporalPositionIdentifier",
+    "SeriesInstanceUID", "Modality", "Rows", "Columns", "NumberOfFrames", "ImagePositionPatient",
+    "ImageOrientationPatient", "PixelSpacing", "SamplesPerPixel", "BitsAllocated", "RepetitionTime", "EchoTime",
+    "EffectiveEchoTime", "InversionTime", "MagneticFieldStrength", "ContrastBolusAgent", "AcquisitionMatrix",
+    "PatientAge", "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence",
 ]  # fmt: skip
 _MR_IMAGES = (MRImageStorage, EnhancedMRImageStorage)
 #: How many of a unit of DICOM's ages make a year.
@@ -76,7 +74,7 @@ def series_files(folder: Path, modality: str | None = None) -> dict[str, list[Pa
         try:
             if is_deflated(path):
                 continue
-            header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=_TAGS[:7])
+            header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=_TAGS[:3])
         except UNREADABLE_HEADER:
             continue  # notes, thumbnails and DICOMDIR lie beside the images of many exports
         other = modality is not None and _value(header, "Modality", modality) != modality
@@ -319,12 +317,8 @@ def _acquisition(header: Any, first: _Slice) -> Acquisition:
         echo_time=number("EffectiveEchoTime", "EchoTime"),
         inversion_time=number("InversionTime"),
         field_strength=number("MagneticFieldStrength"),
-        manufacturer=str(header.Manufacturer) if header.get("Manufacturer") else None,
-        dimension=str(header.MRAcquisitionType) if header.get("MRAcquisitionType") else None,
         contrast_agent=None if contrast is None else bool(str(contrast).strip()),
         acquired_pixel_mm=max(fov) / max(matrix) if matrix else None,
-        reconstruction_filter=str(header.FilterType) if header.get("FilterType") else None,
-        slice_thickness=number("SliceThickness"),
         patient_age_years=_years(str(header.get("PatientAge", ""))),
     )
 

@@ -190,13 +190,9 @@ def _sidecar(path: Path) -> Acquisition:
             return None
         return float(value) * scale
 
-    maker, dimension = data.get("Manufacturer"), data.get("MRAcquisitionType")
     return Acquisition(
         repetition_time=number("RepetitionTime", 1000),
         echo_time=number("EchoTime", 1000),
         inversion_time=number("InversionTime", 1000),
         field_strength=number("MagneticFieldStrength"),
-        manufacturer=maker if isinstance(maker, str) else None,
-        dimension=dimension if isinstance(dimension, str) else None,
-        slice_thickness=number("SliceThickness"),
     )

@@ -27,12 +27,8 @@ class Acquisition:
     echo_time: float | None = None
     inversion_time: float | None = None
     field_strength: float | None = None
-    manufacturer: str | None = None
-    dimension: str | None = None
     contrast_agent: bool | None = None
     acquired_pixel_mm: float | None = None
-    reconstruction_filter: str | None = None
-    slice_thickness: float | None = None
     patient_age_years: float | None = None
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -61,21 +61,6 @@ class FeatureTable:
     def reason(self, row: int, name: str) -> str | None:
         """Why a value is missing, or None where it is not."""
         return self.reasons.get((row, name))
-
-    def missing(self) -> Iterator[tuple[int, str, str]]:
-        """(row, feature name, reason) of every missing value, row by row."""
-        for row, col in np.argwhere(np.isnan(self.values)).tolist():
-            name = self.names[col]
-            yield row, name, self.reasons[row, name]
-
-    def select(self, rows: Sequence[int]) -> FeatureTable:
-        """A table of some rows, in the order asked for."""
-        new_row: dict[int, list[int]] = {}
-        for new, old in enumerate(rows):
-            new_row.setdefault(int(old), []).append(new)
-        reasons = {(new, name): why for (row, name), why in self.reasons.items() for new in new_row.get(row, ())}
-        ids = {name: [column[r] for r in rows] for name, column in self.ids.items()}
-        return FeatureTable(ids, self.names, self.values[list(rows)], reasons, self.metadata)
 
     @classmethod
     def concat(cls, tables: Sequence[FeatureTable]) -> FeatureTable:

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from functools import lru_cache
 from typing import Any
 
+from threadpoolctl import ThreadpoolController
+
 
 def one_blas_thread() -> AbstractContextManager[Any]:
-    """A context in which matrix products run on the calling thread; no change where threadpoolctl is not installed."""
-    controller = _controller()
-    return nullcontext() if controller is None else controller.limit(limits=1, user_api="blas")
+    """A context in which matrix products run on the calling thread."""
+    return _controller().limit(limits=1, user_api="blas")
 
 
 @lru_cache(maxsize=1)
-def _controller() -> Any:
+def _controller() -> ThreadpoolController:
     """Finding the BLAS libraries takes 15 ms, so it happens once."""
-    try:
-        from threadpoolctl import ThreadpoolController
-    except ImportError:
-        return None
     return ThreadpoolController()

@@ -38,9 +38,9 @@ class Anatomy:
 
     ``template_to_patient`` is the 4x4 affine (LPS mm), ``warp`` the local displacement on top of it,
     ``lattice`` both, worked out on the patient's ``grid`` (which padding does not shift as rounding shifts that of a
-    padded file, by up to 0.005 mm). ``brain`` and
-    ``white_matter`` (deep, away from lesions and edges) are bool arrays [k, j, i] on ``grid``. ``quality`` holds the
-    measured figures, ``trusted`` is False when regions should not be offered, and ``reasons`` says why in sentences.
+    padded file, by up to 0.005 mm). ``brain`` and ``white_matter`` (deep, away from lesions and edges) are bool arrays
+    [k, j, i] on ``grid``. ``trusted`` is False when regions should not be offered, and ``reasons`` says why in
+    sentences.
     """
 
     grid: Grid
@@ -50,7 +50,6 @@ class Anatomy:
     brain: np.ndarray
     white_matter: np.ndarray
     midplane: Plane
-    quality: dict[str, float]
     trusted: bool
     reasons: list[str] = field(default_factory=list)
 
@@ -115,13 +114,7 @@ def _locate(volume: Volume) -> Anatomy:
     brain = _brain(volume, lattice)
     white = _white_matter(volume, lattice, brain)
     reasons = _doubts(registration, brain, white)
-    quality = {
-        "correlation": registration.fit.correlation,
-        "inside": registration.fit.inside,
-        "rival_mm": registration.rival_mm,
-        **{f"level_{name}": float(level) for name, level in registration.levels.items()},
-    }
-    return Anatomy(volume.grid, affine, warp, lattice, brain, white, plane, quality, not reasons, reasons)
+    return Anatomy(volume.grid, affine, warp, lattice, brain, white, plane, not reasons, reasons)
 
 
 def warm_up() -> None:
@@ -138,9 +131,7 @@ def place(volume: Volume, placement: Placement) -> Anatomy:
     lattice = make_lattice(volume.grid, placement.affine, placement.warp)
     brain = _brain(volume, lattice)
     white = _white_matter(volume, lattice, brain)
-    return Anatomy(
-        volume.grid, placement.affine, placement.warp, lattice, brain, white, placement.midplane, {}, True
-    )
+    return Anatomy(volume.grid, placement.affine, placement.warp, lattice, brain, white, placement.midplane, True)
 
 
 def _brain(volume: Volume, lattice: Lattice) -> np.ndarray:

@@ -27,12 +27,11 @@ _CAVITY_MM, _CAVITY_ML, _RIM_MM = 8.2, (0.03, 2.0), 1.5
 class Bulge:
     """``voxels`` (n, 3; k, j, i) of a lateral ventricle of ``side`` that have no like on the other side.
 
-    They reach ``reach_mm`` beyond the ventricle that the template expects. A ``cavity`` is no ventricle.
+    A ``cavity`` is no ventricle.
     """
 
     side: str
     voxels: np.ndarray
-    reach_mm: float
     cavity: bool
 
     def sentence(self, first_slice: int) -> str:
@@ -78,5 +77,5 @@ def find_bulges(volume: Volume, anatomy: Anatomy, lateral: np.ndarray, distance:
             continue
         chosen = (piece == number) if cavity else sure
         side = "left" if np.median(across[chosen]) > 0 else "right"
-        found.append(Bulge(side, voxels[chosen] + corner, reach, cavity))
+        found.append(Bulge(side, voxels[chosen] + corner, cavity))
     return found

@@ -68,8 +68,7 @@ def simulate_patient(
     stored = acquire(ideal, shading, site, noise, acquired, streams[4])
     acquisition = Acquisition(
         repetition_time=site.repetition_time, echo_time=site.echo_time, field_strength=site.field_strength,
-        dimension="2D", acquired_pixel_mm=round(acquired, 3), slice_thickness=site.slice_thickness,
-        patient_age_years=latents.age,
+        acquired_pixel_mm=round(acquired, 3), patient_age_years=latents.age,
     )  # fmt: skip
     left = _left_of_midplane(pose)
     structures = {}

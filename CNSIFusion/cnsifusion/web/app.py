@@ -52,7 +52,7 @@ def run(image: Path | None = None, port: int = 0, open_browser: bool = True) -> 
 def _serve(folder: Path, image: Path | None, port: int, open_browser: bool) -> None:
     locks = Locks()
     server = get_server("cnsifusion", client_type="vue3")
-    app = BrowserApp(server, locks)
+    app = BrowserApp(server)
     keyFile = locks.writeKeyFile(folder)
     server.cli.set_defaults(authKeyFile=str(keyFile), server=True)
 
@@ -82,7 +82,7 @@ def _serve(folder: Path, image: Path | None, port: int, open_browser: bool) -> N
 class BrowserApp:
     """One reader's session behind the page. Tabs of the same browser show the same state."""
 
-    def __init__(self, server, locks: Locks):
+    def __init__(self, server):
         self.server, self.state = server, server.state
         self.viewer = Viewer(server, fillView)
         self.session = Session(self.viewer.scene, onChange=self._markDirty)
