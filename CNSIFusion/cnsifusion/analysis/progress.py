@@ -6,9 +6,10 @@ import time
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from pathlib import Path
 
+from cnsifusion.roi import case
+
 #: The analysis' steps and their typical seconds on 2 cores, for the first run of a kind.
-READ, LOCATE, PREPARE, PROPOSE = ("Read the image", 0.3), ("Check and locate the anatomy", 3.5), (
-    "Prepare the image", 1.5), ("Propose regions", 1.5)  # fmt: skip
+READ, LOCATE, PREPARE, PROPOSE = ("Read the image", 0.3), (case.LOCATE, 3.5), (case.PREPARE, 1.5), (case.PROPOSE, 1.5)
 FEATURES, NETWORK, EXPLAIN, REPORT = ("Compute radiomics", 0.1), ("Run the network", 0.2), (
     "Explain the result", 0.3), ("Write the report", 0.4)  # fmt: skip
 ANALYSIS_STEPS = (READ, LOCATE, PREPARE, PROPOSE, FEATURES, NETWORK, EXPLAIN, REPORT)

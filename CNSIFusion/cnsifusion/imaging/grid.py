@@ -15,6 +15,10 @@ from cnsifusion.errors import BadInput
 _SPACING_DECIMALS, _ORIGIN_DECIMALS, _DIRECTION_DECIMALS = 4, 2, 4
 
 _SPACING_MM, _MAX_ORIGIN_MM = (0.001, 1000.0), 100_000.0
+#: Grids whose voxels lie this close (mm) are the same: what text headers and float32 round away.
+CLOSE_MM = 0.1
+#: ``direction`` of a grid along LPS.
+ALONG_LPS = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
 
 
 @dataclass(frozen=True)
@@ -50,16 +54,24 @@ class Grid:
         """LPS positions (..., 3) in mm of continuous voxel indices (..., 3) ordered i, j, k."""
         return np.asarray(ijk, float) * self.spacing @ self.matrix.T + self.origin
 
+    @property
+    def corners(self) -> np.ndarray:
+        """Indices (8, 3), ordered i, j, k, of the corner voxels."""
+        return np.array(np.meshgrid(*[(0, n - 1) for n in self.size])).reshape(3, -1).T
+
     def to_ijk(self, lps: ArrayLike) -> np.ndarray:
         """Continuous voxel indices (..., 3), ordered i, j, k, of LPS positions (..., 3) in mm."""
         return (np.asarray(lps, float) - self.origin) @ np.linalg.inv(self.matrix).T / self.spacing
+
+    def to_kji(self, lps: ArrayLike) -> np.ndarray:
+        """The same as array indices (3, ...), ordered k, j, i, which scipy's map_coordinates takes."""
+        return np.moveaxis(self.to_ijk(lps)[..., ::-1], -1, 0)
 
     def is_close(self, other: Grid) -> bool:
         """Whether both grids put every corner voxel at the same place within 0.1 mm."""
         if self.size != other.size:
             return False
-        corners = np.array(np.meshgrid(*[(0, n - 1) for n in self.size])).reshape(3, -1).T
-        return bool(np.abs(self.to_lps(corners) - other.to_lps(corners)).max() <= 0.1)
+        return bool(np.abs(self.to_lps(self.corners) - other.to_lps(self.corners)).max() <= CLOSE_MM)
 
     def resized(self, size: tuple[int, int, int], spacing: tuple[float, float, float]) -> Grid:
         """A grid over the same field of view (outer voxel edges kept on the low side) with another size and spacing."""
@@ -117,25 +129,39 @@ def canonical_axes(grid: Grid) -> tuple[tuple[int, int, int], tuple[bool, bool, 
 
 
 def reorder(array: np.ndarray, grid: Grid) -> tuple[np.ndarray, Grid]:
-    """``array`` [k, j, i] and its grid in canonical LPS axis order: a permutation and flips, no voxel is changed."""
+    """``array`` [k, j, i] and its grid in canonical LPS axis order."""
+    return canonical(array, grid), canonical_grid(grid)
+
+
+def canonical(array: np.ndarray, grid: Grid) -> np.ndarray:
+    """``array`` [k, j, i] of ``grid``, or a window of it, in canonical order: permuted and flipped alone."""
     axes, reverse = canonical_axes(grid)
-    by_axis = np.transpose(array, (2, 1, 0)).transpose(axes)[tuple(slice(None, None, -1 if r else 1) for r in reverse)]
+    by_axis = array.transpose(2, 1, 0).transpose(axes)[_flips(reverse)]
+    return np.ascontiguousarray(by_axis.transpose(2, 1, 0))
+
+
+def restore(array: np.ndarray, grid: Grid) -> np.ndarray:
+    """A canonical ``array`` [k, j, i] in the axis order of the source ``grid``: the inverse of :func:`canonical`."""
+    axes, reverse = canonical_axes(grid)
+    by_axis = array.transpose(2, 1, 0)[_flips(reverse)].transpose(np.argsort(axes))
+    return np.ascontiguousarray(by_axis.transpose(2, 1, 0))
+
+
+def _flips(reverse: tuple[bool, bool, bool]) -> tuple[slice, ...]:
+    return tuple(slice(None, None, -1 if r else 1) for r in reverse)
+
+
+def canonical_grid(grid: Grid) -> Grid:
+    """The grid of the same voxels in canonical order."""
+    axes, reverse = canonical_axes(grid)
     size = tuple(grid.size[a] for a in axes)
     first = np.zeros(3)
     for axis, flipped in zip(axes, reverse):
         first[axis] = grid.size[axis] - 1 if flipped else 0
     signs = np.where(reverse, -1.0, 1.0)
-    new = Grid(
+    return snap(Grid(
         (size[0], size[1], size[2]),
         triple(np.array([grid.spacing[a] for a in axes])),
         triple(grid.to_lps(first)),
         tuple(float(v) for v in (grid.matrix[:, axes] * signs).ravel()),
-    )
-    return np.ascontiguousarray(by_axis.transpose(2, 1, 0)), snap(new)
-
-
-def restore(array: np.ndarray, grid: Grid) -> np.ndarray:
-    """A canonical ``array`` [k, j, i] in the axis order of the source ``grid`` it was reordered from (a copy)."""
-    axes, reverse = canonical_axes(grid)
-    by_axis = array.transpose(2, 1, 0)[tuple(slice(None, None, -1 if r else 1) for r in reverse)]
-    return np.ascontiguousarray(by_axis.transpose(np.argsort(axes)).transpose(2, 1, 0))
+    ))  # fmt: skip

@@ -11,7 +11,7 @@ from vtk.util.numpy_support import numpy_to_vtk, vtk_to_numpy
 
 from cnsifusion.errors import BadInput
 from cnsifusion.imaging import Volume, read_image
-from cnsifusion.imaging.grid import Grid, canonical_axes, reorder, triple
+from cnsifusion.imaging.grid import Grid, canonical, canonical_axes, canonical_grid, restore, triple
 
 #: RAS <-> LPS: the first two coordinates change sign.
 _RAS_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
@@ -35,25 +35,23 @@ class NodeGeometry:
         size = (ni, nj, nk)
         ijkToLps = _RAS_LPS @ worldMatrix(volumeNode) @ ijkToRas(volumeNode)
         spacing = np.linalg.norm(ijkToLps[:3, :3], axis=0)
-        nodeGrid = Grid(
+        self._nodeGrid = Grid(
             size,
             triple(spacing),
             triple(ijkToLps[:3, 3]),
             tuple(float(d) for d in (ijkToLps[:3, :3] / spacing).ravel()),
         )
-        self._axes, self._reverse = canonical_axes(nodeGrid)
-        self.nodeShape = size[::-1]
-        _, self.grid = reorder(np.empty((1, 1, 1), np.bool_), nodeGrid)  # only the grid is wanted: any array will do
+        self._axes, self._reverse = canonical_axes(self._nodeGrid)
+        self.nodeShape = self._nodeGrid.shape
+        self.grid = canonical_grid(self._nodeGrid)
 
     def toCanonical(self, array: np.ndarray) -> np.ndarray:
         """The node's voxels [k, j, i] in the engine's order (a copy)."""
-        byAxis = array.transpose(2, 1, 0).transpose(self._axes)[self._flips]
-        return np.ascontiguousarray(byAxis.transpose(2, 1, 0))
+        return canonical(array, self._nodeGrid)
 
     def toNode(self, array: np.ndarray) -> np.ndarray:
         """The engine's voxels [k, j, i] in the node's order (a copy); inverse of :meth:`toCanonical`."""
-        byAxis = array.transpose(2, 1, 0)[self._flips].transpose(np.argsort(self._axes))
-        return np.ascontiguousarray(byAxis.transpose(2, 1, 0))
+        return restore(array, self._nodeGrid)
 
     def extentToNode(self, origin: tuple[int, int, int], shape: tuple[int, int, int]) -> tuple[int, ...]:
         """VTK extent (i0, i1, j0, j1, k0, k1) on the node of a canonical window (origin and shape ordered k, j, i)."""
@@ -74,10 +72,6 @@ class NodeGeometry:
             low = first[source]
             origin[2 - axis] = self.grid.size[axis] - low - shape[source] if self._reverse[axis] else low
         return origin[0], origin[1], origin[2]
-
-    @property
-    def _flips(self) -> tuple[slice, ...]:
-        return tuple(slice(None, None, -1 if r else 1) for r in self._reverse)
 
 
 def matrixToArray(matrix: vtk.vtkMatrix4x4) -> np.ndarray:

@@ -16,6 +16,7 @@ from cnsifusion.roi.regions import RegionSet
 
 #: Called with a step's name before it starts.
 Progress = Callable[[str], None]
+LOCATE, PREPARE, PROPOSE = "Check and locate the anatomy", "Prepare the image", "Propose regions"
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,10 +62,10 @@ def prepare_head(
     Raises BadInput with the check's reasons when its verdict is "refuse".
     """
     if examined is None:
-        progress("Check and locate the anatomy")
+        progress(LOCATE)
         examined = examine(volume)
     anatomy = accepted(examined)
-    progress("Prepare the image")
+    progress(PREPARE)
     prepared = prepare(volume, anatomy.brain, anatomy.white_matter, preparation)
     return Case(volume, examined[0], anatomy, prepared, RegionSet(volume.grid))
 
@@ -75,7 +76,7 @@ def with_regions(case: Case, regions: RegionSet | None, progress: Progress = lam
     Raises BadInput when the regions lie on another grid than the image.
     """
     if regions is None:
-        progress("Propose regions")
+        progress(PROPOSE)
         return replace(case, regions=propose(case.volume, case.anatomy))
     if not regions.grid.is_close(case.volume.grid):
         raise BadInput("The regions lie on another grid than the image; read them together with this image.")

@@ -43,7 +43,7 @@ def find_midplane(volume: Volume, affine: np.ndarray) -> Plane:
         second = frame[:, 1] - (frame[:, 1] @ normal) * normal
         second /= np.linalg.norm(second)
         axes = np.stack([normal, second, np.cross(normal, second)], 1)
-        return volume.grid.to_ijk(points @ axes.T + centre + offset * normal).T[::-1]
+        return volume.grid.to_kji(points @ axes.T + centre + offset * normal)
 
     corners = np.array(list(product((-x.max(), x.max()), (y.min(), y.max()), (z.min(), z.max()))))
     extremes = product((-_FARTHEST, _FARTHEST), repeat=3)

@@ -13,7 +13,7 @@ from zipfile import BadZipFile, ZipFile
 import numpy as np
 
 from cnsifusion.errors import BadInput
-from cnsifusion.imaging.grid import Grid
+from cnsifusion.imaging.grid import ALONG_LPS, Grid, triple
 from cnsifusion.imaging.write import atomic_path
 from cnsifusion.roi.regions import Plane
 from cnsifusion.roi.warp import Warp
@@ -57,7 +57,7 @@ def read_placement(path: str | Path) -> Placement:
             raise ValueError("wrong shapes or numbers")
         if abs(np.linalg.det(affine)) < 1e-6 or spacing.min() <= 0 or np.linalg.norm(plane[1]) < 1e-6:
             raise ValueError("no placement")
-        grid = Grid((i, j, k), tuple(spacing), tuple(origin), (1, 0, 0, 0, 1, 0, 0, 0, 1))  # type: ignore[arg-type]
-        return Placement(affine, Warp(array, grid), Plane(tuple(plane[0]), tuple(plane[1])))
+        grid = Grid((i, j, k), triple(spacing), triple(origin), ALONG_LPS)
+        return Placement(affine, Warp(array, grid), Plane(triple(plane[0]), triple(plane[1])))
     except (OSError, ValueError, KeyError, EOFError, MemoryError, RuntimeError, BadZipFile, zlib.error) as error:
         raise BadInput("The placement file cannot be read; leave its cell empty.") from error

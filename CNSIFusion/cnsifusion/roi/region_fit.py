@@ -7,10 +7,9 @@ import SimpleITK as sitk  # noqa: N813
 
 from cnsifusion.errors import BadInput
 from cnsifusion.imaging import Grid
+from cnsifusion.imaging.grid import CLOSE_MM
 from cnsifusion.imaging.volume import Volume
 
-#: Corners may differ by this much (mm) and still be the same voxels: what text headers and float32 round away.
-_TOLERANCE_MM = 0.1
 #: More of a region than this outside the image means that it was drawn on another one.
 _MAX_OUTSIDE = 0.05
 
@@ -50,9 +49,8 @@ def _check_inside(mask: np.ndarray, grid: Grid, target: Grid) -> None:
 def _lattice_offset(grid: Grid, target: Grid) -> tuple[int, int, int] | None:
     """Index (i, j, k) in ``target`` of the first voxel of ``grid`` if both share one lattice, else None."""
     first = np.round(target.to_ijk(np.array(grid.origin)))
-    corners = np.array(np.meshgrid(*[(0, n - 1) for n in grid.size])).reshape(3, -1).T
-    error = np.abs(grid.to_lps(corners) - target.to_lps(corners + first)).max()
-    return (int(first[0]), int(first[1]), int(first[2])) if error <= _TOLERANCE_MM else None
+    error = np.abs(grid.to_lps(grid.corners) - target.to_lps(grid.corners + first)).max()
+    return (int(first[0]), int(first[1]), int(first[2])) if error <= CLOSE_MM else None
 
 
 def _pasted(mask: np.ndarray, offset: tuple[int, int, int], target: Grid) -> np.ndarray:
@@ -90,6 +88,6 @@ def _difference(grid: Grid, target: Grid) -> str:
     if np.degrees(np.arccos(cosine)) > 0.1:
         found.append(f"axes turned by {np.degrees(np.arccos(cosine)):.1f} degrees")
     shift = float(np.linalg.norm(np.subtract(grid.origin, target.origin)))
-    if shift > _TOLERANCE_MM:
+    if shift > CLOSE_MM:
         found.append(f"origin {shift:.1f} mm away")
     return ", ".join(found) or "numbers that differ by rounding"

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
-from cnsifusion.imaging.grid import Grid
+from cnsifusion.imaging.grid import ALONG_LPS, Grid
 from cnsifusion.imaging.volume import Volume
 from cnsifusion.roi.maps import TISSUES, coarse_grid, tissue_maps
 from cnsifusion.roi.registration import Registration, gain_terms
@@ -42,14 +42,14 @@ class Warp:
 
     def __call__(self, points: np.ndarray) -> np.ndarray:
         """Template positions (..., 3) LPS mm of affinely mapped ``points`` (..., 3)."""
-        index = np.moveaxis(self.grid.to_ijk(points)[..., ::-1], -1, 0)
+        index = self.grid.to_kji(points)
         moved = [ndimage.map_coordinates(c, index, order=1, mode="constant") for c in self.array]
         return points + np.stack(moved, -1)
 
-    def inverse(self, points: np.ndarray, iterations: int = 12) -> np.ndarray:
+    def inverse(self, points: np.ndarray) -> np.ndarray:
         """Affine template positions (n, 3) at which the template's ``points`` appear (fixed-point iteration)."""
         found = np.array(points, float)
-        for _ in range(iterations):
+        for _ in range(12):
             found = points - (self(found) - found)
         return found
 
@@ -73,7 +73,7 @@ def bend(volume: Volume, registration: Registration) -> Warp:
 
 def _grid(step: float) -> Grid:
     size = np.floor((_BOX[1] - _BOX[0]) / step).astype(int) + 1
-    return Grid(tuple(size.tolist()), (step, step, step), tuple(_BOX[0].tolist()), tuple(np.eye(3).ravel().tolist()))
+    return Grid(tuple(size.tolist()), (step, step, step), tuple(_BOX[0].tolist()), ALONG_LPS)
 
 
 def _points(grid: Grid) -> np.ndarray:
@@ -88,7 +88,7 @@ def _patient(volume: Volume, registration: Registration, grid: Grid) -> tuple[np
     step = grid.spacing[0]
     blur = [max(0.0, (step / 2 / s) ** 2 - 0.1) ** 0.5 for s in volume.spacing[::-1]]
     matrix = registration.fit.affine.matrix
-    index = np.moveaxis(volume.grid.to_ijk(points @ matrix[:3, :3].T + matrix[:3, 3])[..., ::-1], -1, 0)
+    index = volume.grid.to_kji(points @ matrix[:3, :3].T + matrix[:3, 3])
     box = read_box(index, volume.array.shape, blur)
     array = volume.array[box]
     array = ndimage.gaussian_filter(array, blur, truncate=_TRUNCATE) if max(blur) > 0.3 else array
@@ -113,7 +113,7 @@ def read_box(index: np.ndarray, shape: tuple[int, ...], blur: list[float]) -> tu
 def _picture(registration: Registration, grid: Grid, sigma: float) -> tuple[np.ndarray, np.ndarray]:
     """The template painted with the patient's tissue levels on ``grid``, and how much brain is there."""
     maps = tissue_maps(sigma)
-    index = np.moveaxis(coarse_grid().to_ijk(_points(grid))[..., ::-1], -1, 0)
+    index = coarse_grid().to_kji(_points(grid))
     brain, painted = (
         ndimage.map_coordinates(m, index, order=1, mode="constant")
         for m in (sum(maps[n] for n in TISSUES), sum(registration.levels[n] * maps[n] for n in TISSUES))

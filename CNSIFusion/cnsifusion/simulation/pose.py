@@ -8,7 +8,7 @@ import numpy as np
 from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
-from cnsifusion.imaging.grid import Grid, snap
+from cnsifusion.imaging.grid import ALONG_LPS, Grid, snap
 from cnsifusion.roi.warp import Warp
 from cnsifusion.simulation.settings import SiteProtocol
 
@@ -24,7 +24,6 @@ _DEEP, _DEEP_MARGIN = (np.array([-32.0, -14.0, -24.0]), np.array([32.0, 16.0, 16
 _PLACED, _PLACED_STEP = (np.array([-72.0, -66.0, -54.0]), np.array([72.0, 66.0, 54.0])), 6.0
 #: Spacing (mm) of the warp's control points, and its random modes: correlation length and standard deviation in mm.
 _CONTROL = 9.0
-_ALONG_LPS = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
 _MODES = ((60.0, 2.2), (28.0, 1.3), (12.0, 0.7))
 
 
@@ -84,7 +83,7 @@ class Pose:
         moved = (self.to_template(self._unscale(points)) - points).T.reshape(3, *x.shape)
         low = _PLACED[0]
         step = (_PLACED_STEP,) * 3
-        grid = Grid((len(axes[0]), len(axes[1]), len(axes[2])), step, (low[0], low[1], low[2]), _ALONG_LPS)
+        grid = Grid((len(axes[0]), len(axes[1]), len(axes[2])), step, (low[0], low[1], low[2]), ALONG_LPS)
         return affine, Warp(moved, grid)
 
     def block(self, i: np.ndarray, j: np.ndarray, k: np.ndarray) -> np.ndarray:

@@ -16,7 +16,7 @@ import SimpleITK as sitk  # noqa: N813
 from cnsifusion.errors import BadInput, CNSIFusionError
 from cnsifusion.imaging.dicom import patient_key
 from cnsifusion.imaging.folders import files_below
-from cnsifusion.imaging.grid import Grid, reorder
+from cnsifusion.imaging.grid import Grid, canonical_grid
 from cnsifusion.imaging.headers import check_header
 from cnsifusion.imaging.read import existing, read_image
 from cnsifusion.imaging.volume import grid_of
@@ -274,28 +274,23 @@ def _file_grid(path: Path) -> Grid:
     size, spacing = reader.GetSize(), reader.GetSpacing()
     if len(size) != 3:
         raise BadInput("The file is not three-dimensional.")
-    return _canonical(Grid(size, spacing, reader.GetOrigin(), reader.GetDirection()))
+    return canonical_grid(Grid(size, spacing, reader.GetOrigin(), reader.GetDirection()))
 
 
 def _read_grid(path: Path) -> Grid:
     try:
-        return _canonical(grid_of(sitk.ReadImage(str(path))))
+        return canonical_grid(grid_of(sitk.ReadImage(str(path))))
     except RuntimeError as error:
         raise BadInput("The file cannot be read.") from error
 
 
-def _canonical(grid: Grid) -> Grid:
-    empty = np.broadcast_to(np.zeros(1, np.uint8), grid.shape)
-    return reorder(empty, grid)[1]
-
-
-def _inside(rois: Grid, image: Grid, tolerance: float = 0.1) -> bool:
+def _inside(rois: Grid, image: Grid) -> bool:
     """Whether the regions' voxels coincide with voxels of the image (Slicer crops a segmentation to its content)."""
     if np.abs(np.array(rois.spacing) - image.spacing).max() > 0.01 or np.abs(rois.matrix - image.matrix).max() > 0.01:
         return False
     first = image.to_ijk(np.array(rois.origin))
     last = first + np.array(rois.size) - 1
-    on_voxels = np.abs(first - np.round(first)).max() <= tolerance
+    on_voxels = np.abs(first - np.round(first)).max() <= 0.1
     return bool(on_voxels and first.min() > -0.5 and np.all(last < np.array(image.size) - 0.5))
 
 

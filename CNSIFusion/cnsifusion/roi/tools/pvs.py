@@ -8,16 +8,17 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
+from cnsifusion.roi.foci import MAX_DIAMETER_MM
 from cnsifusion.roi.regions import Focus
 from cnsifusion.roi.tools.result import ToolResult, cropped, nothing
 
-#: Protocol: in-plane diameter from 2 pixels to 3 mm.
-MAX_DIAMETER_MM, MIN_PIXELS = 3.0, 2
+#: Protocol: the smallest focus.
+MIN_PIXELS = 2
 #: Tissue around a focus is read within this.
 _AROUND_MM = 6.0
 _MIN_RING = 12
-#: A hand hits the focus within this.
-_AIM_MM = 1.2
+#: A hand hits the focus within this; a candidate of the list from a little farther.
+_AIM_MM, _REACH_MM = 1.2, 2.0
 
 
 @dataclass(frozen=True)
@@ -38,10 +39,10 @@ def visible(foci: Sequence[Focus], sensitivity: float) -> list[Focus]:
 
 
 def focus_at(
-    foci: Sequence[Focus], point: tuple[int, int, int], spacing: tuple[float, float, float], reach_mm: float = 2.0
+    foci: Sequence[Focus], point: tuple[int, int, int], spacing: tuple[float, float, float]
 ) -> Focus | None:
-    """The candidate nearest ``point`` (k, j, i) on that slice within ``reach_mm`` in plane, or None."""
-    best, found = reach_mm, None
+    """The candidate nearest ``point`` (k, j, i) on that slice within _REACH_MM in plane, or None."""
+    best, found = _REACH_MM, None
     for focus in foci:
         here = np.asarray(focus.voxels).reshape(-1, 3)
         here = here[here[:, 0] == point[0]]

@@ -27,9 +27,7 @@ class ToolResult:
 
     def on(self, shape: tuple[int, ...]) -> np.ndarray:
         """The mask as a bool array of the whole image's ``shape`` [k, j, i]."""
-        whole = np.zeros(shape, bool)
-        whole[tuple(slice(o, o + n) for o, n in zip(self.origin, self.mask.shape))] = self.mask
-        return whole
+        return self.within((0, 0, 0), shape)
 
     def within(self, origin: tuple[int, int, int], shape: tuple[int, ...]) -> np.ndarray:
         """The mask as seen in another window of the same image: a bool array of ``shape`` beginning at ``origin``."""

@@ -16,6 +16,7 @@ from cnsifusion.roi.regions import Plane
 from cnsifusion.roi.tools.result import ToolResult, cropped, nothing
 
 SPLINE_STEPS = 12
+_MOST_POINTS = 20
 #: Pixels around a drawn region in which its edge is looked for when it is moved.
 _RIM = 2
 
@@ -73,10 +74,10 @@ def outline(mask: np.ndarray, tolerance: float = 0.4) -> list[np.ndarray]:
     return [_simplified(line, tolerance) for line in lines if len(line) >= 3]
 
 
-def control_points(mask: np.ndarray, most: int = 20) -> np.ndarray:
+def control_points(mask: np.ndarray) -> np.ndarray:
     """Points (n, 2) of continuous (i, j) around the largest piece of one slice's ``mask`` [j, i], to be dragged.
 
-    At most ``most`` where that still follows the outline to 3 pixels; none (0, 2) where nothing is drawn.
+    At most _MOST_POINTS where that still follows the outline to 3 pixels; none (0, 2) where nothing is drawn.
     """
     lines = outline(mask, tolerance=0.0)
     if not lines:
@@ -84,7 +85,7 @@ def control_points(mask: np.ndarray, most: int = 20) -> np.ndarray:
     largest = max(lines, key=_area)
     for tolerance in (0.7, 1.0, 1.4, 2.0, 3.0):
         points = _simplified(largest, tolerance)
-        if len(points) <= most:
+        if len(points) <= _MOST_POINTS:
             break
     return points if len(points) >= 4 else largest
 
