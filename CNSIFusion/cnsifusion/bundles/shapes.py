@@ -144,18 +144,20 @@ def _conv(state: _State, node: Node) -> Shape:
 
 
 def _pool(state: _State, node: Node) -> Shape:
-    x = state.shape(node, 0)
-    if len(x) != 4:
-        raise GraphError(f"has an operation {node.op} that does not fit its input")
+    x = _picture(state, node)
     rows, columns = _window(state, node, _ints(node, "kernel_shape", [1, 1]))
     return (x[0], x[1], rows, columns)
 
 
 def _global_pool(state: _State, node: Node) -> Shape:
+    return (*_picture(state, node)[:2], 1, 1)
+
+
+def _picture(state: _State, node: Node) -> Shape:
     x = state.shape(node, 0)
     if len(x) != 4:
         raise GraphError(f"has an operation {node.op} that does not fit its input")
-    return (x[0], x[1], 1, 1)
+    return x
 
 
 def _batch_norm(state: _State, node: Node) -> Shape:
@@ -188,14 +190,8 @@ def _axis(node: Node, axis: int, rank: int) -> int:
 
 
 def _axes(state: _State, node: Node, rank: int) -> list[int]:
-    if len(node.inputs) > 1:
-        axes = [int(a) for a in state.constant(node, 1).ravel()]
-    else:
-        value = node.attributes.get("axes")
-        if not isinstance(value, list) or not all(isinstance(v, int) for v in value):
-            raise GraphError(f"has an operation {node.op} without axes")
-        axes = value
-    return sorted({_axis(node, a, rank) for a in axes})
+    axes = state.constant(node, 1).ravel() if len(node.inputs) > 1 else _list(node, "axes")
+    return sorted({_axis(node, int(a), rank) for a in axes})
 
 
 def _reduce(state: _State, node: Node) -> Shape:
@@ -214,9 +210,9 @@ def _unsqueeze(state: _State, node: Node) -> Shape:
     return tuple(1 if i in axes else next(rest) for i in range(rank))
 
 
-def _list(node: Node, name: str) -> list[object]:
+def _list(node: Node, name: str) -> list[int]:
     value = node.attributes.get(name)
-    if not isinstance(value, list):
+    if not isinstance(value, list) or not all(isinstance(v, int) for v in value):
         raise GraphError(f"has an operation {node.op} without {name}")
     return value
 
@@ -232,9 +228,9 @@ def _squeeze(state: _State, node: Node) -> Shape:
 def _transpose(state: _State, node: Node) -> Shape:
     x = state.shape(node, 0)
     order = _list(node, "perm") if "perm" in node.attributes else list(range(len(x)))[::-1]
-    if sorted(order) != list(range(len(x))):  # type: ignore[type-var]
+    if sorted(order) != list(range(len(x))):
         raise GraphError("has a transposition that does not fit its input")
-    return tuple(x[int(i)] for i in order)  # type: ignore[call-overload]
+    return tuple(x[i] for i in order)
 
 
 def _reshape(state: _State, node: Node) -> Shape:
@@ -269,8 +265,8 @@ def _slice(state: _State, node: Node) -> Shape:
 
 _RULES: dict[str, Callable[[_State, Node], Shape]] = {
     **dict.fromkeys(("Relu", "HardSwish", "HardSigmoid", "Sigmoid", "Identity", "Sign", "Neg", "Exp", "Sqrt"), _same),
-    **dict.fromkeys(("Add", "Sub", "Mul", "Div", "Min", "Max", "Greater", "Less", "Where"), _broadcast),
     "Clip": _same,
+    **dict.fromkeys(("Add", "Sub", "Mul", "Div", "Min", "Max", "Greater", "Less", "Where"), _broadcast),
     "Constant": _constant,
     "Cast": _cast,
     "Conv": _conv,

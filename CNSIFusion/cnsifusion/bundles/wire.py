@@ -8,6 +8,7 @@ all that ONNX Runtime will see.
 
 from __future__ import annotations
 
+import math
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -241,10 +242,7 @@ def _tensor(view: memoryview) -> tuple[str, np.ndarray]:
         if len(raw) % DTYPES[kind].itemsize:
             raise GraphError(f"holds a weight that is not whole ({name[:40]})")
         array = np.frombuffer(raw, DTYPES[kind])
-    count = 1
-    for d in dims:
-        count *= d
-    if count != array.size:
+    if math.prod(dims) != array.size:
         raise GraphError(f"holds a weight whose shape does not fit its data ({name[:40]})")
     return name, array.reshape(dims)
 

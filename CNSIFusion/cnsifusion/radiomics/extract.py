@@ -258,15 +258,14 @@ def _features(job: _Job, images: Sequence[str], values: list[np.ndarray], wanted
 
 def _first_order(job: _Job, values: np.ndarray, levels: np.ndarray) -> dict[str, np.ndarray]:
     """First order features, (images * regions,) each."""
-    names = [n for n in firstorder.NAMES if n != "StandardDeviation" or job.settings.standard_deviation]
-    out = {name: np.full((len(values), job.regions), np.nan) for name in names}
+    out = {name: np.full((len(values), job.regions), np.nan) for name in firstorder.NAMES}
     volume = float(np.prod(job.spacing))
     for r, (start, stop) in enumerate(pairwise(job.voxels.starts)):
         if stop > start:
             part = slice(start, stop)
             found = firstorder.features(values[:, part], levels[:, part], job.settings.voxel_array_shift, volume)
-            for name in names:
-                out[name][:, r] = found[name]
+            for name, row in found.items():
+                out[name][:, r] = row
     return {name: array.ravel() for name, array in out.items()}
 
 

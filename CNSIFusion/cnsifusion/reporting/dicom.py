@@ -110,9 +110,8 @@ def _highdicom() -> Any:
         raise BadInput("Writing DICOM needs the extra 'dicom' (highdicom): pip install '.[dicom]'.") from error
 
 
-def _concept(highdicom: Any, code: NamedCode | Code) -> Any:
-    scheme = code.scheme if isinstance(code, NamedCode) else code.scheme_designator
-    return highdicom.sr.CodedConcept(code.value, scheme, code.meaning)
+def _concept(sr: Any, code: NamedCode) -> Any:
+    return sr.CodedConcept(code.value, code.scheme, code.meaning)
 
 
 def _segmentation(
@@ -139,13 +138,13 @@ def _description(highdicom: Any, number: int, segment: SegmentName, algorithm: A
     kind = _ALGORITHM_TYPES.get(made, "SEMIAUTOMATIC")
     description = highdicom.seg.SegmentDescription(
         segment_number=number, segment_label=segment.name,
-        segmented_property_category=_concept(highdicom, segment.category),
-        segmented_property_type=_concept(highdicom, segment.type), algorithm_type=kind,
+        segmented_property_category=_concept(highdicom.sr, segment.category),
+        segmented_property_type=_concept(highdicom.sr, segment.type), algorithm_type=kind,
         algorithm_identification=None if kind == "MANUAL" else algorithm,
         tracking_uid=generate_uid(), tracking_id=segment.name,
     )  # fmt: skip
     if segment.side_code is not None:
-        modifier = _concept(highdicom, segment.side_code)
+        modifier = _concept(highdicom.sr, segment.side_code)
         description.SegmentedPropertyTypeCodeSequence[0].SegmentedPropertyTypeModifierCodeSequence = [modifier]
     return description
 
@@ -209,7 +208,7 @@ def _region_group(sr: Any, segmentation: Any, number: int, name: str, result: Pa
     return sr.VolumetricROIMeasurementsAndQualitativeEvaluations(
         tracking_identifier=sr.TrackingIdentifier(generate_uid(), name),
         referenced_segment=sr.ReferencedSegment.from_segmentation(segmentation, number),
-        finding_type=sr.CodedConcept(segment.type.value, segment.type.scheme, segment.type.meaning),
+        finding_type=_concept(sr, segment.type),
         measurements=measurements,
     )
 

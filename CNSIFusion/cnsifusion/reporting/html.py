@@ -11,7 +11,7 @@ from typing import Any
 from jinja2 import Environment, Template
 
 from cnsifusion.analysis import PatientResult
-from cnsifusion.analysis.result import percent, readable
+from cnsifusion.analysis.result import PatientScore, percent, readable
 from cnsifusion.reporting.charts import CHARTS, svg
 from cnsifusion.reporting.pictures import key_images_caption
 from cnsifusion.roi.names import SEGMENTS
@@ -42,7 +42,7 @@ def render(result: PatientResult, key_images: bytes) -> str:
         caveat=CAVEAT,
         images_caption=key_images_caption(result),
         score=score,
-        half=abs(score.training_prevalence - 0.5) < 0.005,
+        prevalence=prevalence(score),
         threshold_words=THRESHOLD_WORDS.get(score.threshold_name, score.threshold_name),
         region=REGION_WORDS[result.region],
         created=datetime.now(timezone.utc).astimezone().strftime("%Y-%m-%d %H:%M"),
@@ -56,6 +56,11 @@ def render(result: PatientResult, key_images: bytes) -> str:
         percent=percent,
         readable=readable,
     )
+
+
+def prevalence(score: PatientScore) -> str:
+    """The share of infected patients in the training, in words."""
+    return "half" if abs(score.training_prevalence - 0.5) < 0.005 else percent(score.training_prevalence)
 
 
 def region_rows(result: PatientResult) -> list[dict[str, Any]]:

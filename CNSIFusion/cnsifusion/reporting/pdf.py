@@ -18,7 +18,7 @@ from cnsifusion.analysis import PatientResult
 from cnsifusion.analysis.result import percent
 from cnsifusion.imaging import atomic_path
 from cnsifusion.reporting.charts import CHARTS, DARK, GREY, ORANGE
-from cnsifusion.reporting.html import CAVEAT, REGION_WORDS, region_rows
+from cnsifusion.reporting.html import CAVEAT, REGION_WORDS, prevalence, region_rows
 from cnsifusion.reporting.pictures import key_images_caption
 
 #: Edges of what is printed (points): inside a Letter page centred on the A4 sheet.
@@ -72,10 +72,10 @@ def _head(page: Canvas, result: PatientResult) -> float:
     number = _text(page, percent(score.probability), 28, _LEFT, y - 6, 110, bold=True)
     colour = ORANGE if result.demonstration else DARK
     verdict = _text(page, result.verdict, 17, _LEFT + 115, y - 8, _FULL - 115, colour, bold=True)
-    prevalence = "half" if abs(score.training_prevalence - 0.5) < 0.005 else percent(score.training_prevalence)
     facts = (
-        f"Model score, calibrated where {prevalence} were infected; range over fold models {percent(score.low)} to "
-        f"{percent(score.high)}. {score.instances_above} of {score.instances} slices above threshold. "
+        f"Model score, calibrated where {prevalence(score)} were infected; range over fold models "
+        f"{percent(score.low)} to {percent(score.high)}. "
+        f"{score.instances_above} of {score.instances} slices above threshold. "
         f"With a pre-test probability of 5 % it would be {percent(score.at_prevalence(0.05))}, "
         f"with 20 % {percent(score.at_prevalence(0.2))}. Region: {REGION_WORDS[result.region]}. Model: {result.model}."
     )
