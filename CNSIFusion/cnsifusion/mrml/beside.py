@@ -10,7 +10,7 @@ from slicer import vtkMRMLSubjectHierarchyNode
 from vtkmodules.vtkCommonCore import vtkCommand
 
 from cnsifusion.errors import BadInput
-from cnsifusion.mrml.case import CaseState, removeNode
+from cnsifusion.mrml.case import CaseState, nodesByClass, removeNode
 from cnsifusion.mrml.volumes import loadVolume
 
 if TYPE_CHECKING:
@@ -62,9 +62,7 @@ class Beside:
         self._session.onChange()
 
     def _volumes(self, case: CaseState) -> list:
-        nodes = self._session.scene.GetNodesByClass("vtkMRMLScalarVolumeNode")
-        nodes.UnRegister(None)
-        every = [nodes.GetItemAsObject(i) for i in range(nodes.GetNumberOfItems())]
+        every = nodesByClass(self._session.scene, "vtkMRMLScalarVolumeNode")
         own = (case.volume, case.heatMap, case.logMap)
         return [n for n in every if n not in own and n.GetImageData() and not n.IsA("vtkMRMLLabelMapVolumeNode")]
 

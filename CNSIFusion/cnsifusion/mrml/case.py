@@ -131,10 +131,8 @@ class CaseState:
     @classmethod
     def all(cls, scene) -> list[CaseState]:
         """Every case of the scene, in the scene's order."""
-        nodes = scene.GetNodesByClass("vtkMRMLScriptedModuleNode")
-        nodes.UnRegister(None)
-        found = (nodes.GetItemAsObject(i) for i in range(nodes.GetNumberOfItems()))
-        return [cls(node) for node in found if node.GetAttribute("ModuleName") == MODULE_NAME]
+        nodes = nodesByClass(scene, "vtkMRMLScriptedModuleNode")
+        return [cls(node) for node in nodes if node.GetAttribute("ModuleName") == MODULE_NAME]
 
     @classmethod
     def forVolume(cls, scene, volumeNode) -> CaseState:
@@ -178,6 +176,13 @@ class CaseState:
             removeNode(self.scene, getattr(self, name))
         self.analyzedRegions = ""
         self.selectedInstance = ""
+
+
+def nodesByClass(scene, className: str) -> list:
+    """The scene's nodes of this class, in the scene's order."""
+    nodes = scene.GetNodesByClass(className)
+    nodes.UnRegister(None)
+    return [nodes.GetItemAsObject(i) for i in range(nodes.GetNumberOfItems())]
 
 
 def removeNode(scene, node) -> None:

@@ -28,7 +28,7 @@ from cnsifusion.mrml.drawn import (
 from cnsifusion.mrml.volumes import NodeGeometry
 from cnsifusion.roi import region_details
 from cnsifusion.roi.morphology import bounds
-from cnsifusion.roi.names import PART_CODES, PARTS, REGIONS, SEGMENTS, VENTRICLES, Code, SegmentName
+from cnsifusion.roi.names import NO_CODE, PART_CODES, PARTS, REGIONS, SEGMENTS, VENTRICLES, SegmentName
 from cnsifusion.roi.region_io import EDITED_TAG, ORIGIN_TAG, PART_SEGMENTS
 from cnsifusion.roi.regions import RegionSet
 from cnsifusion.roi.tools.parts import assign_parts
@@ -350,13 +350,9 @@ def _addSegment(segmentationNode, segment, mask: np.ndarray, volumeNode, geometr
 def _dress(segment, name: SegmentName) -> None:
     segment.SetName(name.name)
     segment.SetColor(*name.color)
-    modifier = _codeText(name.side_code) if name.side_code else "^^"
-    terms = ["CNSIFusion", _codeText(name.category), _codeText(name.type), modifier, "CNSIFusion", "^^", "^^"]
+    modifier = name.side_code.text if name.side_code else NO_CODE
+    terms = ["CNSIFusion", name.category.text, name.type.text, modifier, "CNSIFusion", NO_CODE, NO_CODE]
     segment.SetTag(segment.GetTerminologyEntryTagName(), "~".join(terms))
-
-
-def _codeText(code: Code) -> str:
-    return f"{code.scheme}^{code.value}^{code.meaning}"
 
 
 def _partOf(name: str) -> int | None:

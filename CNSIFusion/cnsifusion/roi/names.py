@@ -33,7 +33,14 @@ class Code:
     scheme: str
     meaning: str
 
+    @property
+    def text(self) -> str:
+        """As it stands in Slicer's terminology entries."""
+        return f"{self.scheme}^{self.value}^{self.meaning}"
 
+
+#: In the place of a code's text where there is no code.
+NO_CODE = "^^"
 LEFT = Code("7771000", "SCT", "Left")
 RIGHT = Code("24028007", "SCT", "Right")
 _SPACE = Code("123037004", "SCT", "Anatomical Structure")

@@ -18,7 +18,7 @@ from cnsifusion.errors import BadInput
 from cnsifusion.imaging import Grid, Volume, atomic_path, check_output
 from cnsifusion.roi import region_details
 from cnsifusion.roi.morphology import Box, bounds
-from cnsifusion.roi.names import PART_CODES, PARTS, SEGMENTS, VENTRICLES, Code
+from cnsifusion.roi.names import NO_CODE, PART_CODES, PARTS, SEGMENTS, VENTRICLES, Code
 from cnsifusion.roi.region_files import PART_SEGMENTS, StoredSegment, read_segments
 from cnsifusion.roi.region_fit import fit_to_grid
 from cnsifusion.roi.regions import RegionSet
@@ -210,12 +210,9 @@ def _entries(regions: RegionSet) -> list[tuple[dict[str, str], np.ndarray]]:
 
 def _fields(name: str, category: Code, kind: Code, side: Code | None, color: tuple, tags: dict[str, str]) -> dict:
     """Slicer's header fields of one segment; the terminology has the seven parts of Slicer's TerminologyEntry."""
-
-    def triple(code: Code | None) -> str:
-        return f"{code.scheme}^{code.value}^{code.meaning}" if code else "^^"
-
     context = "Segmentation category and type - DICOM master list"
-    terminology = "~".join((context, triple(category), triple(kind), triple(side), "", "^^", "^^"))
+    modifier = side.text if side else NO_CODE
+    terminology = "~".join((context, category.text, kind.text, modifier, "", NO_CODE, NO_CODE))
     every = {"TerminologyEntry": terminology, **{key: value for key, value in tags.items() if value}}
     return {
         "ID": name.replace(" ", "_"),

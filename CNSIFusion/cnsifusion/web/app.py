@@ -127,13 +127,11 @@ class BrowserApp:
 
     def openUpload(self, files: list[dict] | None) -> None:
         """Open the image that the browser sent (one file, or the files of one DICOM series)."""
-        paths = writeUpload(files, self.session.newFolder())
-        self._open(paths[0] if len(paths) == 1 else paths[0].parent)
+        self._open(self._received(files))
 
     def importUpload(self, files: list[dict] | None) -> None:
         """Bring in the region file that the browser sent; where its labels tell too little, ask about them first."""
-        paths = writeUpload(files, self.session.newFolder())
-        self._regionFile, case = paths[0] if len(paths) == 1 else paths[0].parent, self.session.case
+        self._regionFile, case = self._received(files), self.session.case
         self._labels = labelsToAssign(self._regionFile, case.volume) if case and case.volume else []
         if not self._labels:
             self.session.importRegions(self._regionFile)
@@ -151,8 +149,12 @@ class BrowserApp:
 
     def compareUpload(self, files: list[dict] | None) -> None:
         """Compare the case's regions with the file of another reader that the browser sent."""
+        self.tools.compare(self._received(files))
+
+    def _received(self, files: list[dict] | None) -> Path:
+        """What the browser sent: a file, or the folder of several."""
         paths = writeUpload(files, self.session.newFolder())
-        self.tools.compare(paths[0] if len(paths) == 1 else paths[0].parent)
+        return paths[0] if len(paths) == 1 else paths[0].parent
 
     def openBundle(self, path: str) -> None:
         """Choose the model bundle whose folder was typed; the demonstration where nothing was."""

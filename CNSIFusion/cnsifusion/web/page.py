@@ -25,7 +25,7 @@ from trame.widgets.vuetify3 import (
 from cnsifusion.mrml.importing import CHOICES, LABELS_QUESTION, LABELS_REASON
 from cnsifusion.mrml.panel import TITLES
 from cnsifusion.mrml.resultview import RESEARCH_USE
-from cnsifusion.web.result import buildResult
+from cnsifusion.web.result import actionButton, buildResult
 from cnsifusion.web.toolbox import buildToolbox, fileInput
 from cnsifusion.web.viewer import AXIAL, BESIDE, CORONAL, SAGITTAL
 
@@ -105,16 +105,7 @@ def _button(app, key: str, click, typed: str = "", **words) -> None:
 
     The click carries them itself: what was typed just before it may reach the server's state only after it.
     """
-    with html.Span(title=(f"panel.actions.{key}.tooltip",)):
-        VBtn(
-            f"{{{{ panel.actions.{key}.label }}}}",
-            id=f"button-{key}",
-            disabled=(f"!panel.actions.{key}.enabled",),
-            click=(lambda *texts: app.guarded(click, *texts), f"[{typed}]"),
-            size="small",
-            classes="mr-2 mt-1 text-none",
-            **words,
-        )
+    actionButton(key, click=(lambda *texts: app.guarded(click, *texts), f"[{typed}]"), **words)
 
 
 def _imageStep(app) -> None:

@@ -49,17 +49,10 @@ def buildResult(app) -> None:
 
 def _out(app) -> None:
     """What leaves the page: the report, and the DICOM objects after a question where the score is a demonstration's."""
-    _linkButton("report", 'href="/report"', 'target="_blank"')
-    _linkButton("pdf", 'href="/report.pdf"', "download")
-    with html.Span(title=("panel.actions.dicom.tooltip",)):
-        VBtn(
-            "{{ panel.actions.dicom.label }}",
-            disabled=("!panel.actions.dicom.enabled",),
-            click="dicom_open = !dicom_open",
-            size="small",
-            classes="mt-1 text-none",
-            id="button-dicom",
-        )
+    actionButton("report", raw_attrs=['href="/report"', 'target="_blank"'])
+    # A download says so in an attribute: leaving the page would end its connection.
+    actionButton("pdf", raw_attrs=['href="/report.pdf"', "download"])
+    actionButton("dicom", click="dicom_open = !dicom_open")
     with html.Div(v_if="dicom_open && panel.actions.dicom.enabled", classes="line mt-1", id="dicom"):
         html.Div("Regions (SEG), measurements (SR, unverified) and key images, marked RESEARCH USE ONLY.")
         VCheckbox(
@@ -83,16 +76,16 @@ def _out(app) -> None:
         html.A("Download the DICOM objects (zip)", classes="link", id="dicom-zip", raw_attrs=address)
 
 
-def _linkButton(key: str, *attributes: str) -> None:
-    """A link drawn as a button. A download says so in an attribute: leaving the page would end its connection."""
+def actionButton(key: str, **words) -> None:
+    """A button of the view's ``key``; what it does, or why it cannot be pressed, shows over it."""
     with html.Span(title=(f"panel.actions.{key}.tooltip",)):
         VBtn(
             f"{{{{ panel.actions.{key}.label }}}}",
-            raw_attrs=list(attributes),
             disabled=(f"!panel.actions.{key}.enabled",),
             size="small",
-            classes="mt-1 mr-2 text-none",
+            classes="mr-2 mt-1 text-none",
             id=f"button-{key}",
+            **words,
         )
 
 

@@ -12,6 +12,7 @@ from trame_slicer.views import Layout, LayoutDirection, ScheduledRenderStrategy,
 from vtkmodules.vtkCommonCore import vtkCommand
 
 from cnsifusion.mrml.beside import LinkedSlices
+from cnsifusion.mrml.case import nodesByClass
 from cnsifusion.mrml.volumes import NodeGeometry
 
 AXIAL, CORONAL, SAGITTAL = "Red", "Green", "Yellow"
@@ -106,10 +107,7 @@ class Viewer:
 
     def showOnly(self, segmentationNode) -> None:
         """Hide the segmentations of other patients."""
-        nodes = self.scene.GetNodesByClass("vtkMRMLSegmentationNode")
-        nodes.UnRegister(None)
-        for index in range(nodes.GetNumberOfItems()):
-            node = nodes.GetItemAsObject(index)
+        for node in nodesByClass(self.scene, "vtkMRMLSegmentationNode"):
             if node.GetDisplayNode():
                 node.GetDisplayNode().SetVisibility(node is segmentationNode)
 
