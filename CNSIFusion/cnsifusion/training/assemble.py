@@ -143,9 +143,8 @@ def _mean_pooled(cohort: Cohort, maps: Maps, fusion: RadFusion) -> np.ndarray:
     with torch.no_grad():
         for start in range(0, len(weight), 64):
             rows = slice(start, start + 64)
-            activations = fusion.reader(torch.from_numpy(maps.values[0, rows].astype(np.float32)))
-            shares = torch.from_numpy(maps.weights[0, rows].astype(np.float32))[:, None]
-            total += np.einsum("n,nhp->hp", weight[rows], fusion.pool(activations, shares).numpy())
+            values, shares = maps.tensors(0, rows)
+            total += np.einsum("n,nhp->hp", weight[rows], fusion.pool(fusion.reader(values), shares).numpy())
     return total
 
 

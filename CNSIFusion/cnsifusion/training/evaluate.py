@@ -186,24 +186,21 @@ def learning_curve(experiment: Experiment, cohort: Cohort) -> list[tuple[int, fl
         if np.bincount(smaller.labels, minlength=2).min() < least:
             continue
         smaller.save(experiment.cohort_path(smaller))
-        predictions = join(smaller, experiment.run(smaller, [_CHEAP])[_CHEAP], smaller.labels)
-        points.append((len(kept), fold_auc(predictions, np.arange(len(kept)))))
+        points.append((len(kept), fold_auc(experiment.predictions(smaller, _CHEAP))))
     return points
 
 
 def _ablation(experiment: Experiment, name: str) -> Predictions:
     changed = replace(experiment, settings=_CHANGES[name](experiment.settings))
-    cohort = changed.cohort()
-    return join(cohort, changed.run(cohort, [_CHEAP])[_CHEAP], cohort.labels)
+    return changed.predictions(changed.cohort(), _CHEAP)
 
 
 def _confounding(result: Evaluation) -> list[str]:
     predictions = result.predictions.get("acquisition")
     if predictions is None:
         return []
-    value = fold_auc(predictions, np.arange(len(predictions.labels)))
-    pooled = auc(predictions.score, predictions.labels)
-    if max(value, pooled) <= ACQUISITION_LIMIT:
+    value = fold_auc(predictions)
+    if max(value, auc(predictions.score, predictions.labels)) <= ACQUISITION_LIMIT:
         return []
     return [
         f"Acquisition alone (noise, sharpness, spacing, slice distance) tells the label with an AUC of {value:.2f} "

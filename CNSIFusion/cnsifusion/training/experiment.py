@@ -17,7 +17,8 @@ from cnsifusion.training.folds import patient_folds, permuted
 from cnsifusion.training.learners import CONFOUNDERS, confounder_cohort
 from cnsifusion.training.manifest import Manifest, read_manifest
 from cnsifusion.training.maps import build_maps
-from cnsifusion.training.nested import FoldResult, FoldTask, load_fold, run_fold
+from cnsifusion.training.metrics import Predictions
+from cnsifusion.training.nested import FoldResult, FoldTask, join, load_fold, run_fold
 from cnsifusion.training.settings import TrainingSettings
 from cnsifusion.training.tasks import Progress, no_progress, run_tasks
 
@@ -146,6 +147,10 @@ class Experiment:
         for task, path in zip(tasks, paths):
             results[task.row].append(load_fold(path))
         return results
+
+    def predictions(self, cohort: Cohort, row: str, permutation: int | None = None) -> Predictions:
+        """Out-of-fold predictions of one row (see ``run``)."""
+        return join(cohort, self.run(cohort, [row], permutation=permutation)[row], self.labels(cohort, permutation))
 
     def _start(self, cohort: Cohort, model: ModelSettings) -> tuple[tuple[str, ...], Weights | None]:
         """What a network starts from: cached maps (``frozen``) or the backbone's weights (``finetune``)."""

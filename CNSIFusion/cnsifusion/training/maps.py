@@ -29,6 +29,11 @@ class Maps:
     values: np.ndarray
     weights: np.ndarray
 
+    def tensors(self, versions: int | np.ndarray, rows: slice | np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
+        """Maps (n, C, h, w) and weights (n, 1, h, w) of some instances, float32, each in its version."""
+        values, weights = (array[versions, rows].astype(np.float32) for array in (self.values, self.weights))
+        return torch.from_numpy(values), torch.from_numpy(weights)[:, None]
+
 
 @dataclass(frozen=True)
 class MapTask:

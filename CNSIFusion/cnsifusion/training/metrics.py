@@ -140,7 +140,7 @@ def paired_auc_difference(a: Predictions, b: Predictions, resamples: int, seed: 
     order = np.argsort(b.patients)[np.searchsorted(np.sort(b.patients), a.patients)]
     b = b.of(order)
     groups = [np.flatnonzero((a.labels == v) & (a.fold == f)) for v in (0, 1) for f in np.unique(a.fold)]
-    difference = fold_auc(a, np.arange(len(a.labels))) - fold_auc(b, np.arange(len(a.labels)))
+    difference = fold_auc(a) - fold_auc(b)
     drawn = []
     for _ in range(resamples):
         chosen = np.concatenate([random.choice(g, len(g)) for g in groups if len(g)])
@@ -148,8 +148,8 @@ def paired_auc_difference(a: Predictions, b: Predictions, resamples: int, seed: 
     return (difference, *_interval(drawn))
 
 
-def fold_auc(predictions: Predictions, chosen: np.ndarray) -> float:
-    """Mean over folds of the AUC within the fold, for the patients at positions ``chosen``."""
+def fold_auc(predictions: Predictions, chosen: np.ndarray | slice = slice(None)) -> float:
+    """Mean over folds of the AUC within the fold, for the patients at positions ``chosen`` (all by default)."""
     fold, score, labels = predictions.fold[chosen], predictions.score[chosen], predictions.labels[chosen]
     return float(np.nanmean([auc(score[fold == f], labels[fold == f]) for f in np.unique(fold)]))
 

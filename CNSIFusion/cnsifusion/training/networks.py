@@ -128,9 +128,7 @@ def _batches(
     order = torch.from_numpy(rows)[torch.randperm(len(rows), generator=generator)]
     versions = torch.randint(len(maps.values), (len(rows),), generator=generator)
     for batch, version in zip(order.split(size), versions.split(size)):
-        at = (version.numpy(), batch.numpy())
-        values = torch.from_numpy(maps.values[at].astype(np.float32))
-        yield batch, values, torch.from_numpy(maps.weights[at].astype(np.float32))[:, None]
+        yield (batch, *maps.tensors(version.numpy(), batch.numpy()))
 
 
 def _drop(activations: torch.Tensor, share: float, generator: torch.Generator) -> torch.Tensor:
@@ -146,7 +144,5 @@ def _predict(fusion: RadFusion, maps: Maps, features: torch.Tensor) -> np.ndarra
     with torch.no_grad():
         for start in range(0, len(features), _PREDICT_BATCH):
             rows = slice(start, start + _PREDICT_BATCH)
-            values = torch.from_numpy(maps.values[0, rows].astype(np.float32))
-            weights = torch.from_numpy(maps.weights[0, rows].astype(np.float32))[:, None]
-            parts.append(fusion(values, weights, features[rows]).numpy())
+            parts.append(fusion(*maps.tensors(0, rows), features[rows]).numpy())
     return np.concatenate(parts).astype(np.float64)

@@ -20,7 +20,6 @@ import numpy as np
 from cnsifusion.imaging.write import write_text
 from cnsifusion.models.settings import get_model
 from cnsifusion.simulation import SimulationSettings, simulate_cohort
-from cnsifusion.training.cohort import Cohort
 from cnsifusion.training.experiment import Experiment
 from cnsifusion.training.metrics import bootstrap, fold_auc, paired_auc_difference, patient_figures
 from cnsifusion.training.nested import join
@@ -76,13 +75,6 @@ SCENARIOS = (
 )
 
 
-def permutation_auc(experiment: Experiment, cohort: Cohort, model: str, permutation: int) -> float:
-    """Mean fold-wise AUC of ``model`` with labels shuffled between patients by this permutation's seed."""
-    labels = experiment.labels(cohort, permutation)
-    folds = experiment.run(cohort, [model], permutation=permutation)[model]
-    return fold_auc(join(cohort, folds, labels), np.arange(len(labels)))
-
-
 def run_scenario(
     scenario: Scenario,
     patients: int,
@@ -121,7 +113,7 @@ def run_scenario(
         figures = patient_figures(p, "mean")
         limits = bootstrap(p, partial(patient_figures, strategy="mean"), settings.bootstrap, seed)
         result["models"][model] = {
-            "auc": fold_auc(p, np.arange(len(p.labels))), "pooled": figures["auc"], "interval": limits["auc"],
+            "auc": fold_auc(p), "pooled": figures["auc"], "interval": limits["auc"],
             "slope": figures["calibration_slope"], "slope_interval": limits["calibration_slope"],
             "brier": figures["brier"],
         }  # fmt: skip
@@ -130,7 +122,9 @@ def run_scenario(
         for a, b in combinations(reversed(models), 2)
     }
     if scenario.expected == "chance":
-        result["permuted"] = [permutation_auc(experiment, cohort, RADIOMICS, k) for k in range(1, PERMUTATIONS + 1)]
+        result["permuted"] = [
+            fold_auc(experiment.predictions(cohort, RADIOMICS, k)) for k in range(1, PERMUTATIONS + 1)
+        ]
     write_text(json.dumps(result, indent=1), path)
     return json.loads(path.read_text("utf-8"))  # the same from the file as fresh
 

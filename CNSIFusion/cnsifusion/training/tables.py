@@ -159,9 +159,8 @@ def ablations(
     rows = []
     for name, p in changed.items():
         assert reference is not None
-        value = fold_auc(p, np.arange(len(p.labels)))
         difference, low, high = paired_auc_difference(p, reference, resamples, seed)
-        rows.append({"ablation": name, "auc": value, "difference": difference, "low": low, "high": high})
+        rows.append({"ablation": name, "auc": fold_auc(p), "difference": difference, "low": low, "high": high})
     return pd.DataFrame(rows, columns=["ablation", "auc", "difference", "low", "high"])
 
 

@@ -100,6 +100,6 @@ def _on_cluster(
 
 def default_jobs() -> int:
     """Processes that make sense on this machine."""
-    return max(1, os.cpu_count() or 1)
+    return os.cpu_count() or 1
 
 

@@ -31,7 +31,7 @@ from cnsifusion.training.cases import QUANTITIES
 from cnsifusion.training.cohort import Cohort
 from cnsifusion.training.experiment import BackboneSource, Experiment
 from cnsifusion.training.maps import load_maps
-from cnsifusion.training.metrics import STRATEGIES, bootstrap, patient_figures
+from cnsifusion.training.metrics import STRATEGIES, Predictions, bootstrap, patient_figures
 from cnsifusion.training.nested import FoldResult, join
 from cnsifusion.training.settings import digest
 
@@ -150,7 +150,7 @@ def _settings(trained: _Trained, graphs: Graphs, name: str | None) -> BundleSett
         default_threshold="sensitivity95",
         training_ranges=_ranges(cohort),
         cohort=_trained_on(cohort, simulated),
-        figures=_figures(experiment, cohort, folds),
+        figures=_figures(predictions, training.bootstrap),
         figures_describe=_describe(experiment, len(folds)),
         demonstration=simulated,
         demonstration_text=_DEMONSTRATION if simulated else "",
@@ -212,14 +212,12 @@ def _trained_on(cohort: Cohort, simulated: bool) -> TrainedOn:
     return TrainedOn(infected, controls, kind, "; ".join(parts), simulated)
 
 
-def _figures(experiment: Experiment, cohort: Cohort, folds: list[FoldResult]) -> list[Figure]:
-    predictions = join(cohort, folds, cohort.labels)
+def _figures(predictions: Predictions, resamples: int) -> list[Figure]:
     figures = []
     for strategy in STRATEGIES:
         values = patient_figures(predictions, strategy)
         names = _FIGURES if strategy == "mean" else ("accuracy", "sensitivity", "specificity")
-        resamples = min(300, experiment.settings.bootstrap)
-        limits = bootstrap(predictions, partial(patient_figures, strategy=strategy), resamples, 0)
+        limits = bootstrap(predictions, partial(patient_figures, strategy=strategy), min(300, resamples), 0)
         for metric in names:
             low, high = limits[metric]
             if np.isfinite([values[metric], low, high]).all():

@@ -22,7 +22,6 @@ from cnsifusion.training import planted
 from cnsifusion.training.cohort import Cohort
 from cnsifusion.training.experiment import Experiment
 from cnsifusion.training.metrics import fold_auc
-from cnsifusion.training.nested import join
 from cnsifusion.training.selection import select
 from cnsifusion.training.settings import TrainingSettings, digest
 from cnsifusion.training.tasks import default_jobs
@@ -31,11 +30,6 @@ CAUGHT = 0.65
 RADIOMICS, HYBRIDS = ("radiomics-logistic", "radiomics-boosting"), ("mobile-aspp-radfusion", "dense-aspp-radfusion")
 #: Few inner settings, so that hundreds of fits stay affordable.
 PRESET = TrainingSettings(inner_folds=3, checkpoints=(10,), selectors=("mrmr",), augmentations=0, bootstrap=10)
-
-
-def _auc(cohort: Cohort, experiment: Experiment, model: str, labels: np.ndarray) -> float:
-    predictions = join(cohort, experiment.run(cohort, [model])[model], labels)
-    return fold_auc(predictions, np.arange(len(labels)))
 
 
 def selection_outside(cohort: Cohort, settings: TrainingSettings) -> Cohort:
@@ -94,7 +88,7 @@ def positive_controls(experiment: Experiment, cohort: Cohort, permutations: int)
         }
         for name, (leaky, model) in leaks.items():
             leaky.save(many.cohort_path(leaky))
-            found.setdefault(name, []).append(_auc(leaky, many, model, leaky.labels))
+            found.setdefault(name, []).append(fold_auc(many.predictions(leaky, model)))
     return found
 
 
@@ -153,7 +147,7 @@ def report(experiment: Experiment, cohort: Cohort, permutations: int, hybrid_per
     failed, figures = [], {}
     for models, count in ((RADIOMICS, permutations), (HYBRIDS, hybrid_permutations)):
         for model in models if count else ():
-            values = [planted.permutation_auc(experiment, cohort, model, k) for k in range(1, count + 1)]
+            values = [fold_auc(experiment.predictions(cohort, model, k)) for k in range(1, count + 1)]
             mean, spread = float(np.mean(values)), float(np.std(values) / np.sqrt(len(values)))
             figures[model] = values
             print(f"{model}: mean AUC {mean:.3f} (standard error {spread:.3f}) over {count} permutations", flush=True)
