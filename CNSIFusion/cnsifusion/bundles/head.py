@@ -110,15 +110,15 @@ def contributions(
     ``pooled`` and ``base_pooled`` are (H, P), ``features`` and ``base_features`` (F,) standardised. ``names`` may be
     shorter than F only where the model has no features and F is one constant zero.
     """
-    per_feature, network, baseline = np.zeros(features.size), 0.0, 0.0
+    per_feature, network = np.zeros(features.size), 0.0
     for h in range(head.heads):
         gradient_p, gradient_x = _mean_gradient(head, h, pooled[h], features, base_pooled[h], base_features)
         per_feature += gradient_x * (features - base_features)
         network += float(gradient_p @ (pooled[h] - base_pooled[h]))
-        baseline += float(head._one(h, base_pooled[h][None], base_features[None])[0][0])
     count = head.heads
+    baseline = float(head.logits(base_pooled[None], base_features[None]).mean())
     by_name = {name: float(value) / count for name, value in zip(names, per_feature)}
-    return Contributions(by_name, network / count, baseline / count)
+    return Contributions(by_name, network / count, baseline)
 
 
 def _mean_gradient(
