@@ -6,7 +6,7 @@ import platform
 import shutil
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -96,7 +96,7 @@ class Analyzer:
             raise BadInput(f"No part of the region '{model.settings.region}' can be classified: {reasons}.")
         table = extract_features(case, instances, RadiomicsSettings.from_dict(model.settings.radiomics))
         progress(NETWORK[0])
-        patches, places = cut_patches(case, instances, _patch_settings(model))
+        patches, places = cut_patches(case, instances, PatchSettings(**model.settings.patches))
         prediction = model.predict(patches, table.values, table.names)
         progress(EXPLAIN[0])
         result = _result(case, model, instances, left_out, prediction, table)
@@ -224,16 +224,11 @@ def _check_settings(model: Bundle) -> None:
     settings = model.settings
     try:
         PreparationSettings(**settings.preparation)
-        _patch_settings(model)
+        PatchSettings(**settings.patches)
         RadiomicsSettings.from_dict(settings.radiomics)
     except (BadInput, TypeError, ValueError) as error:
         text = "preparation, patches or radiomics hold values that this version does not know"
         raise BundleError(f"The model bundle was refused: {text}.") from error
-
-
-def _patch_settings(model: Bundle) -> PatchSettings:
-    known = {f.name for f in fields(PatchSettings)}
-    return PatchSettings(**{k: v for k, v in model.settings.patches.items() if k in known})
 
 
 def _result(

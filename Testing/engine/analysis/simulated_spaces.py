@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from dataclasses import fields
 
 import numpy as np
 from scipy.ndimage import binary_dilation, gaussian_filter
@@ -26,6 +25,14 @@ FIRST_SEED = 7_000_000
 _AROUND_MM, _MIDDLE_MM = 1.0, 4.0
 
 
+def blurred_middle(mask: np.ndarray, sigma: float) -> np.ndarray:
+    """A point in the middle of a region of one slice, blurred by ``sigma`` pixels: a map that saw nothing."""
+    rows, columns = np.nonzero(mask)
+    point = np.zeros(mask.shape)
+    point[round(rows.mean()), round(columns.mean())] = 1
+    return gaussian_filter(point, sigma)
+
+
 def measure(bundle: Bundle, seed: int, seconds: dict[str, list[float]]) -> dict[str, float] | None:
     """Ratios to chance of one patient; None where the regions hold no perivascular space, or nothing else."""
     patient = simulate_patient(seed, True, SimulationSettings(effect="sublentiform", pattern="fine"), "deep")
@@ -36,10 +43,7 @@ def measure(bundle: Bundle, seed: int, seconds: dict[str, list[float]]) -> dict[
     if not instances:
         return None
     table = extract_features(case, instances, RadiomicsSettings.from_dict(chosen.radiomics))
-    known = {f.name for f in fields(PatchSettings)}
-    patches, places = cut_patches(
-        case, instances, PatchSettings(**{k: v for k, v in chosen.patches.items() if k in known})
-    )
+    patches, places = cut_patches(case, instances, PatchSettings(**chosen.patches))
     prediction = bundle.predict(patches, table.values, table.names)
     makers = {
         "LoG map": lambda: log_maps(case, instances, bundle, prediction, table),
@@ -61,10 +65,7 @@ def measure(bundle: Bundle, seed: int, seconds: dict[str, list[float]]) -> dict[
         if name.startswith("Sub-lentiform"):
             region |= mask
             for k in np.flatnonzero(mask.any(axis=(1, 2))):
-                rows, columns = np.nonzero(mask[k])
-                point = np.zeros(mask[k].shape)
-                point[round(rows.mean()), round(columns.mean())] = 1
-                middle[k] += gaussian_filter(point, _MIDDLE_MM / patient.volume.spacing[0])
+                middle[k] += blurred_middle(mask[k], _MIDDLE_MM / patient.volume.spacing[0])
     maps["blurred middle"] = middle
     chance = (truth & region).sum() / region.sum()
     if not 0 < chance < 0.7:

@@ -158,17 +158,6 @@ def test_foci_are_counted_as_drawn_not_as_proposed(analyzer, analyzed, simulated
     assert f"right {result.pvs['right'] + 1}" in (tmp_path / "edited" / "report.html").read_text("utf-8")
 
 
-@pytest.mark.parametrize("axes", [(0, 1, 2), (1, 0, 2), (2, 1, 0)], ids=str)
-def test_reoriented_storage_changes_nothing(analyzer, analyzed, simulated_image, axes, tmp_path) -> None:
-    out, result, _ = analyzed
-    turned = sitk.Flip(sitk.PermuteAxes(sitk.ReadImage(str(simulated_image)), axes), [True, False, axes[0] == 2])
-    sitk.WriteImage(turned, str(tmp_path / "turned.nii.gz"))
-    again = analyzer.analyze(tmp_path / "turned.nii.gz", tmp_path)
-    assert again.patient.probability == pytest.approx(result.patient.probability, abs=1e-6)
-    assert [(i.key, i.pixels) for i in again.instances] == [(i.key, i.pixels) for i in result.instances]
-    assert (tmp_path / "rois.seg.nrrd").read_bytes() == (out / "rois.seg.nrrd").read_bytes()
-
-
 def test_report_as_pdf_and_another_ending(analyzed, tmp_path) -> None:
     write_report(analyzed[0] / "result.json", tmp_path / "report.pdf")
     assert (tmp_path / "report.pdf").read_bytes().startswith(b"%PDF")

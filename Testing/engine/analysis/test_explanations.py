@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from copy import copy
-from dataclasses import fields, replace
+from dataclasses import replace
 
 import numpy as np
 import pytest
-from scipy.ndimage import binary_dilation, gaussian_filter
+from scipy.ndimage import binary_dilation
 from scipy.stats import wilcoxon
 
 pytest.importorskip("torch")
 
 from planted_spots import RADIOMICS, SETTINGS, Head, make_head, train_on_spots
-from simulated_spaces import FIRST_SEED, measure
+from simulated_spaces import FIRST_SEED, blurred_middle, measure
 
 from cnsifusion.analysis.features import extract_features
 from cnsifusion.analysis.heatmap import heat_volume
@@ -38,14 +38,13 @@ class Explained:
     def __init__(self, bundle: Bundle, head: Head, network: bool) -> None:
         self.bundle, self.head, self.network = bundle, head, network
         self.radiomics = RadiomicsSettings.from_dict(bundle.settings.radiomics)
-        known = {f.name for f in fields(PatchSettings)}
-        self.cut = PatchSettings(**{k: v for k, v in bundle.settings.patches.items() if k in known})
+        self.cut = PatchSettings(**bundle.settings.patches)
         self.instances, _ = make_instances(head.case, "sublentiform")
         self.mask = np.zeros(head.spots.shape, bool)
         self.centre = np.zeros(head.spots.shape)
         for i in self.instances:
             self.mask[i.slice_index] |= i.mask
-            self.centre[i.slice_index] += _blurred_middle(i)
+            self.centre[i.slice_index] += blurred_middle(i.mask, 6.0)
         self.table = extract_features(head.case, self.instances, self.radiomics)
         self.patches, places = cut_patches(head.case, self.instances, self.cut)
         self.prediction = bundle.predict(self.patches, self.table.values, self.table.names)
@@ -87,13 +86,6 @@ class Explained:
                 gone[i.slice_index][tuple(ranked.T)] = True
             found.append(self.log_odds_without(self.mask & ~gone if insertion else gone))
         return float(np.mean(found))
-
-
-def _blurred_middle(instance: Instance) -> np.ndarray:
-    rows, columns = np.nonzero(instance.mask)
-    point = np.zeros(instance.mask.shape)
-    point[round(rows.mean()), round(columns.mean())] = 1
-    return gaussian_filter(point, 6.0)
 
 
 @pytest.fixture(scope="module")

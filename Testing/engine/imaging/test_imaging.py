@@ -47,25 +47,6 @@ def volume() -> Volume:
     return Volume(array.round().astype(np.float32), grid)
 
 
-@pytest.mark.parametrize("axes", list(itertools.permutations(range(3))), ids=str)
-@pytest.mark.parametrize("flips", [(), (0,), (1, 2), (0, 1, 2)], ids=str)
-def test_every_storage_order_reads_bit_equal(volume: Volume, axes, flips, tmp_path) -> None:
-    image = sitk.PermuteAxes(volume.to_sitk(), axes)
-    image = sitk.Flip(image, [a in flips for a in range(3)], False)
-    sitk.WriteImage(image, str(tmp_path / "x.nii.gz"))
-    again = read_image(tmp_path / "x.nii.gz")
-    assert again.grid == volume.grid
-    assert np.array_equal(again.array, volume.array)
-
-
-@pytest.mark.parametrize("suffix", [".nii", ".nii.gz", ".nrrd", ".mha"])
-@pytest.mark.parametrize("kind", [sitk.sitkInt16, sitk.sitkUInt16, sitk.sitkFloat64])
-def test_containers_and_types_read_bit_equal(volume: Volume, suffix, kind, tmp_path) -> None:
-    sitk.WriteImage(sitk.Cast(volume.to_sitk(), kind), str(tmp_path / f"x{suffix}"))
-    again = read_image(tmp_path / f"x{suffix}")
-    assert again.grid == volume.grid and np.array_equal(again.array, volume.array)
-
-
 @pytest.mark.parametrize(("age", "child"), [("011M", True), ("080W", True), ("300D", True), ("017Y", True),
                                             ("018Y", False), ("Y", False), ("²²²M", False)])  # fmt: skip
 def test_a_child_is_known_whatever_unit_its_age_has(volume: Volume, age, child, tmp_path) -> None:
@@ -109,10 +90,7 @@ def test_dicom_faults_have_their_own_sentences(volume: Volume, tmp_path) -> None
     with pytest.raises(BadInput, match="2 DICOM series"):
         read_image(tmp_path / "a")
     paths = write_series(volume, tmp_path / "b")
-    inner = sorted(paths, key=lambda p: p.stat().st_mtime)[len(paths) // 2]
-    positions = {p: read_position(p) for p in paths}
-    inner = sorted(paths, key=lambda p: positions[p])[len(paths) // 2]
-    inner.unlink()
+    sorted(paths, key=read_position)[len(paths) // 2].unlink()
     with pytest.raises(BadInput, match="missing"):
         read_image(tmp_path / "b")
     paths = write_series(volume, tmp_path / "c")

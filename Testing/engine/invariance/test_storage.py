@@ -13,9 +13,9 @@ import pytest
 import SimpleITK as sitk
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "imaging"))
-from dicom_files import write_enhanced, write_series
+from dicom_files import write_series
 
-from cnsifusion.analysis import Analyzer
+from cnsifusion.analysis import Analyzer, PatientResult
 from cnsifusion.imaging import Grid, Volume, read_image, write_volume
 from cnsifusion.imaging.grid import snap
 
@@ -62,14 +62,6 @@ def test_a_namesake_beside_the_file_is_not_read(block, name, tmp_path) -> None:
     assert np.array_equal(read_image(tmp_path / Path(name).stem).array, block.array + 1)
 
 
-def test_dicom_classic_and_enhanced(block, tmp_path) -> None:
-    write_series(block, tmp_path / "c")
-    write_enhanced(block, tmp_path / "e" / "one.dcm")
-    for folder in ("c", "e"):
-        again = read_image(tmp_path / folder)
-        assert again.grid == block.grid and np.array_equal(again.array, block.array)
-
-
 @pytest.mark.parametrize("codes", [(1, 0), (0, 1), (1, 1), (2, 4)], ids=str)
 def test_qform_and_sform_alone_or_both(block, codes, tmp_path) -> None:
     write_volume(block, tmp_path / "x.nii.gz")
@@ -91,36 +83,46 @@ def test_every_type_that_holds_the_values(block, suffix, tmp_path) -> None:
         assert again.grid == block.grid and np.array_equal(again.array, block.array), kind
 
 
-def test_regions_and_probability_do_not_depend_on_storage(simulated_image, tmp_path) -> None:
-    head = read_image(simulated_image)
+@pytest.fixture(scope="module")
+def plain(simulated_image, tmp_path_factory):
+    """A head of whole numbers, and its result and file of regions as analyzed from an image of float64."""
+    head, folder = read_image(simulated_image), tmp_path_factory.mktemp("plain")
     head = head.with_array(head.array.round())
+    sitk.WriteImage(sitk.Cast(head.to_sitk(), sitk.sitkFloat64), str(folder / "double.nrrd"))
+    return head, *analyze(folder / "double.nrrd")
+
+
+def analyze(path: Path) -> tuple[PatientResult, Path]:
+    """Result and file of regions, by an analyzer of its own: no cache may make two equal."""
+    out = path.parent / f"out-{path.stem}"
+    return Analyzer().analyze(path, out), out / "rois.seg.nrrd"
+
+
+def same(a: PatientResult, b: PatientResult) -> bool:
+    """Whether two results say the same of the same instances."""
+    return a.patient.probability == pytest.approx(b.patient.probability, abs=1e-6) and [
+        (i.key, i.side, i.pixels) for i in a.instances
+    ] == [(i.key, i.side, i.pixels) for i in b.instances]
+
+
+def test_regions_and_probability_do_not_depend_on_storage(plain, tmp_path) -> None:
+    head, expected, regions = plain
     # A known acquired matrix lawfully changes which filter scales are used; the other containers cannot tell it.
     write_series(head, tmp_path / "series", AcquisitionMatrix=[0, 0, 0, 0])
     sagittal = sitk.Flip(sitk.PermuteAxes(head.to_sitk(), (1, 2, 0)), (True, False, True), False)
     sitk.WriteImage(sitk.Cast(sagittal, sitk.sitkUInt16), str(tmp_path / "sagittal.mha"))
-    sitk.WriteImage(sitk.Cast(head.to_sitk(), sitk.sitkFloat64), str(tmp_path / "double.nrrd"))
-    results = []  # each from an analyzer of its own: no cache may make them equal
-    for number, name in enumerate(("series", "sagittal.mha", "double.nrrd")):
-        result = Analyzer().analyze(tmp_path / name, tmp_path / f"out{number}")
-        results.append((result, (tmp_path / f"out{number}" / "rois.seg.nrrd").read_bytes()))
-    for result, regions in results[1:]:
-        assert regions == results[0][1]
-        assert result.patient.probability == pytest.approx(results[0][0].patient.probability, abs=1e-6)
-        assert [(i.key, i.side) for i in result.instances] == [(i.key, i.side) for i in results[0][0].instances]
+    for name in ("series", "sagittal.mha"):
+        result, file = analyze(tmp_path / name)
+        assert same(result, expected) and file.read_bytes() == regions.read_bytes(), name
 
 
-def test_padding_changes_neither_regions_nor_probability(simulated_image, tmp_path) -> None:
-    head = read_image(simulated_image)
+def test_padding_changes_neither_regions_nor_probability(plain, tmp_path) -> None:
+    head, expected, regions = plain
     (ni, nj, nk), rim = head.grid.size, 61
     origin = tuple(head.grid.to_lps((-rim, -rim, 0)).tolist())
     grid = snap(Grid((ni + 2 * rim, nj + 2 * rim, nk), head.spacing, origin, head.grid.direction))
     write_volume(Volume(np.pad(head.array, ((0, 0), (rim, rim), (rim, rim))), grid), tmp_path / "padded.nii.gz")
-    plain, padded = (
-        Analyzer().analyze(path, tmp_path / f"out{number}")
-        for number, path in enumerate((simulated_image, tmp_path / "padded.nii.gz"))
-    )
-    assert padded.patient.probability == pytest.approx(plain.patient.probability, abs=1e-6)
-    assert [(i.key, i.side) for i in padded.instances] == [(i.key, i.side) for i in plain.instances]
-    masks = [sitk.ReadImage(str(tmp_path / f"out{number}" / "rois.seg.nrrd")) for number in (0, 1)]
-    volumes = [np.count_nonzero(sitk.GetArrayFromImage(mask)) for mask in masks]
+    result, file = analyze(tmp_path / "padded.nii.gz")
+    assert same(result, expected)
+    volumes = [np.count_nonzero(sitk.GetArrayFromImage(sitk.ReadImage(str(each)))) for each in (file, regions)]
     assert volumes[0] == volumes[1]
