@@ -20,9 +20,9 @@ from cnsifusion.errors import BadInput, error_event, log_unexpected
 
 #: The longest request line read; paths are far shorter.
 MAX_LINE = 1 << 20
+#: Values of a request that are paths.
+_PATHS = ("image", "out", "rois", "bundle", "result")
 Emit = Callable[[dict], None]
-
-
 #: A command: the request, where its progress goes, the analyzer; returns its last event.
 Command = Callable[[dict, Emit, Analyzer], dict]
 
@@ -75,9 +75,6 @@ def _parse(line: str) -> dict[str, Any]:
     if not isinstance(request, dict) or not (isinstance(request.get("id", 0), int) or _is_text(request["id"])):
         raise BadInput("The request is not a JSON object with a plain id.")
     return {key: request.get(key) for key in ("id", "command", *_PATHS, "confirm")}
-
-
-_PATHS = ("image", "out", "rois", "bundle", "result")
 
 
 def _check_request(request: dict[str, Any], commands: Mapping[str, Command]) -> None:
