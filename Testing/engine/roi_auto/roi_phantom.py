@@ -97,21 +97,3 @@ def region_b(template: Template) -> dict[str, np.ndarray]:
     window = sublentiform_window(np.abs(x), y, z) & template.brain & (template.csf <= 0.5)
     nuclei = {side: template.mask(f"putamen_{side}") | template.mask(f"pallidum_{side}") for side in ("left", "right")}
     return {f"sublentiform_{side}": below_columns(nucleus, 10) & window for side, nucleus in nuclei.items()}
-
-
-def reoriented(volume: Volume, axes: tuple[int, int, int], flips: tuple[bool, bool, bool]) -> tuple[np.ndarray, Grid]:
-    """The same voxels stored in another axis order: ``axes`` permutes i, j, k and ``flips`` reverses the new axes."""
-    by_axis = volume.array.transpose(2, 1, 0).transpose(axes)
-    by_axis = by_axis[tuple(slice(None, None, -1 if f else 1) for f in flips)]
-    grid = volume.grid
-    first = np.zeros(3)
-    for axis, flip in zip(axes, flips):
-        first[axis] = grid.size[axis] - 1 if flip else 0
-    direction = grid.matrix[:, list(axes)] * np.where(flips, -1.0, 1.0)
-    origin = grid.to_lps(first)
-    return np.ascontiguousarray(by_axis.transpose(2, 1, 0)), Grid(
-        tuple(grid.size[a] for a in axes),
-        tuple(grid.spacing[a] for a in axes),
-        tuple(origin.tolist()),
-        tuple(direction.ravel().tolist()),
-    )
