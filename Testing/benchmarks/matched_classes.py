@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "engine" / "training"))
-from conftest import make_cohort
+from planted_cohort import make_cohort
 
 from cnsifusion.training.cohort import Cohort
 from cnsifusion.training.experiment import Experiment

@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "engine" / "training"))
-from conftest import make_cohort
+from planted_cohort import make_cohort
 
 from cnsifusion.training.experiment import Experiment
 from cnsifusion.training.manifest import Manifest

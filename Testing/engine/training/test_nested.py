@@ -8,7 +8,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from conftest import make_cohort  # noqa: E402
+from planted_cohort import make_cohort  # noqa: E402
 
 from cnsifusion.bundles import load_bundle  # noqa: E402
 from cnsifusion.errors import BadInput  # noqa: E402
