@@ -67,9 +67,12 @@ def read_segments(path: Path, image_grid: Grid) -> tuple[list[StoredSegment], di
         return read_dicom_seg(path, image_grid), {}
     with _said_of_regions():
         check_header(path)
-    header = _header(path) if name.endswith(_NRRD) else {}
+    if not name.endswith(_NRRD):
+        return _label_segments(path), {}
+    reader = _reader(path)
+    header = {key: reader.GetMetaData(key) for key in reader.GetMetaDataKeys() if not key.startswith(("ITK_", "NRRD_"))}
     if any(re.fullmatch(r"Segment\d+_.*", key) for key in header) or region_details.FIELD in header:
-        return _slicer_segments(path, header), header
+        return _slicer_segments(reader, header), header
     return _label_segments(path), header
 
 
@@ -92,14 +95,11 @@ def _reader(path: Path) -> sitk.ImageFileReader:
     return reader
 
 
-def _header(path: Path) -> dict[str, str]:
-    reader = _reader(path)
-    return {key: reader.GetMetaData(key) for key in reader.GetMetaDataKeys() if not key.startswith(("ITK_", "NRRD_"))}
-
-
-def _slicer_segments(path: Path, header: dict[str, str]) -> list[StoredSegment]:
+def _slicer_segments(reader: sitk.ImageFileReader, header: dict[str, str]) -> list[StoredSegment]:
     """Segments of a .seg.nrrd; each lies on one layer with one label value (Slicer 4.11 and newer)."""
-    reader = _reader(path)
+    indices = sorted({int(m[1]) for key in header if (m := re.match(r"Segment(\d{1,9})_", key))})
+    if len(indices) > _MAX_SEGMENTS:
+        raise BadInput(f"The region file lists {len(indices)} segments, which no segmentation of a head has.")
     voxels = float(np.prod([float(n) for n in reader.GetSize()]))
     bits = re.search(r"(\d+)-bit", sitk.GetPixelIDValueAsString(reader.GetPixelID()))
     one = reader.GetNumberOfComponents() * int(bits[1] if bits else 64) / 8
@@ -114,9 +114,6 @@ def _slicer_segments(path: Path, header: dict[str, str]) -> list[StoredSegment]:
     array = sitk.GetArrayFromImage(image)
     array = array[..., None] if array.ndim == 3 else array
     layers = [reorder(array[..., n], grid_of(image)) for n in range(array.shape[-1])]
-    indices = sorted({int(m[1]) for key in header if (m := re.match(r"Segment(\d{1,9})_", key))})
-    if len(indices) > _MAX_SEGMENTS:
-        raise BadInput(f"The region file lists {len(indices)} segments, which no segmentation of a head has.")
     return [_slicer_segment(header, index, layers) for index in indices]
 
 
