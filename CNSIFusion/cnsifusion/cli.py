@@ -103,6 +103,9 @@ def _analyze(options: argparse.Namespace, output: Output) -> None:
     from cnsifusion.analysis.worker import done_event
     from cnsifusion.reporting import write_report_beside
 
+    own = options.output / "rois.seg.nrrd"
+    if own.exists() and not (options.output / "result.json").exists():
+        raise BadInput(f"The output folder holds a {own.name} that no analysis wrote; choose another, or it is lost.")
     result = Analyzer(write_report_beside).analyze(options.image, options.output, options.rois, options.bundle, output)
     score = result.patient
     spread = f"range over fold models {score.low:.1%} to {score.high:.1%}"
@@ -193,6 +196,8 @@ def _training():
 
 def _cohort(options: argparse.Namespace, output: Output) -> None:
     if options.what == "features":
+        if options.bundle:
+            raise BadInput("cohort features uses no bundle: leave out --bundle.")
         table = _training().cohort_features(options, counted(output))
         output.done({"features": str(table)}, f"Features: {table}")
         return
@@ -201,8 +206,9 @@ def _cohort(options: argparse.Namespace, output: Output) -> None:
     from cnsifusion.analysis.worker import batch_event
     from cnsifusion.reporting import write_report_beside
 
-    if options.scheduler or options.jobs != 1:
-        raise BadInput("cohort analyze runs one patient after the other: leave out --jobs and --scheduler.")
+    if options.scheduler or options.jobs != 1 or options.region != "all":
+        text = "runs one patient after the other, on the bundle's region"
+        raise BadInput(f"cohort analyze {text}: leave out --jobs, --scheduler and --region.")
     if options.manifest.is_dir():
         patients = find_patients(options.manifest, options.output)
     else:
@@ -227,12 +233,13 @@ def _evaluate(options: argparse.Namespace, output: Output) -> None:
 
 
 def _bundle(options: argparse.Namespace, output: Output) -> None:
-    from cnsifusion.bundles import bundle_card, load_bundle
+    from cnsifusion.analysis import Analyzer
+    from cnsifusion.bundles import bundle_card
 
     if options.what == "card":
         print(bundle_card(options.directory))
     else:
-        print(f"The bundle is whole and usable; SHA-256 {load_bundle(options.directory).sha256}.")
+        print(f"The bundle is whole and usable; SHA-256 {Analyzer().bundle(options.directory).sha256}.")
 
 
 # ---- words -----------------------------------------------------------------------------------------------------------

@@ -82,7 +82,7 @@ class Analyzer:
         bundle). Raises BadInput or BundleError with one sentence; then nothing is written.
         """
         check_output(out)
-        model = self._bundle(Path(bundle) if bundle else default_bundle_dir())
+        model = self.bundle(Path(bundle) if bundle else default_bundle_dir())
         steps = [step for step in ANALYSIS_STEPS if step != PROPOSE or not rois]
         progress = StepProgress(steps, emit, self._pace.expected(model.sha256, image))
         progress(READ[0])
@@ -147,7 +147,7 @@ class Analyzer:
         """Read and work out what does not depend on a head, while there is none: 1.2 s less for the first one."""
         with suppress(CNSIFusionError, MemoryError):  # an analysis that needs it says what is wrong
             warm_up()
-            self._bundle(default_bundle_dir())
+            self.bundle(default_bundle_dir())
 
     def check(self, image: str | Path, emit: Callable[[dict], None] = lambda event: None) -> CheckReport:
         """The whole input check of ``image``; ``emit`` receives the progress."""
@@ -158,7 +158,8 @@ class Analyzer:
         self._pace.remember("check", image, progress.seconds)
         return report
 
-    def _bundle(self, folder: Path) -> Bundle:
+    def bundle(self, folder: Path) -> Bundle:
+        """The bundle in ``folder``, checked as a whole. Raises BundleError where an analysis could not use it."""
         manifest = folder / "bundle.json"
         key = (folder.resolve(), manifest.stat().st_mtime_ns if manifest.exists() else 0)
         if key not in self._bundles:

@@ -18,7 +18,6 @@ from cnsifusion import __version__
 from cnsifusion.analysis.analyze import Analyzer
 from cnsifusion.analysis.result import PatientResult, read_result
 from cnsifusion.bundles import default_bundle_dir
-from cnsifusion.bundles.load import load_bundle
 from cnsifusion.errors import BadInput, failure, log_unexpected
 from cnsifusion.imaging import check_output, temporary_folder, write_text
 from cnsifusion.imaging.dicom import gather_series, series_files
@@ -136,7 +135,7 @@ def analyze_patients(
     check_output(out)
     _check_table(out / TABLE)
     folder = bundle or default_bundle_dir()
-    sha256 = load_bundle(folder).sha256
+    sha256 = analyzer.bundle(folder).sha256
     rows: list[Row] = []
     begun, worked = time.monotonic(), 0
     for number, patient in enumerate(patients):

@@ -13,6 +13,7 @@ from cnsifusion.analysis.features import default_settings
 from cnsifusion.errors import BadInput
 from cnsifusion.imaging.write import atomic_path
 from cnsifusion.radiomics import FeatureTable, RadiomicsSettings
+from cnsifusion.radiomics.settings import ENGINE, ENGINE_VERSION
 from cnsifusion.training.cases import CaseResult, CaseTask, build_case
 from cnsifusion.training.manifest import Manifest, slice_spacing
 from cnsifusion.training.settings import TrainingSettings, digest
@@ -177,7 +178,8 @@ def feature_table(cohort: Cohort) -> FeatureTable:
         "side": cohort.side.tolist(),
     }
     settings = cohort.radiomics
-    metadata = {"settings": settings.to_dict(), "settings_hash": settings.hash, "engine": "cnsifusion", "warnings": []}
+    engine = {"engine": ENGINE, "engine_version": ENGINE_VERSION}
+    metadata = {**engine, "settings": settings.to_dict(), "settings_hash": settings.hash, "warnings": []}
     reason = "not available for this image (see the radiomics documentation on small sigmas)"
     missing = {(int(r), str(cohort.names[c])): reason for r, c in np.argwhere(np.isnan(cohort.features))}
     return FeatureTable(ids, cohort.names.tolist(), cohort.features, missing, metadata)

@@ -13,7 +13,6 @@ import numpy as np
 import pandas as pd
 
 from cnsifusion.errors import BadInput
-from cnsifusion.imaging import PreparationSettings
 from cnsifusion.imaging.read import content_sha256
 from cnsifusion.imaging.write import atomic_path, write_text
 from cnsifusion.models.settings import get_model
@@ -30,6 +29,8 @@ from cnsifusion.training.settings import TrainingSettings
 #: Above this AUC, acquisition alone tells the label (protocol).
 ACQUISITION_LIMIT = 0.65
 _CHEAP = "radiomics-logistic"
+#: Written before the other files: where it lies they are an evaluation's and may be replaced.
+_STAMP = "evaluation.json"
 
 #: What each of settings.ABLATIONS changes. The model is radiomics-logistic.
 _CHANGES: dict[str, Callable[[TrainingSettings], TrainingSettings]] = {
@@ -37,8 +38,8 @@ _CHANGES: dict[str, Callable[[TrainingSettings], TrainingSettings]] = {
     "without-pvs": lambda s: replace(s, submask="without-pvs"),
     "pvs-only": lambda s: replace(s, submask="pvs-only"),
     "no-bias-correction": lambda s: replace(s, preparation=replace(s.preparation, bias_correction=False)),
-    "brain-normalisation": lambda s: replace(s, preparation=PreparationSettings(normalisation="brain")),
-    "no-normalisation": lambda s: replace(s, preparation=PreparationSettings(normalisation="none")),
+    "brain-normalisation": lambda s: replace(s, preparation=replace(s.preparation, normalisation="brain")),
+    "no-normalisation": lambda s: replace(s, preparation=replace(s.preparation, normalisation="none")),
 }
 
 
@@ -70,6 +71,8 @@ def evaluate_models(
 
     if not models:
         raise BadInput("No model was named; use --models, for instance radiomics-logistic,mobile-aspp-radfusion.")
+    directory = Path(out)
+    _check_folder(directory)
     origins = _origins(experiment, models)
     started = time.monotonic()
     cohort = experiment.cohort()
@@ -82,9 +85,15 @@ def evaluate_models(
     result.seconds["cross-validate"] = time.monotonic() - started
     _second_reports(experiment, result, models, permutation)
     result.warnings += [*experiment.manifest.warnings, *_confounding(result)]
-    directory = Path(out)
     write_files(experiment, result, directory)
     return write_report(experiment, result, directory)
+
+
+def _check_folder(folder: Path) -> None:
+    """Refuse before any work a folder with files of others: tables there may have the names of ours."""
+    names = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+    if _STAMP not in names and any(name != "work" and not name.startswith(".") for name in names):
+        raise BadInput("The output folder holds other files than an evaluation's; give a new folder.")
 
 
 def write_files(experiment: Experiment, result: Evaluation, out: Path) -> None:
@@ -107,10 +116,10 @@ def write_files(experiment: Experiment, result: Evaluation, out: Path) -> None:
         "ablations.csv": tables.ablations(result.ablations, result.predictions.get(_CHEAP), resamples, seed),
         "by_site.csv": tables.patient_metrics(result.by_site),
     }
+    write_text(json.dumps(stamp(experiment, result), indent=1), out / _STAMP)
     for name, frame in frames.items():
         with atomic_path(out / name) as temporary:
             frame.to_csv(temporary, index=False, float_format="%.6g")
-    write_text(json.dumps(stamp(experiment, result), indent=1), out / "evaluation.json")
 
 
 def stamp(experiment: Experiment, result: Evaluation) -> dict[str, Any]:
@@ -199,8 +208,8 @@ def _confounding(result: Evaluation) -> list[str]:
     predictions = result.predictions.get("acquisition")
     if predictions is None:
         return []
-    value = fold_auc(predictions)
-    if max(value, auc(predictions.score, predictions.labels)) <= ACQUISITION_LIMIT:
+    value = max(fold_auc(predictions), auc(predictions.probability, predictions.labels))
+    if value <= ACQUISITION_LIMIT:
         return []
     return [
         f"Acquisition alone (noise, sharpness, spacing, slice distance) tells the label with an AUC of {value:.2f} "

@@ -18,6 +18,7 @@ import SimpleITK as sitk
 
 from cnsifusion.analysis import Analyzer, read_result
 from cnsifusion.analysis.analyze import _outside
+from cnsifusion.analysis.batch import Patient, analyze_patients
 from cnsifusion.analysis.features import features_of_file
 from cnsifusion.analysis.progress import ANALYSIS_STEPS, StepProgress
 from cnsifusion.analysis.worker import serve
@@ -321,6 +322,18 @@ def test_a_bundle_with_settings_of_another_program_is_refused_before_the_image_i
     path.write_text(json.dumps(content), "utf-8")
     with pytest.raises(BundleError, match="does not know"):
         Analyzer().analyze(tmp_path / "none.nii.gz", tmp_path / "out", bundle=tmp_path / "bundle")
+    assert main(["bundle", "verify", str(tmp_path / "bundle")]) == 3
+    patients = [Patient("one", (tmp_path / "none.nii.gz",))]
+    with pytest.raises(BundleError, match="does not know"):  # once, not in every patient's row
+        analyze_patients(Analyzer(), patients, tmp_path / "out", tmp_path / "bundle")
+
+
+def test_regions_that_no_analysis_wrote_are_not_replaced(simulated_image, tmp_path, capsys) -> None:
+    """A reader's own file may have the name of ours."""
+    (tmp_path / "rois.seg.nrrd").write_text("drawn by hand")
+    assert main(["analyze", str(simulated_image), "-o", str(tmp_path)]) == 2
+    assert "no analysis wrote" in capsys.readouterr().err
+    assert [p.name for p in tmp_path.iterdir()] == ["rois.seg.nrrd"]
 
 
 def test_no_result_names_files_of_which_some_are_of_another_run(

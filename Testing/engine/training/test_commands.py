@@ -15,6 +15,7 @@ pytest.importorskip("torch")
 from cnsifusion.cli import main
 from cnsifusion.imaging import read_image
 from cnsifusion.radiomics import FeatureTable
+from cnsifusion.radiomics.settings import ENGINE_VERSION
 from cnsifusion.roi.names import SUBLENTIFORM_LEFT, SUBLENTIFORM_RIGHT
 from cnsifusion.roi.region_io import read_regions, write_regions
 from cnsifusion.training import cases
@@ -84,6 +85,7 @@ def test_cohort_features_is_one_table_that_resumes(cohort, tmp_path, capsys):
     found = FeatureTable.read(table)
     assert set(found.ids["patient_id"]) == {row["patient_id"] for row in rows_of(cohort)}
     assert {"sublentiform", "lateral"} <= set(found.ids["part"])
+    assert {row["engine_version"] for row in rows_of(table)} == {ENGINE_VERSION}
     assert main(words) == 2 and "--resume" in capsys.readouterr().err
     first = table.read_bytes()
     table.unlink()
@@ -113,6 +115,8 @@ def test_evaluate_writes_figures_from_images_and_names_patients_where_it_must(co
     ("words", "sentence"),
     [
         (["cohort", "features", "-o", "OUT.xlsx"], ".csv or .parquet"),
+        (["cohort", "features", "--bundle", "OUT", "-o", "OUT.csv"], "leave out --bundle"),
+        (["cohort", "analyze", "--region", "ventricles", "-o", "OUT"], "--region"),
         (["train", "--region", "sublentiform", "--model", "vgg16", "-o", "OUT"], "Unknown model vgg16"),
         (["train", "--region", "sublentiform", "--model", "radiomics-logistic", "-o", "OUT"], "inner folds need (7)"),
         (["evaluate", "--region", "sublentiform", "--models", ",", "-o", "OUT"], "inner folds need (7)"),

@@ -12,6 +12,7 @@ from planted_cohort import make_cohort  # noqa: E402
 
 from cnsifusion.bundles import load_bundle  # noqa: E402
 from cnsifusion.errors import BadInput  # noqa: E402
+from cnsifusion.imaging import PreparationSettings  # noqa: E402
 from cnsifusion.training.evaluate import _CHANGES, ACQUISITION_LIMIT, Evaluation, _confounding, evaluate_models  # noqa: E402
 from cnsifusion.training.experiment import Experiment  # noqa: E402
 from cnsifusion.training.manifest import Manifest  # noqa: E402
@@ -137,11 +138,21 @@ def test_a_linked_scanner_is_said_aloud(tmp_path, strong):
         warnings = _confounding(result)
         assert len(warnings) == expected
         assert all(f"limit {ACQUISITION_LIMIT}" in w for w in warnings)
+    first = replace(result.predictions["acquisition"], score=-result.predictions["acquisition"].score)
+    result.predictions["acquisition"] = first  # told over all patients, not within the folds
+    assert float(_confounding(result)[0].split("AUC of ")[1][:4]) > ACQUISITION_LIMIT
 
 
 def test_evaluation_writes_everything(tmp_path, strong, monkeypatch):
     monkeypatch.setattr(Experiment, "cohort", lambda self: strong)
+    own = tmp_path / "out" / "features.csv"
+    own.parent.mkdir()
+    own.write_text("a table of somebody else's")
+    with pytest.raises(BadInput, match="other files"):
+        evaluate_models(open_experiment(tmp_path, strong), ["radiomics-logistic"], tmp_path / "out")
+    own.unlink()
     report = evaluate_models(open_experiment(tmp_path, strong), ["radiomics-logistic"], tmp_path / "out")
+    assert evaluate_models(open_experiment(tmp_path, strong), ["radiomics-logistic"], tmp_path / "out") == report
     text = report.read_text("utf-8")
     for words in ("other patients, unit not stated, not comparable", "SIMULATED", "84.09", "Research use only"):
         assert words.lower() in text.lower()
@@ -188,6 +199,8 @@ def test_settings_round_trip_and_refuse():
         with pytest.raises(BadInput):
             TrainingSettings.from_dict(wrong)
     assert set(_CHANGES) == set(ABLATIONS)
+    fine = TrainingSettings(preparation=PreparationSettings(pixel_mm=0.4))
+    assert all(change(fine).preparation.pixel_mm == 0.4 for change in _CHANGES.values())
 
 
 def test_a_dask_cluster_gives_the_same_numbers(tmp_path, strong):
