@@ -22,7 +22,6 @@ _CHART_WIDTH = 390.0  # points, at which the words of a chart can be read in hal
 CAVEAT = (
     "Research use only, not for diagnosis. Does not replace lumbar puncture; a low score does not exclude infection."
 )
-THRESHOLD_WORDS = {"sensitivity95": "set at sensitivity 95 %", "youden": "set by Youden's index"}
 REGION_WORDS = {"sublentiform": "sub-lentiform parenchyma", "ventricles": "ventricular CSF"}
 
 
@@ -43,7 +42,7 @@ def render(result: PatientResult, key_images: bytes) -> str:
         images_caption=key_images_caption(result),
         score=score,
         prevalence=prevalence(score),
-        threshold_words=THRESHOLD_WORDS.get(score.threshold_name, score.threshold_name),
+        threshold_words=_threshold_words(score.threshold_name),
         region=REGION_WORDS[result.region],
         created=datetime.now(timezone.utc).astimezone().strftime("%Y-%m-%d %H:%M"),
         pictures={**charts, "key_images": _embed(key_images, "png")},
@@ -86,3 +85,11 @@ def _flat(data: dict[str, Any], prefix: str = "") -> list[tuple[str, str]]:
         name = f"{prefix}{key.replace('_', ' ')}"
         rows += _flat(value, f"{name}: ") if isinstance(value, dict) else [(name, str(value))]
     return rows
+
+
+def _threshold_words(name: str) -> str:
+    """How a threshold was set, by its name in the bundle: youden, or sensitivity and per cent."""
+    per_cent = name.removeprefix("sensitivity")
+    if per_cent != name:
+        return f"set at sensitivity {per_cent} %"
+    return "set by Youden's index" if name == "youden" else name

@@ -84,6 +84,11 @@ class FoldResult:
     frequency: np.ndarray
     state: dict[str, np.ndarray]
 
+    @property
+    def default_threshold(self) -> str:
+        """The name of the threshold that was set at a sensitivity."""
+        return next(name for name in self.thresholds if name.startswith("sensitivity"))
+
 
 def run_fold(task: FoldTask) -> str:
     """Fit and score one outer fold, unless its file exists; returns the file's path."""
@@ -119,7 +124,7 @@ def join(cohort: Cohort, folds: list[FoldResult], labels: np.ndarray) -> Predict
         fold=np.concatenate([np.full(len(f.patients), f.fold) for f in folds]),
         probability=np.concatenate([f.platt(f.scores) for f in folds]),
         score=np.concatenate([f.scores for f in folds]),
-        threshold=np.concatenate([np.full(len(f.patients), f.thresholds["sensitivity95"]) for f in folds]),
+        threshold=np.concatenate([np.full(len(f.patients), f.thresholds[f.default_threshold]) for f in folds]),
         owner=position[cohort.patient[instances]],
         instance_probability=np.concatenate([f.platt(f.logits) for f in folds]),
         instances=instances,
@@ -207,7 +212,7 @@ def _result(
         scores=patient_mean(cohort, logits)[test],
         platt=platt,
         thresholds={
-            "sensitivity95": threshold_at_sensitivity(probability, labels, task.settings.sensitivity),
+            task.settings.threshold: threshold_at_sensitivity(probability, labels, task.settings.sensitivity),
             "youden": threshold_youden(probability, labels),
         },
         columns=last.columns if last else empty.astype(int),

@@ -79,6 +79,11 @@ class TrainingSettings:
             if wrong:
                 raise BadInput(f"Training settings: {sentence}.")
 
+    @property
+    def threshold(self) -> str:
+        """Name of the default threshold, which says at what sensitivity (per cent) it was set."""
+        return f"sensitivity{100 * self.sensitivity:g}"
+
     def to_dict(self) -> dict[str, Any]:
         """JSON form; ``from_dict`` gives the same settings back."""
         values = {f.name: getattr(self, f.name) for f in fields(self)}

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from cnsifusion.training.cohort import Cohort, patient_mean
+from cnsifusion.training.learners import CONFOUNDERS
 from cnsifusion.training.metrics import (
     STRATEGIES,
     Predictions,
@@ -105,10 +106,12 @@ def differences(predictions: dict[str, Predictions], resamples: int, seed: int) 
 
 
 def feature_ranking(cohort: Cohort, folds: dict[str, list[FoldResult]]) -> pd.DataFrame:
-    """How often each feature was chosen, by model: share of outer folds, and of inner folds."""
+    """How often each feature was chosen, by model: share of outer folds, and of inner folds. Confounder rows choose
+    nothing, and their columns are no features.
+    """
     rows = []
     for model, found in folds.items():
-        if not all(f.frequency.size == len(cohort.names) for f in found):
+        if model in CONFOUNDERS or not all(f.frequency.size == len(cohort.names) for f in found):
             continue
         inner = np.mean([f.frequency for f in found], axis=0)
         outer = np.zeros(len(cohort.names))

@@ -53,7 +53,7 @@ _INTENDED = (
 _LIMITS = [
     "Not validated on patients of any other centre; internal cross-validation only.",
     "Calibrated at the training prevalence; another setting needs its own pre-test probability.",
-    "Controls were neurologically normal: other inflammatory or degenerative disease was not tested against.",
+    "Tested against its own controls only: other inflammatory or degenerative disease may look like infection to it.",
     "Out of scope: children, images after contrast agent, shunts, surgery, strong motion, lesions in the regions.",
 ]
 
@@ -144,10 +144,10 @@ def _settings(trained: _Trained, graphs: Graphs, name: str | None) -> BundleSett
         baseline_pooled=graphs.baseline_pooled.tolist(),
         calibration=Calibration(platt.slope, platt.intercept),
         thresholds={
-            "sensitivity95": threshold_at_sensitivity(probability, predictions.labels, training.sensitivity),
+            training.threshold: threshold_at_sensitivity(probability, predictions.labels, training.sensitivity),
             "youden": threshold_youden(probability, predictions.labels),
         },
-        default_threshold="sensitivity95",
+        default_threshold=training.threshold,
         training_ranges=_ranges(cohort),
         cohort=_trained_on(cohort, simulated),
         figures=_figures(predictions, training.bootstrap),

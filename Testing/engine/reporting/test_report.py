@@ -17,6 +17,7 @@ from cnsifusion.analysis import Analyzer, PatientResult
 from cnsifusion.imaging import Volume, read_image
 from cnsifusion.reporting import write_report_beside
 from cnsifusion.reporting.charts import CHARTS, svg
+from cnsifusion.reporting.html import render
 from cnsifusion.reporting.pdf import write_pdf
 from cnsifusion.reporting.pictures import key_images, key_images_caption, key_slices
 from cnsifusion.roi.names import SEGMENTS
@@ -38,6 +39,13 @@ def test_the_pdf_is_one_page_however_many_warnings_there_are(analyzed, tmp_path)
     write_pdf(long, (folder / "key_images.png").read_bytes(), tmp_path / "report.pdf")
     content = (tmp_path / "report.pdf").read_bytes()
     assert len(re.findall(rb"/Type /Page\b", content)) == 1
+
+
+def test_the_report_says_at_what_sensitivity_the_threshold_was_set(analyzed) -> None:
+    result, folder = analyzed
+    other = replace(result, patient=replace(result.patient, threshold_name="sensitivity97.5"))
+    assert "set at sensitivity 95 %" in (folder / "report.html").read_text("utf-8")
+    assert "set at sensitivity 97.5 %" in render(other, (folder / "key_images.png").read_bytes())
 
 
 @pytest.mark.parametrize("name", CHARTS)

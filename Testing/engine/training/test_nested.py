@@ -161,6 +161,8 @@ def test_evaluation_writes_everything(tmp_path, strong, monkeypatch):
     assert header.startswith("model,strategy,fold,auc,accuracy,precision")
     for name in ("predictions", "roc", "calibration", "decision", "features", "scales", "differences", "ablations"):
         assert (tmp_path / "out" / f"{name}.csv").stat().st_size > 0
+    ranked = (tmp_path / "out" / "features.csv").read_text().splitlines()[1:]
+    assert {line.split(",")[0] for line in ranked} == {"radiomics-logistic"}  # confounders are no features
 
 
 @pytest.mark.parametrize("model", ["radiomics-logistic", "mobile-aspp-radfusion"])
@@ -168,8 +170,9 @@ def test_the_bundle_is_its_fold_models(tmp_path, strong, monkeypatch, model):
     """Each head of the bundle gives a left-out patient the score its fold model gave; it names no patient."""
     strong = replace(strong, patient_ids=np.array([f"PID-{p}" for p in strong.patient_ids]))
     monkeypatch.setattr(Experiment, "cohort", lambda self: strong)
-    experiment = open_experiment(tmp_path, strong)
+    experiment = open_experiment(tmp_path, strong, settings=replace(SETTINGS, sensitivity=0.9))
     bundle = load_bundle(train_bundle(experiment, model, tmp_path / "bundle"))
+    assert bundle.settings.default_threshold == "sensitivity90"  # the report says "set at sensitivity 90 %"
     assert bundle.settings.demonstration and "simulated" in bundle.settings.demonstration_text
     assert bundle.settings.cohort.prevalence == 0.5
     written = [path.read_bytes() for path in (tmp_path / "bundle").iterdir()]
@@ -199,6 +202,9 @@ def test_settings_round_trip_and_refuse():
         with pytest.raises(BadInput):
             TrainingSettings.from_dict(wrong)
     assert set(_CHANGES) == set(ABLATIONS)
+    assert [replace(SETTINGS, sensitivity=s).threshold for s in (0.95, 0.9, 0.975)] == [
+        "sensitivity95", "sensitivity90", "sensitivity97.5"
+    ]  # fmt: skip
     fine = TrainingSettings(preparation=PreparationSettings(pixel_mm=0.4))
     assert all(change(fine).preparation.pixel_mm == 0.4 for change in _CHANGES.values())
 
