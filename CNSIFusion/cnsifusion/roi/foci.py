@@ -21,18 +21,21 @@ from cnsifusion.roi.regions import Focus
 #: Protocol: foci up to this in-plane diameter are PVS-like and larger ones are listed apart; they may lie this far
 #: above region B.
 MAX_DIAMETER_MM, ABOVE_MM = 3.0, 5.0
-#: The proposed region's own border is sure to about this (mm, in plane).
-_BORDER_MM = 3.5
+#: The proposed region's own border is sure to about this (mm, in plane); beside what lies above it, less is searched.
+_BORDER_MM, _BORDER_ABOVE_MM = 3.5, 2.5
 _LARGEST_MM = 7.0
 #: A tube may reach so far (mm) from its brightest place, and a spot have so much area (mm2), before it is a cistern; so
 #: much of it lies in the zone that is searched.
 _LONGEST_MM, _CISTERN_MM2, _LEAST_INSIDE = 10.0, 28.0, 0.5
-#: At medium sensitivity: least contrast-to-noise, least contrast of the whole spot to the noise of its mean, and least
-#: brightness above its surroundings on the way from tissue to CSF ("CSF-like").
-_LEAST_CONTRAST, _LEAST_EVIDENCE, _LEAST_CSF = 3.0, 6.0, 0.2
-#: A ball thinner than the slice keeps that share of its brightness: of it, this much is asked where it is less than
-#: that. A faint or long one must be so far on the way from the region's tissue to CSF: grey matter within white is not.
-_LEAST_OF_BALL, _LEAST_ABOVE = 0.3, 0.15
+#: At medium sensitivity: least contrast-to-noise, and least contrast of the whole spot to the noise of its mean.
+_LEAST_CONTRAST, _LEAST_EVIDENCE = 3.0, 6.0
+#: Least brightness above the surroundings on the way from tissue to CSF ("CSF-like"): a space is as thick as it is
+#: wide, so of its width's share of the slice's thickness this much, up to the second. What is fainter for its width is
+#: flat: grey matter, or a cistern's roof in the slice. There the surroundings are brighter too, and that comes on top.
+_LEAST_OF_WIDTH, _LEAST_CSF = 0.3, 0.4
+#: A faint or long spot must be so far on the way from the region's tissue to CSF (grey matter within white is not), or
+#: so much brighter than its surroundings.
+_LEAST_ABOVE, _LEAST_DIM = 0.15, 0.2
 #: Where the surroundings are so far on that way, the spot lies in a cistern.
 _CISTERN_LEVEL = 0.5
 
@@ -90,12 +93,13 @@ def noise_level(volume: Volume, white_matter: np.ndarray) -> float:
 
 
 def _search_zone(volume: Volume, mask: np.ndarray) -> np.ndarray:
-    """``mask`` and what lies up to ABOVE_MM above it (at least one slice), with a border of _BORDER_MM in plane."""
-    zone = mask.copy()
+    """``mask`` and what lies up to ABOVE_MM above it (at least one slice), with their borders in plane."""
+    above = mask.copy()
     steps = max(1, round(ABOVE_MM / volume.spacing[2]))
     for step in range(1, steps + 1):
-        zone[step:] |= mask[:-step]
-    return grown(zone, max(1, round(_BORDER_MM / volume.spacing[0])))
+        above[step:] |= mask[:-step]
+    beside, less = (max(1, round(border / volume.spacing[0])) for border in (_BORDER_MM, _BORDER_ABOVE_MM))
+    return grown(mask, beside) | grown(above, less)
 
 
 def _spots(volume: Volume, zone: np.ndarray, k: int, limits: _Limits) -> list[_Spot]:
@@ -144,9 +148,8 @@ def _measure(window: np.ndarray, j: int, i: int, diameter: float, pixel: float, 
         return None
     background = _median(ring)
     likeness, above = (height - background) / limits.csf, (height - limits.tissue) / limits.csf
-    faintest = min(_LEAST_CSF, _LEAST_OF_BALL * diameter / limits.thickness)
     dim = above < limits.factor * _LEAST_ABOVE
-    if likeness < limits.factor * (_LEAST_CSF if dim else faintest):  # as most are
+    if likeness < limits.factor * (_LEAST_DIM if dim else _LEAST_OF_WIDTH * pixel / limits.thickness):  # as most are
         return None
     if background > limits.tissue + _CISTERN_LEVEL * limits.csf:
         return None
@@ -154,6 +157,9 @@ def _measure(window: np.ndarray, j: int, i: int, diameter: float, pixel: float, 
     if island is None or (dim and (island & (radius > far - pixel)).any()):
         return None
     weights = patch[island] - background
+    width = 2 * float(np.sqrt(weights.size / np.pi)) * pixel
+    faintest = min(_LEAST_CSF, _LEAST_OF_WIDTH * width / limits.thickness)
+    faintest += max(0.0, background - limits.tissue) / limits.csf
     spread = 1.4826 * _median(np.abs(ring - background))
     noise = max(limits.noise, 0.7 * spread)
     contrast = (height - background) / noise
