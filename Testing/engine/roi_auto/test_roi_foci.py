@@ -13,10 +13,10 @@ from cnsifusion.roi.regions import Focus
 _TISSUE, _CSF, _NOISE, _PIXEL = 200.0, 240.0, 3.0, 0.5
 
 
-def _found(plane: np.ndarray, thickness: float = 4.0) -> list[Focus]:
-    """Foci of three slices of noisy tissue; ``plane`` (0-1) is how much CSF the middle one holds in each voxel."""
+def _found(plane: np.ndarray, thickness: float = 4.0, k: int = 1) -> list[Focus]:
+    """Foci of three slices of noisy tissue, the middle one with a region: ``plane`` (0-1) is CSF's share in slice k."""
     array = _TISSUE + np.random.default_rng(8).normal(0, _NOISE, (3, 80, 80))
-    array[1] += _CSF * plane
+    array[k] += _CSF * plane
     volume = Volume(
         array.astype(np.float32), Grid((80, 80, 3), (_PIXEL, _PIXEL, thickness), (0, 0, 0), (1, 0, 0, 0, 1, 0, 0, 0, 1))
     )
@@ -59,6 +59,29 @@ def test_a_ball_in_a_thick_slice_may_be_faint() -> None:
     ball = 0.18 * _capsule(1.5, 0.0, 0.0)
     assert len(_found(ball, 5.0)) == 1
     assert _found(ball, 1.0) == []
+
+
+@pytest.mark.parametrize(("width", "length", "thickness"), [(2.5, 0.0, 2.0), (2.0, 7.0, 5.0)])
+def test_what_is_faint_for_its_width_is_flat(width: float, length: float, thickness: float) -> None:
+    """A space is as thick as it is wide: of a wide one, averaging along the slice leaves more."""
+    spot = _capsule(width, length, 0.4)
+    assert _found(0.25 * spot, thickness) == []
+    assert len(_found(0.5 * spot, thickness)) == 1
+
+
+def test_in_a_cisterns_roof_a_spot_must_stand_out_by_as_much_more() -> None:
+    roof = np.zeros((80, 80))
+    roof[30:50, 30:50] = 0.15
+    dot = _capsule(1.5, 0.0, 0.0) > 0.5
+    assert len(_found(np.where(dot, 0.2, 0.0))) == 1
+    assert _found(np.where(dot, 0.35, roof)) == []
+    assert len(_found(np.where(dot, 0.6, roof))) == 1
+
+
+def test_beside_what_lies_above_the_region_less_is_searched() -> None:
+    near, far = (_capsule(1.5, 0.0, 0.0, (20.0, 30.0 + beside)) for beside in (2.0, 3.0))
+    assert [len(_found(far, k=k)) for k in range(3)] == [0, 1, 0]
+    assert [len(_found(near, k=k)) for k in range(3)] == [0, 1, 1]
 
 
 def test_a_long_or_faint_spot_as_bright_as_tissue_is_no_csf() -> None:
