@@ -26,27 +26,11 @@ from cnsifusion.bundles import default_bundle_dir, load_bundle
 from cnsifusion.cli import main
 from cnsifusion.errors import BadInput, BundleError
 from cnsifusion.imaging import Acquisition, read_image, read_labels
-from cnsifusion.reporting import write_report, write_report_beside
+from cnsifusion.reporting import write_report
 from cnsifusion.roi.names import PVS_LEFT, PVS_RIGHT, SUBLENTIFORM_LEFT, SUBLENTIFORM_RIGHT, VENTRICLES
 from cnsifusion.roi.region_io import read_regions, write_regions
 
 CLI = [sys.executable, "-c", "import sys; from cnsifusion.cli import main; sys.exit(main(sys.argv[1:]))"]
-
-
-@pytest.fixture(scope="module")
-def analyzer() -> Analyzer:
-    return Analyzer(write_report_beside)
-
-
-@pytest.fixture(scope="module")
-def analyzed(analyzer, simulated_image, tmp_path_factory):
-    """Result folder, result and progress events of one analysis. Only regions that a reader gave may be doubted."""
-    out = tmp_path_factory.mktemp("result")
-    events: list[dict] = []
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("cnsifusion.roi.case.misplaced", lambda *_: pytest.fail("a proposal was asked who drew it"))
-        result = analyzer.analyze(simulated_image, out, emit=events.append)
-    return out, result, events
 
 
 def test_result_is_whole_and_reads_back(analyzed) -> None:
@@ -195,8 +179,12 @@ def test_worker_survives_bad_requests(analyzer, simulated_image, tmp_path) -> No
     assert answers[-1]["check"]["verdict"] in ("ok", "warn") and answers[-1]["id"] == 5
 
 
-def test_worker_prepares_the_head_of_a_proposal_after_its_answer(simulated_image, tmp_path) -> None:
-    """Nobody waits for the bias field: not the proposal, which does not need it, nor the analysis after it."""
+def test_worker_prepares_the_head_of_a_proposal_after_its_answer(simulated_image, tmp_path, monkeypatch) -> None:
+    """Nobody waits for the bias field: not the proposal, which does not need it, nor the analysis after it.
+
+    And only regions that a reader gave are doubted.
+    """
+    monkeypatch.setattr("cnsifusion.roi.case.misplaced", lambda *_: pytest.fail("a proposal was asked who drew it"))
     answers: list[dict] = []
     requests = [
         {"id": n, "command": command, "image": str(simulated_image), "out": str(tmp_path / name)}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from pathlib import Path
 
 import hostile_documents
 import hostile_files
@@ -12,11 +11,9 @@ import numpy as np
 import pytest
 from test_hostile_input import is_one_sentence
 
-from cnsifusion.analysis import Analyzer
 from cnsifusion.cli import main
 from cnsifusion.errors import BadInput
 from cnsifusion.imaging import write_volume
-from cnsifusion.reporting import write_report_beside
 from cnsifusion.roi.region_io import read_regions
 
 
@@ -44,19 +41,11 @@ def test_hostile_regions_through_the_command_line(tmp_path, capsys) -> None:
     assert not (tmp_path / "out").exists()
 
 
-@pytest.fixture(scope="module")
-def analyzed(simulated_image, tmp_path_factory) -> Path:
-    """A whole result's folder."""
-    folder = tmp_path_factory.mktemp("result")
-    Analyzer(write_report_beside).analyze(simulated_image, folder)
-    return folder
-
-
 @pytest.mark.parametrize("suffix", [".html", ".pdf"])
 @pytest.mark.parametrize("name", hostile_documents.RESULTS)
 def test_hostile_results_give_no_report(name, suffix, analyzed, tmp_path, capsys) -> None:
     folder = tmp_path / "result"
-    shutil.copytree(analyzed, folder)
+    shutil.copytree(analyzed[0], folder)
     values = json.loads((folder / "result.json").read_text("utf-8"))
     hostile_documents.RESULTS[name](values)
     (folder / "result.json").write_text(json.dumps(values))
@@ -71,7 +60,7 @@ def test_hostile_results_give_no_report(name, suffix, analyzed, tmp_path, capsys
 
 def test_words_of_a_result_are_no_markup(analyzed, tmp_path) -> None:
     folder = tmp_path / "result"
-    shutil.copytree(analyzed, folder)
+    shutil.copytree(analyzed[0], folder)
     values = json.loads((folder / "result.json").read_text("utf-8"))
     evil = "<script>alert(1)</script><img src='file:///etc/hostname'>"
     values["warnings"], values["demonstration_text"], values["model"] = [evil], evil, evil

@@ -6,16 +6,13 @@ import html
 import io
 import re
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 from reportlab.pdfbase.pdfmetrics import stringWidth
 
-from cnsifusion.analysis import Analyzer, PatientResult
 from cnsifusion.imaging import Volume, read_image
-from cnsifusion.reporting import write_report_beside
 from cnsifusion.reporting.charts import CHARTS, svg
 from cnsifusion.reporting.html import render
 from cnsifusion.reporting.pdf import write_pdf
@@ -26,15 +23,8 @@ from cnsifusion.roi.region_io import read_regions
 SIDES = ("Sub-lentiform left", "Sub-lentiform right")
 
 
-@pytest.fixture(scope="module")
-def analyzed(simulated_image, tmp_path_factory) -> tuple[PatientResult, Path]:
-    """A result and its folder."""
-    folder = tmp_path_factory.mktemp("report")
-    return Analyzer(write_report_beside).analyze(simulated_image, folder), folder
-
-
 def test_the_pdf_is_one_page_however_many_warnings_there_are(analyzed, tmp_path) -> None:
-    result, folder = analyzed
+    folder, result, _ = analyzed
     long = replace(result, warnings=[f"{n} " + "a warning of many words " * 6 for n in range(40)])
     write_pdf(long, (folder / "key_images.png").read_bytes(), tmp_path / "report.pdf")
     content = (tmp_path / "report.pdf").read_bytes()
@@ -50,7 +40,7 @@ def test_the_report_says_at_what_sensitivity_the_threshold_was_set(analyzed) -> 
 
 @pytest.mark.parametrize("name", CHARTS)
 def test_words_of_charts_are_not_cut_off(analyzed, name) -> None:
-    drawing = CHARTS[name](analyzed[0], 300.0)
+    drawing = CHARTS[name](analyzed[1], 300.0)
     assert svg(drawing).count("<text") > 3
 
     def ends(shape, shift=0.0):
@@ -72,7 +62,7 @@ def test_words_of_charts_are_not_cut_off(analyzed, name) -> None:
 @pytest.fixture(scope="module")
 def drawn(analyzed, simulated_image):
     """Result, volume, regions, and column and index of a key slice with the region on both sides."""
-    result, folder = analyzed
+    folder, result, _ = analyzed
     volume = read_image(simulated_image)
     regions = read_regions(folder / result.files["regions"], volume)
     both = [all(regions.masks[name][k].any() for name in SIDES) for k in key_slices(result)]
@@ -113,7 +103,7 @@ def test_each_map_is_shown_where_it_is(drawn) -> None:
 
 def test_the_caption_says_what_each_row_is(analyzed) -> None:
     """The LoG map comes first, as on the panel; the rows of the picture are as many."""
-    result, folder = analyzed
+    folder, result, _ = analyzed
     words = key_images_caption(result)
     assert words.index("Second row: LoG features, cells of") < words.index("Third row: Network, cells of 4.0 mm")
     assert words.count("not where infection is") == 2 == len(result.maps)
