@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from cnsifusion.errors import BadInput
-from cnsifusion.imaging.write import atomic_path, check_output, write_text
+from cnsifusion.imaging.write import atomic_path, check_output
 
 _TYPES = {"str": str, "int": int, "float": float, "bool": bool}
 
@@ -99,18 +99,20 @@ class FeatureTable:
     def write_csv(self, path: str | Path) -> None:
         """Write a plain CSV file (identification, engine, features; an empty cell is missing) and, beside it,
         ``<path>.json`` with the metadata, the column types and the reasons. Values keep all their digits.
+
+        Both are written before either takes its place: a full disk leaves no half of a pair, nor an old half.
         """
         path = Path(path)
         engine = [self.metadata.get(key, "") for key in _ENGINE_COLUMNS]
         sidecar = {"metadata": self.metadata, "types": self.types, "reasons": _group(self.reasons)}
-
-        write_text(json.dumps(sidecar, indent=1), path.with_name(path.name + ".json"))
-        with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as stream:
-            writer = csv.writer(stream, lineterminator="\n")
-            writer.writerow([*self.ids, *_ENGINE_COLUMNS, *self.names])
-            for row, values in enumerate(self.values.tolist()):
-                cells = ["" if c[row] is None else c[row] for c in self.ids.values()]
-                writer.writerow([*cells, *engine, *("" if v != v else repr(v) for v in values)])
+        with atomic_path(path) as table, atomic_path(path.with_name(path.name + ".json")) as beside:
+            beside.write_text(json.dumps(sidecar, indent=1), "utf-8")
+            with table.open("w", encoding="utf-8", newline="") as stream:
+                writer = csv.writer(stream, lineterminator="\n")
+                writer.writerow([*self.ids, *_ENGINE_COLUMNS, *self.names])
+                for row, values in enumerate(self.values.tolist()):
+                    cells = ["" if c[row] is None else c[row] for c in self.ids.values()]
+                    writer.writerow([*cells, *engine, *("" if v != v else repr(v) for v in values)])
 
     @classmethod
     def read_csv(cls, path: str | Path) -> FeatureTable:

@@ -55,6 +55,17 @@ def test_a_table_survives_its_file_to_the_last_bit(tmp_path, ending):
     assert sorted(p.name for p in tmp_path.iterdir()) == files[ending]
 
 
+def test_a_full_disk_leaves_no_half_of_a_pair(tmp_path, monkeypatch):
+    """Nor a former table beside the reasons of another."""
+    def full(*words, **options):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("cnsifusion.radiomics.table.csv.writer", full)
+    with pytest.raises(BadInput, match="could not be written"):
+        table().write(tmp_path / "t.csv")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_the_csv_alone_says_which_engine_made_it(tmp_path):
     written = table()
     written.write(tmp_path / "t.csv")
