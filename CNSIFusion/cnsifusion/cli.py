@@ -222,6 +222,11 @@ def _cohort(options: argparse.Namespace, output: Output) -> None:
     output.done(batch_event(outcome), counts, f"Table: {outcome.table}")
 
 
+def _pretrain(options: argparse.Namespace, output: Output) -> None:
+    weights = _training().pretrain(options, counted(output))
+    output.done({"weights": str(weights)}, f"Weights: {weights}")
+
+
 def _train(options: argparse.Namespace, output: Output) -> None:
     bundle = _training().train(options, counted(output))
     output.done({"bundle": str(bundle)}, f"Bundle: {bundle}")
@@ -332,17 +337,22 @@ def _cohort_words(command: Callable[..., argparse.ArgumentParser]) -> None:
     cohort.add_argument("--region", choices=regions, default="all", help="features: which instances")
     _machines(cohort)
 
+    text = "Train a backbone without labels on simulated patients"
+    pretrain = command("pretrain", _pretrain, text, progress=True, output="WEIGHTS.pt")
     train = command("train", _train, "Train a model bundle from a manifest", progress=True, output="bundle folder")
     evaluate = command("evaluate", _evaluate, "Nested cross-validation of models", progress=True, output="folder")
-    for sub in (train, evaluate):
+    for sub in (pretrain, train, evaluate):
         sub.add_argument("manifest", type=Path)
         sub.add_argument("--region", choices=["ventricles", "sublentiform"], required=True)
         sub.add_argument("--settings", type=Path, help="JSON file of training settings")
         sub.add_argument("--seed", type=int, default=0)
-        sub.add_argument("--allow-random-backbone", action="store_true")
-        sub.add_argument("--backbone-weights", type=Path, help="file of backbone weights (ImageNet or pre-trained)")
         _machines(sub)
-    train.add_argument("--model", required=True)
+    for sub in (train, evaluate):
+        sub.add_argument("--allow-random-backbone", action="store_true")
+        sub.add_argument("--backbone-weights", type=Path, help="file or folder of weights (ImageNet or pre-trained)")
+    for sub in (pretrain, train):
+        sub.add_argument("--model", required=True)
+    pretrain.add_argument("--steps", type=int, default=500, help="batches of 16 patches")
     evaluate.add_argument("--models", required=True, help="comma-separated model names")
     evaluate.add_argument("--permute-labels", action="store_true", help="shuffle labels between patients")
 

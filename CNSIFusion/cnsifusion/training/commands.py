@@ -26,6 +26,23 @@ def cohort_features(options: argparse.Namespace, progress: Progress) -> Path:
     return options.output
 
 
+def pretrain(options: argparse.Namespace, progress: Progress) -> Path:
+    """``pretrain``: a backbone's weights from simulated patients, without labels; returns their file."""
+    from cnsifusion.training.pretrain import pretrain as fit
+
+    model, out = get_model(options.model), options.output
+    if model.backbone is None:
+        raise BadInput(f"{model.name} has no backbone to pre-train.")
+    if out.suffix != ".pt" or not 10 <= options.steps <= 1_000_000:
+        raise BadInput("The weights' file must end in .pt, and steps lie between 10 and 1000000.")
+    work = _work(out.with_suffix(".work"), options.resume)
+    experiment = _experiment(options, progress, work, region=options.region, folds=0)
+    if not experiment.manifest.simulated:
+        raise BadInput("Pre-training takes simulated patients (cnsifusion simulate): so no patient is met again later.")
+    fit(experiment.cohort(), model, out, options.steps, experiment.settings.seed, progress)
+    return out
+
+
 def train(options: argparse.Namespace, progress: Progress) -> Path:
     """``train``: nested cross-validation, then the bundle of its fold models; returns its folder."""
     from cnsifusion.training.train import train_bundle

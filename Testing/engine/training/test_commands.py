@@ -111,9 +111,30 @@ def test_evaluate_writes_figures_from_images_and_names_patients_where_it_must(co
     assert [row["ablation"] for row in rows_of(tmp_path / "out" / "ablations.csv")] == ["with-shape"]
 
 
+def test_a_backbone_pre_trained_at_the_command_line_serves_evaluation(cohort, tmp_path, capsys):
+    settings, weights = tmp_path / "settings.json", tmp_path / "mobilenet_v3_large.pt"
+    settings.write_text(json.dumps({**QUICK, "checkpoints": [1], "augmentations": 0}))
+    words = [str(cohort), "--region", "sublentiform", "--settings", str(settings)]
+    pretrain = ["pretrain", *words, "--model", "mobilenetv3-large", "--steps", "10", "-o", str(weights)]
+    assert main(pretrain) == 0 and weights.is_file()
+    words += ["--models", "mobilenetv3-large", "--backbone-weights", str(tmp_path), "-o", str(tmp_path / "out")]
+    assert main(["evaluate", *words]) == 0
+    stamp = json.loads((tmp_path / "out" / "evaluation.json").read_text("utf-8"))
+    assert stamp["backbone_origins"] == {"mobilenetv3-large": "simulated"}
+    (tmp_path / "real").mkdir()
+    for row in (rows := rows_of(cohort)):
+        for column in ("image", "rois", "placement"):
+            row[column] = shutil.copy(cohort.parent / row[column], tmp_path / "real" / Path(row[column]).name)
+    real = rewritten(cohort, tmp_path / "real", lambda _: rows)
+    assert main([*pretrain[:1], str(real), *pretrain[2:-1], str(tmp_path / "x.pt")]) == 2
+    assert "takes simulated patients" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
+        (["pretrain", "--region", "sublentiform", "--model", "radiomics-logistic", "-o", "OUT.pt"], "has no backbone"),
+        (["pretrain", "--region", "sublentiform", "--model", "densenet201", "-o", "OUT"], "end in .pt"),
         (["cohort", "features", "-o", "OUT.xlsx"], ".csv or .parquet"),
         (["cohort", "features", "--bundle", "OUT", "-o", "OUT.csv"], "leave out --bundle"),
         (["cohort", "analyze", "--region", "ventricles", "-o", "OUT"], "--region"),
