@@ -40,6 +40,9 @@ _ARM = 50.0
 TYPICAL = {"csf": 1.0, "gm": 0.45, "wm": 0.33, "putamen": 0.38, "pallidum": 0.28}
 #: Loss of score per fraction of the brain outside the image; and a difference in correlation that decides nothing.
 _OUTSIDE_COST, _RIVAL_MARGIN = 0.5, 0.03
+#: A coarse fit with less than this correlation is tried again from a brain of this size: of a small one the template's
+#: rim lies in the skull, and no step from there leads inward.
+_POOR, _SMALL = 0.6, 0.86
 #: Signal below this fraction of the brightest, reaching the border of the image, is air or what was cut off.
 _SIGNAL = 0.05
 
@@ -361,16 +364,24 @@ def register(volume: Volume) -> Registration:
     coarse, fine = both(lambda: reduced(volume, 4.0, 4.0), lambda: reduced(volume, 2.0, 2.0))
     sparse, medium, dense = (template_samples(*chosen) for chosen in SAMPLES)
     starts = _search(coarse, _centres(coarse), sparse, 10)
-    first = sorted((_refine(coarse, s, medium, TYPICAL, False, 5) for s in starts), key=lambda f: -f.correlation)
-    rough = [_refine(coarse, f.affine, medium, TYPICAL, False, 10) for f in _distinct(first)[:5]]
-    rough.sort(key=lambda f: -f.correlation)
-    shaped = [_refine(coarse, f.affine, medium, TYPICAL, True, 12) for f in _distinct(rough)[:3]]
-    shaped.sort(key=lambda f: -f.correlation)
+    shaped = _shaped(coarse, starts, medium)
+    if shaped[0].correlation < _POOR:
+        small = [replace(start, stretch=np.eye(3) * (_SMALL - 1)) for start in starts]
+        shaped = sorted([*shaped, *_shaped(coarse, small, medium)], key=lambda f: -f.correlation)
     best = _refine(fine, shaped[0].affine, dense, TYPICAL, True, 10)
     levels = tissue_levels(fine, best, dense)
     best = _refine(fine, best.affine, dense, levels, True, 10)
     rivals = [f for f in shaped[1:] if f.correlation > shaped[0].correlation - _RIVAL_MARGIN]
     return Registration(best, levels, max((_apart(f.affine, shaped[0].affine) for f in rivals), default=0.0))
+
+
+def _shaped(coarse: Reduced, starts: list[Affine], samples: Samples) -> list[Fit]:
+    """The full affines that the best of ``starts`` lead to, the best first."""
+    first = sorted((_refine(coarse, s, samples, TYPICAL, False, 5) for s in starts), key=lambda f: -f.correlation)
+    rough = [_refine(coarse, f.affine, samples, TYPICAL, False, 10) for f in _distinct(first)[:5]]
+    rough.sort(key=lambda f: -f.correlation)
+    shaped = [_refine(coarse, f.affine, samples, TYPICAL, True, 12) for f in _distinct(rough)[:3]]
+    return sorted(shaped, key=lambda f: -f.correlation)
 
 
 def _distinct(fits: list[Fit]) -> list[Fit]:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from roi_phantom import Proposal, make_phantom
 
 from cnsifusion.imaging.grid import Grid, snap
 from cnsifusion.imaging.volume import Volume
-from cnsifusion.roi import names
+from cnsifusion.roi import names, registration
 from cnsifusion.roi.anatomy import LANDMARKS, locate
 from cnsifusion.roi.propose import propose
 
@@ -91,6 +93,19 @@ def test_far_start_ends_at_the_same_place() -> None:
     truth = POINTS @ phantom.matrix[:3, :3].T + phantom.matrix[:3, 3]
     errors = np.linalg.norm(locate(phantom.volume).to_patient(POINTS) - truth, axis=1)
     assert np.median(errors) < 2.5
+
+
+def test_a_poor_fit_is_tried_again_from_a_smaller_brain(whole_head: Proposal, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From a template far too large, whose rim lies outside the skull, no step leads inward."""
+    search = registration._search
+
+    def too_large(*asked: object) -> list[registration.Affine]:
+        return [replace(start, stretch=np.eye(3)) for start in search(*asked)]
+
+    known = registration.register(whole_head.phantom.volume).fit.affine
+    monkeypatch.setattr(registration, "_search", too_large)
+    found = registration.register(whole_head.phantom.volume).fit.affine
+    assert np.abs(found.apply(POINTS) - known.apply(POINTS)).max() < 0.5
 
 
 @pytest.mark.parametrize("what", ["inverted", "noise"])
