@@ -276,7 +276,7 @@ class _Tried:
         inside, terms = self._read.inside, samples.terms
         basis = np.concatenate([np.ones((len(picture), 1)), terms * self._read.values[:, None]], 1)
         weight = inside * samples.brain
-        ridge = np.diag([1e-6, 1e-6] + [1e-3 * weight.sum()] * (basis.shape[1] - 2))
+        ridge = np.diag([1e-6, 1e-6] + [1e-3 * max(weight.sum(), 1.0)] * (basis.shape[1] - 2))
         for _ in range(2):
             weighted = basis * weight[:, None]
             gain = np.linalg.solve(basis.T @ weighted + ridge, weighted.T @ picture)

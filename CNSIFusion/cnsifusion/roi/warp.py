@@ -129,10 +129,12 @@ def _demons(
     grid: Grid,
     iterations: int,
 ) -> np.ndarray:
-    """Refined ``displacement`` (3, k, j, i; mm)."""
+    """Refined ``displacement`` (3, k, j, i; mm); as it is where the placement leaves no brain in the image."""
     fixed, inside = patient
-    # Scale the patient to the picture: the warp must not answer to a difference in brightness.
     core = inside & (brain > 0.9)
+    if not core.any():
+        return displacement
+    # Scale the patient to the picture: the warp must not answer to a difference in brightness.
     fixed = fixed * (np.median(picture[core]) / max(float(np.median(fixed[core])), 1e-12))
     fixed = np.clip(fixed, 0, 1.3).astype(np.float32)
     picture, brain, displacement = (a.astype(np.float32) for a in (picture, brain, displacement))

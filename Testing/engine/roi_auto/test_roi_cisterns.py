@@ -53,6 +53,13 @@ def test_what_is_no_artery_of_a_cistern_is_left_alone(patch: tuple) -> None:
     assert not _found(_slice(patch)).any()
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_noise_makes_no_artery_of_a_nucleus_with_iron(seed: int) -> None:
+    volume = _slice((60, (26, 40, 10, 40)))
+    noise = np.random.default_rng(seed).normal(0, _TISSUE / 6, volume.array.shape)
+    assert not _found(volume.with_array((volume.array + noise).astype(np.float32))).any()
+
+
 def test_a_dark_vessel_beside_a_perivascular_space_is_left_alone() -> None:
     space, vessel = (_CSF, (31, 33.5, 20, 22.5)), (20.0, (31, 33.5, 22.5, 24.5))
     assert not _found(_slice(space, vessel)).any()

@@ -123,3 +123,14 @@ def test_no_head_no_regions(what: str, stripped: Proposal) -> None:
     assert not anatomy.trusted and anatomy.reasons
     assert not regions.masks and set(regions.withheld) == set(names.SEGMENTS)
     assert all(reason.endswith(".") for reason in regions.withheld.values())
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_few_slices_are_no_head_and_no_fault(whole_head: Proposal) -> None:
+    volume = whole_head.phantom.volume
+    _, nj, ni = volume.array.shape
+    for first in (16, 22, 28):
+        slab = volume.cropped((slice(first, first + 4), slice(0, nj), slice(0, ni)))
+        anatomy = locate(slab)
+        assert not anatomy.trusted and anatomy.reasons
+        assert not propose(slab, anatomy).masks
