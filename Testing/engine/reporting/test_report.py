@@ -32,7 +32,7 @@ def test_the_pdf_is_one_page_however_many_warnings_there_are(analyzed, tmp_path)
 
 
 def test_the_report_says_at_what_sensitivity_the_threshold_was_set(analyzed) -> None:
-    result, folder = analyzed
+    folder, result, _ = analyzed
     other = replace(result, patient=replace(result.patient, threshold_name="sensitivity97.5"))
     assert "set at sensitivity 95 %" in (folder / "report.html").read_text("utf-8")
     assert "set at sensitivity 97.5 %" in render(other, (folder / "key_images.png").read_bytes())
