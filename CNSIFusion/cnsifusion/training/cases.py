@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 from scipy.ndimage import binary_dilation, binary_erosion, convolve, label
 
+import cnsifusion
 from cnsifusion.errors import BadInput, CNSIFusionError
 from cnsifusion.imaging import PreparationSettings, Volume, read_image
 from cnsifusion.imaging.read import content_sha256
@@ -62,6 +65,7 @@ def build_case(task: CaseTask) -> CaseResult:
     try:
         image = content_sha256(Path(task.image))
         name = digest(
+            _program(),
             image,
             content_sha256(Path(task.rois)) if task.rois else None,
             task.region,
@@ -80,6 +84,17 @@ def build_case(task: CaseTask) -> CaseResult:
         return CaseResult(str(path), image=image)
     except CNSIFusionError as error:
         return CaseResult("", str(error))
+
+
+@lru_cache(maxsize=1)
+def _program() -> str:
+    """Hash of all in this program that a prepared patient depends on: a newer clone of the same version must not go on
+    with patients that an older one prepared.
+    """
+    root = Path(cnsifusion.__file__).parent
+    rooms = [path for room in ("imaging", "radiomics", "roi") for path in sorted((root / room).rglob("*.py"))]
+    template = sorted(p for p in (root / "resources" / "template").iterdir() if p.is_file())
+    return hashlib.sha256("".join(map(content_sha256, [*rooms, *template])).encode()).hexdigest()
 
 
 def _compute(task: CaseTask) -> dict[str, np.ndarray]:

@@ -78,7 +78,7 @@ def files_with(folder, word):
     return [p for p in sorted(folder.rglob("*")) if p.is_file() and (word in p.name or word in texts(p))]
 
 
-def test_cohort_features_is_one_table_that_resumes(cohort, tmp_path, capsys):
+def test_cohort_features_is_one_table_that_resumes(cohort, tmp_path, capsys, monkeypatch):
     table = tmp_path / "table.csv"
     words = ["cohort", "features", str(cohort), "-o", str(table)]
     assert main(words) == 0
@@ -90,6 +90,10 @@ def test_cohort_features_is_one_table_that_resumes(cohort, tmp_path, capsys):
     first = table.read_bytes()
     table.unlink()
     assert main([*words, "--resume"]) == 0 and table.read_bytes() == first
+    prepared = len(list((tmp_path / "table.work" / "cases").iterdir()))
+    monkeypatch.setattr(cases, "_program", lambda: "the source of another day")
+    assert main([*words, "--region", "sublentiform", "--resume"]) == 0
+    assert len(list((tmp_path / "table.work" / "cases").iterdir())) > prepared  # prepared anew, not taken for the same
 
 
 def test_evaluate_writes_figures_from_images_and_names_patients_where_it_must(cohort, tmp_path, capsys):
