@@ -19,6 +19,7 @@ from cnsifusion.mrml.panel import panelView
 from cnsifusion.mrml.results import resultOf, showResult
 from cnsifusion.mrml.resultview import resultView
 from cnsifusion.mrml.session import Session
+from cnsifusion.mrml.staleness import imageMark
 from cnsifusion.mrml.volumes import NodeGeometry, addVolumeNode, sceneImage, volumeFromNode, voxels
 from cnsifusion.roi.names import REGIONS
 
@@ -140,6 +141,7 @@ def test_the_result_is_in_the_scene(session):
         assert NodeGeometry(node).grid.is_close(NodeGeometry(case.volume).grid)
         assert 0 < voxels(node).max() <= 1
     assert session.reportFile().read_text("utf-8").lstrip().lower().startswith("<!doctype html")
+    assert case.analyzedImage == imageMark(case.volume)
 
 
 def test_a_second_result_takes_the_place_of_the_first(session, slicer):
@@ -191,12 +193,12 @@ def test_no_score_is_shown_as_certain(session, score, shown):
     result = resultOf(session.case)
     sure = replace(result, patient=replace(result.patient, probability=score, low=score, high=score))
     sure = replace(sure, instances=[replace(i, probability=score) for i in result.instances])
-    view = resultView(session.case, sure, stale=False)
+    view = resultView(session.case, sure)
     bars = [bar for row in view.chart for bar in (row.right, row.middle, row.left) if bar is not None]
     assert bars and {bar.percent for bar in bars} == {shown}
     assert (view.probability, view.range) == (shown, f"Range over fold models: {shown} to {shown}")
     session.case.pretest = 0.004
-    assert "probability of 0.4 % it would be" in resultView(session.case, sure, stale=False).atPretest
+    assert "probability of 0.4 % it would be" in resultView(session.case, sure).atPretest
     session.case.pretest = None
 
 

@@ -88,6 +88,8 @@ class CaseState:
     bundle = Parameter[str]("")
     #: Fingerprint of the regions that the result was computed from.
     analyzedRegions = Parameter[str]("")
+    #: The same of the image; "" in scenes from before it was kept.
+    analyzedImage = Parameter[str]("")
     #: The last sentence for the user and its level: {"text", "level": "info" | "warn" | "error"}.
     message = Parameter[dict]({})
     #: Pre-test probability (0-1) of this setting, None while the reader has not given one.
@@ -174,8 +176,7 @@ class CaseState:
         """Take the result's nodes out of the scene."""
         for name in ("heatMap", "logMap", "resultText", "instanceTable", "contributionTable"):
             removeNode(self.scene, getattr(self, name))
-        self.analyzedRegions = ""
-        self.selectedInstance = ""
+        self.analyzedRegions = self.analyzedImage = self.selectedInstance = ""
 
 
 def nodesByClass(scene, className: str) -> list:

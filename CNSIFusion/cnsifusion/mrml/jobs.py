@@ -34,6 +34,7 @@ class Job:
     progress: dict = field(default_factory=dict)
     cancelled: bool = False
     analyzedRegions: str = ""
+    analyzedImage: str = ""
 
 
 class Jobs:

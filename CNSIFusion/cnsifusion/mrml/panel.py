@@ -17,9 +17,10 @@ from cnsifusion.mrml.exporting import EXPORT
 from cnsifusion.mrml.jobs import ANALYZE, CHECK, PROPOSE
 from cnsifusion.mrml.models import ModelCard
 from cnsifusion.mrml.results import resultOf
-from cnsifusion.mrml.resultview import STALE, ResultView, resultView
-from cnsifusion.mrml.segmentation import REJECTED_TAG, fingerprint, isEdited, regionsInfo, tagValue
+from cnsifusion.mrml.resultview import ResultView, resultView
+from cnsifusion.mrml.segmentation import REJECTED_TAG, isEdited, regionsInfo, tagValue
 from cnsifusion.mrml.session import Session
+from cnsifusion.mrml.staleness import staleness
 from cnsifusion.roi.names import PVS_LEFT, PVS_RIGHT, REGIONS, SEGMENTS
 from cnsifusion.roi.region_io import ORIGIN_TAG
 
@@ -95,12 +96,13 @@ def panelView(session: Session) -> PanelView:
     result = resultOf(case) if case else None
     bundle = session.bundle()
     checking = session.job is not None and session.job.kind == CHECK
-    stale = bool(result) and case.analyzedRegions != fingerprint(case.segmentation)
+    card = session.models.card(session.bundleFolder())
+    stale = staleness(case, result, card) if case and result else ""
     states = _states(session, case, rows, bundle, result, stale)
     lines = {
         IMAGE: _imageLines(case, checking),
         REGIONS_STEP: _regionLines(case, rows),
-        MODEL: _modelLines(bundle, session.models.card(session.bundleFolder())),
+        MODEL: _modelLines(bundle, card),
         ANALYZE_STEP: [],
         RESULT: _resultLines(result, stale),
     }
@@ -112,7 +114,7 @@ def panelView(session: Session) -> PanelView:
         progressText=_progressText(session.job.progress) if session.busy else "",
         result=resultView(case, result, stale) if case and result else None,
         message=Line(case.message["text"], case.message["level"]) if case and case.message else None,
-        card=session.models.card(session.bundleFolder()),
+        card=card,
         batch=session.batch.view,
         beside=beside.GetName() if (beside := session.beside.shown()) else "",
     )
@@ -127,7 +129,7 @@ def _progressText(progress: dict) -> str:
     return text
 
 
-def _states(session: Session, case, rows: list[RegionRow], bundle, result, stale: bool) -> dict[str, str]:
+def _states(session: Session, case, rows: list[RegionRow], bundle, result, stale: str) -> dict[str, str]:
     verdict = case.check.get("verdict") if case else None
     running = session.job.kind if session.job else None
     done = {
@@ -190,10 +192,10 @@ def _modelLines(bundle, card: ModelCard | None) -> list[Line]:
     return [Line(f"DEMONSTRATION. {bundle.demonstration_text}", "warn"), *lines] if bundle.demonstration else lines
 
 
-def _resultLines(result: PatientResult | None, stale: bool) -> list[Line]:
+def _resultLines(result: PatientResult | None, stale: str) -> list[Line]:
     if result is None:
         return [Line("No result yet.")]
-    return [Line(STALE, "warn")] if stale else []
+    return [Line(stale, "warn")] if stale else []
 
 
 def _actions(session: Session, case, rows: list[RegionRow], bundle, result) -> dict[str, Action]:

@@ -26,7 +26,7 @@ def showResult(case: CaseState, resultText: str, heat: SceneImage | None, log: S
     """
     result = _parsed(resultText)
     name = case.volume.GetName()
-    case.analyzedRegions = case.selectedInstance = ""
+    case.analyzedRegions = case.analyzedImage = case.selectedInstance = ""
     textNode = _node(case, "resultText", "vtkMRMLTextNode", f"{name} result")
     textNode.SetText(resultText)
     textNode.SetAttribute("CNSIFusion.Demonstration", str(result.demonstration))

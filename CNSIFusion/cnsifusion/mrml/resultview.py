@@ -13,7 +13,6 @@ from cnsifusion.roi.region_io import PART_SEGMENTS
 RESEARCH_USE = "Research use only. Does not replace lumbar puncture; a low score does not exclude infection."
 CALIBRATION = "Model score, calibrated where {prevalence} of the patients were infected."
 MAP_CAPTION = "{name}: {caption} (cell {cell:.1f} mm)."
-STALE = "The regions changed since this result: analyze again."
 
 _PART_WORDS = {"sublentiform": "Sub-lentiform", **{part: PART_SEGMENTS[value] for value, part in PARTS.items()}}
 #: Sides whose means differ by less than this (probability) are called alike.
@@ -96,11 +95,11 @@ class ResultView:
     stale: str
 
 
-def resultView(case: CaseState, result: PatientResult, stale: bool) -> ResultView:
-    """What the faces draw of the case's result."""
+def resultView(case: CaseState, result: PatientResult, stale: str = "") -> ResultView:
+    """What the faces draw of the case's result; ``stale`` says why it is none of what is shown."""
     score = result.patient
     rows = [_instanceRow(i) for i in result.instances]
-    maps = _maps(result)
+    maps = _maps(case, result)
     return ResultView(
         probability=percent(score.probability),
         verdict=result.verdict,
@@ -125,7 +124,7 @@ def resultView(case: CaseState, result: PatientResult, stale: bool) -> ResultVie
         ],
         contributions=_contributions(result),
         drivers=_driverRows(result),
-        stale=STALE if stale else "",
+        stale=stale,
     )
 
 
@@ -140,11 +139,13 @@ def atPretest(result: PatientResult, pretest: float | None) -> str:
         return str(error)
 
 
-def _maps(result: PatientResult) -> list[MapRow]:
+def _maps(case: CaseState, result: PatientResult) -> list[MapRow]:
+    """Those that are (still) in the scene."""
     roles = {"logmap": "logMap", "heatmap": "heatMap"}
     return [
         MapRow(roles[key], name, MAP_CAPTION.format(name=name, caption=one.caption, cell=one.cell_mm))
         for key, name, one in result.maps
+        if getattr(case, roles[key]) is not None
     ]
 
 

@@ -37,6 +37,7 @@ from cnsifusion.mrml.segmentation import (
     showRegions,
 )
 from cnsifusion.mrml.sources import Sources
+from cnsifusion.mrml.staleness import imageMark
 from cnsifusion.mrml.volumes import SceneImage, loadVolume, sceneImage, volumeFromNode
 from cnsifusion.roi.region_io import read_regions
 from cnsifusion.roi.regions import RegionSet
@@ -64,6 +65,7 @@ class Session:
         self._observers = [
             scene.AddObserver(vtkMRMLScene.StartCloseEvent, self._onSceneClose),
             scene.AddObserver(vtkMRMLScene.EndImportEvent, self._onSceneImport),
+            scene.AddObserver(vtkMRMLScene.NodeRemovedEvent, lambda *_: self.onChange()),
         ]
 
     # Step 1: image
@@ -166,7 +168,7 @@ class Session:
         regions = regionsReader(case.segmentation, case.volume) if mark else None  # nothing drawn: the engine proposes
         request = self.sources.request(case.volume, "analyze", regions, "analysis", self.bundleFolder())
         self.jobs.start(ANALYZE, request, self._onAnalyzed)
-        self.job.analyzedRegions = mark
+        self.job.analyzedRegions, self.job.analyzedImage = mark, imageMark(case.volume)
 
     def cancel(self) -> None:
         """Stop the running job; it ends as "cancelled" with a later poll."""
@@ -278,6 +280,7 @@ class Session:
         showResult(job.case, text, *maps)
         self.reports[job.case.node.GetID()] = job.folder / "analysis" / "report.html"
         job.case.analyzedRegions = job.analyzedRegions or fingerprint(job.case.segmentation)
+        job.case.analyzedImage = job.analyzedImage
 
     def say(self, case: CaseState | None, level: str, text: str) -> None:
         """Tell the reader something about a case."""

@@ -1,0 +1,43 @@
+"""Whether the case's result is still one of what is shown: its image, its regions and the chosen model."""
+
+from __future__ import annotations
+
+import zlib
+
+import numpy as np
+from vtk.util.numpy_support import vtk_to_numpy
+
+from cnsifusion.analysis.result import PatientResult
+from cnsifusion.mrml.case import CaseState
+from cnsifusion.mrml.drawn import Remembered
+from cnsifusion.mrml.models import ModelCard
+from cnsifusion.mrml.segmentation import fingerprint
+from cnsifusion.mrml.volumes import ijkToRas
+
+_marks = Remembered()
+
+
+def imageMark(volumeNode) -> str:
+    """A short text that changes with the volume's voxels or place (its own, not a transform's), kept over a save."""
+    image, matrix = volumeNode.GetImageData(), ijkToRas(volumeNode).round(3) + 0.0  # no -0.0
+    checksum = _marks.get((image.GetMTime(), image.GetDimensions()), lambda: _checksum(image))
+    return f"{zlib.crc32(matrix.tobytes(), checksum):08x}"
+
+
+def staleness(case: CaseState, result: PatientResult, card: ModelCard | None) -> str:
+    """Why the result is none of what is shown now, as a sentence; "" where it is.
+
+    ``card`` is that of the chosen model, None where it is not known (yet).
+    """
+    if case.segmentation is None or case.analyzedRegions != fingerprint(case.segmentation):
+        return "The regions changed since this result: analyze again."
+    if case.analyzedImage and case.analyzedImage != imageMark(case.volume):
+        return "The image changed since this result: analyze again."
+    if card is not None and card.sha256 != result.provenance.get("bundle_sha256"):
+        return "This result is of another model than the one chosen: analyze again."
+    return ""
+
+
+def _checksum(image) -> int:
+    voxels = np.ascontiguousarray(vtk_to_numpy(image.GetPointData().GetScalars()))
+    return zlib.crc32(voxels, zlib.crc32(str(image.GetDimensions()).encode()))

@@ -1,0 +1,75 @@
+"""A result is shown as what it is once its image, its regions, its model or its maps are no longer those of it."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from regioneditor import RegionEditor
+
+from cnsifusion.analysis.result import HeatMap
+from cnsifusion.mrml.case import CaseState
+from cnsifusion.mrml.resultview import _maps
+from cnsifusion.mrml.segmentation import addSegmentationNode, fingerprint
+from cnsifusion.mrml.session import Session
+from cnsifusion.mrml.staleness import imageMark, staleness
+from cnsifusion.mrml.volumes import voxels
+
+_RESULT = SimpleNamespace(provenance={"bundle_sha256": "this"})
+_CARD = SimpleNamespace(sha256="this")
+
+
+@pytest.fixture
+def case(headless, makeVolume):
+    """A case as an analysis leaves it."""
+    volume = makeVolume()
+    case = CaseState.forVolume(headless.scene, volume)
+    case.segmentation = addSegmentationNode(headless.scene, volume)
+    editor = RegionEditor(headless.scene, case.segmentation, volume)
+    assert editor.apply("CSF ventricles", np.ones((2, 3, 3), bool), (1, 1, 1))
+    editor.close()
+    case.analyzedRegions, case.analyzedImage = fingerprint(case.segmentation), imageMark(volume)
+    return case
+
+
+def test_a_result_of_what_is_shown_is_not_stale_before_the_model_is_read_either(case):
+    assert staleness(case, _RESULT, _CARD) == staleness(case, _RESULT, None) == ""
+
+
+def test_other_voxels_or_another_place_of_the_image(case):
+    """Slicer's modules filter and move volumes in place."""
+    scalars = case.volume.GetImageData().GetPointData().GetScalars()
+    for step, words in ((1, "image changed"), (-1, "")):
+        voxels(case.volume)[0, 0, 0] += step
+        scalars.Modified()
+        assert words in staleness(case, _RESULT, _CARD)
+    assert staleness(case, _RESULT, _CARD) == ""
+    x, y, z = case.volume.GetOrigin()
+    case.volume.SetOrigin(x + 1, y, z)
+    assert "image changed" in staleness(case, _RESULT, _CARD)
+    case.analyzedImage = ""  # a scene from before it was kept
+    assert staleness(case, _RESULT, _CARD) == ""
+
+
+def test_another_model(case):
+    assert "another model" in staleness(case, _RESULT, SimpleNamespace(sha256="that"))
+
+
+def test_deleted_regions(case):
+    """The panel could not be drawn any more."""
+    case.segmentation = None
+    assert "regions changed" in staleness(case, _RESULT, _CARD)
+
+
+def test_a_deleted_map_is_not_offered(case):
+    """The other one lay over the image under its name."""
+    result = SimpleNamespace(maps=[(k, k, HeatMap(k, 3.0, "")) for k in ("logmap", "heatmap")])
+    case.heatMap = case.volume
+    assert [row.key for row in _maps(case, result)] == ["heatMap"]
+
+
+def test_what_is_deleted_is_drawn_at_once(headless, case):
+    told = []
+    session = Session(headless.scene, onChange=lambda: told.append(1))
+    headless.scene.RemoveNode(case.segmentation)
+    assert told
+    session.close()
