@@ -135,6 +135,7 @@ class Panel:
         self.session.sources.instanceFiles = database.instanceFiles
         self.turns = views.Turns()
         self.session.showing = self.turns.take
+        self.session.held = lambda: qt.QApplication.mouseButtons() != qt.Qt.NoButton
         self._sections = {
             "image": ImageSection(self),
             "regions": RegionsSection(self),
@@ -161,12 +162,21 @@ class Panel:
 
         With the module left, only that a scene was closed is drawn: nothing of it may be held on to.
         """
+        self._fit()
         if self._dirty and not self._drewLast and (self._entered or self.session.case is None):
             self._dirty, self._drewLast = False, True
             self._draw()
         else:
             self._drewLast = False
             self.session.poll()
+
+    def _fit(self) -> None:
+        """Slicer's module panel gives a module its smallest height alone, too little for lines that wrap: they lost
+        their second half, “not meaningful for patients” among them.
+        """
+        height = self._widget.heightForWidth(self._widget.width)
+        if height != self._widget.minimumHeight:
+            self._widget.minimumHeight = height
 
     def _draw(self) -> None:
         from cnsifusion.mrml.panel import Line, panelView
@@ -197,7 +207,15 @@ class Panel:
         if states != self._states and opened:
             for name, widget in self._sectionWidgets().items():
                 widget.collapsed = name not in opened and not (name == "analyze" and "result" not in opened)
+        if states["analyze"] == "done" and self._states.get("analyze", "done") != "done":
+            qt.QTimer.singleShot(2 * _POLL_MILLISECONDS, self._showResult)  # when the step has its place
         self._states = states
+
+    def _showResult(self) -> None:
+        from CNSIFusionLib.drawing import scrollTo
+
+        if self._sections:  # the module may have been put away
+            scrollTo(self.ui.resultSection)
 
     def _watch(self, segmentationNode) -> None:
         """Notice edits of the case's regions, by whatever tool."""

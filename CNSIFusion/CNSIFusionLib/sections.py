@@ -9,6 +9,7 @@ from slicer.i18n import tr as _
 
 from cnsifusion.mrml.importing import labelsToAssign
 from cnsifusion.mrml.panel import ANALYZE_STEP, IMAGE, MODEL, REGIONS_STEP
+from cnsifusion.mrml.segmentation import regionCentre
 from cnsifusion.roi.names import SEGMENTS
 from CNSIFusionLib import views
 from CNSIFusionLib.correcting import Corrector
@@ -77,6 +78,7 @@ class ImageSection(Section):
         self.ui.alignButton.toolTip = (
             _("Turn the slice views along the image's own slices.") if volume else _("Choose the axial T2 image first.")
         )
+        views.offerNoMaps(self.ui.volumeSelector, self.ui.besideSelector)
         shown = volume.GetID() if volume else ""
         if shown and shown != self._shown:
             views.showVolume(volume)
@@ -123,7 +125,7 @@ class RegionsSection(Section):
     def __init__(self, panel):
         super().__init__(panel)
         self.corrector = Corrector(self.ui.editorFrame, self.session)
-        self.session.asUndoStep = self.corrector.asUndoStep
+        self.session.asUndoStep = self._asUndoStep
         self._rows = []
         self._segmentIds = []
         table = self.ui.regionTable
@@ -179,6 +181,13 @@ class RegionsSection(Section):
     def cleanup(self) -> None:
         """Release the embedded editor."""
         self.corrector.cleanup()
+
+    def _asUndoStep(self, change) -> None:
+        """Change the regions as a whole, and bring the views to what the reader wants to see first of them."""
+        self.corrector.asUndoStep(change)
+        centre = regionCentre(self.session.case.segmentation, self.session.case.volume)
+        if centre is not None:
+            views.jumpTo(centre)
 
     def _fill(self, rows: list) -> None:
         self._rows = rows

@@ -4,8 +4,9 @@ from collections.abc import Callable
 
 import qt
 import slicer
-from slicer import vtkMRMLLayoutNode, vtkMRMLSliceNode
+from slicer import vtkMRMLLayoutNode
 
+from cnsifusion.mrml.alignment import bringTo
 from cnsifusion.mrml.beside import LinkedSlices
 
 #: Time for the mouse between the drawing of one view and the next.
@@ -124,9 +125,21 @@ def showOnly(segmentationNode) -> None:
             node.GetDisplayNode().SetVisibility(node is segmentationNode)
 
 
+def offerNoMaps(*selectors) -> None:
+    """Leave the results' own maps out of selectors of images."""
+    from cnsifusion.mrml.case import CaseState
+
+    maps = [node.GetID() for case in CaseState.all(slicer.mrmlScene) for node in (case.logMap, case.heatMap) if node]
+    for selector in selectors:
+        model = selector.sortFilterProxyModel()
+        if list(model.hiddenNodeIDs) != maps:
+            model.hiddenNodeIDs = maps
+
+
 def jumpTo(lps: tuple) -> None:
     """Bring all slice views to a position (LPS, mm)."""
-    vtkMRMLSliceNode.JumpAllSlices(slicer.mrmlScene, -lps[0], -lps[1], lps[2], vtkMRMLSliceNode.OffsetJumpSlice)
+    for node in slicer.util.getNodesByClass("vtkMRMLSliceNode"):
+        bringTo(node, lps)
 
 
 def setLargeAxial(large: bool, former: int) -> int:

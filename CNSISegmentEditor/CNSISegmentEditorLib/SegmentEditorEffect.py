@@ -230,6 +230,17 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorLabelEffect):
         for name in manager.sliceViewNames() if manager else []:
             manager.sliceWidget(name).mrmlSliceNode().RotateToVolumePlane(self.controller.volumeNode)
 
+    def point(self, lps) -> None:
+        """Bring the slice views to a place (LPS, mm), and outline there what a click would change: many lie close."""
+        from cnsifusion.mrml.alignment import AXIAL, bringTo, viewPlane
+
+        manager = slicer.app.layoutManager()
+        for name in manager.sliceViewNames() if manager else []:
+            view = manager.sliceWidget(name)
+            bringTo(view.mrmlSliceNode(), lps)
+            if viewPlane(view.mrmlSliceNode(), self.controller.geometry.grid) == AXIAL:
+                self._draw(view, self.controller.hover(lps))
+
     def clearOutlines(self) -> None:
         """Take what is previewed away."""
         for outline in self._outlines.values():

@@ -8,6 +8,7 @@ import slicer
 from slicer.i18n import tr as _
 
 _FORM = Path(__file__).with_name("CNSISegmentEditor.ui")
+_ROW_HEIGHT = 22
 
 
 class Options:
@@ -198,10 +199,9 @@ class Options:
         if controller is None:
             return
         row = self._foci[number]
-        x, y, z = row.position
-        slicer.vtkMRMLSliceNode.JumpAllSlices(slicer.mrmlScene, -x, -y, z, slicer.vtkMRMLSliceNode.OffsetJumpSlice)
         if column == 0:
             self._effect.run(lambda: controller.toggle(controller.foci[row.index]))
+        self._effect.point(row.position)
 
     def _changed(self) -> None:
         self._effect.controller.forget()
@@ -215,6 +215,7 @@ def _columns(table, titles: list) -> None:
     table.horizontalHeader().setSectionResizeMode(qt.QHeaderView.ResizeToContents)
     table.horizontalHeader().setStretchLastSection(True)
     table.verticalHeader().hide()
+    table.verticalHeader().setDefaultSectionSize(_ROW_HEIGHT)
     table.toolTip = _("Click a row to go there; click in the first column to accept or reject it.")
 
 

@@ -278,9 +278,20 @@ def test_pvs_list_accepts_rejects_and_jumps():
         place = table.viewport().mapToGlobal(table.visualItemRect(table.item(0, column)).center())
         desk.xdotool("mousemove", place.x(), place.y(), "click", 1)
 
-    assert abs(shownSlice() - ijk[2]) > 2
+    def inSight() -> bool:
+        view = desk.sliceWidget().sliceView()
+        return view.rect.contains(view.mapFromGlobal(qt.QPoint(*desk.screenPoint(state["point"]))))
+
+    node = desk.sliceWidget().mrmlSliceNode()
+    fieldOfView = node.GetFieldOfView()
+    node.SetFieldOfView(fieldOfView[0] / 6, fieldOfView[1] / 6, fieldOfView[2])
+    node.SetXYZOrigin(300, 300, 0)
+    assert abs(shownSlice() - ijk[2]) > 2 and not inSight()
     clickCell(2)
     assert abs(shownSlice() - ijk[2]) < 0.1 and voxels("PVS left") == 0
+    assert inSight() and outline().shown, "which of the bright dots the row is about"
+    node.SetFieldOfView(*fieldOfView)
+    node.SetXYZOrigin(0, 0, 0)
     clickCell(0)
     assert voxels("PVS left") == 4
     assert table.item(0, 0).text() == "✓"

@@ -52,6 +52,10 @@ def test_proposes_with_a_click():
     rows = {row.name: row.milliliters for row in panel()._sections["regions"]._rows}
     assert rows["CSF ventricles"] > 3
     assert rows["Sub-lentiform left"] > 0.3 and rows["Sub-lentiform right"] > 0.3
+    from cnsifusion.mrml.segmentation import regionCentre
+
+    z = regionCentre(case().segmentation, case().volume)[2]
+    assert abs(desk.sliceWidget().mrmlSliceNode().GetSliceToRAS().GetElement(2, 3) - z) < 6, "the regions are in sight"
 
 
 def test_undo_brings_back_what_a_second_proposal_replaced_and_then_takes_the_first_away():
@@ -109,6 +113,35 @@ def test_analyzes_with_progress_and_shows_the_score():
     assert panel().ui.sidesLabel.visible
     assert "slices above threshold" in panel().ui.slicesLabel.text
     assert not panel().ui.resultSection.collapsed
+    desk.settle(0.3)
+    assert panel().ui.headlineLabel.visibleRegion().boundingRect().height() == panel().ui.headlineLabel.height
+    offered = panel().ui.volumeSelector
+    assert [offered.nodeFromIndex(i).GetName() for i in range(offered.nodeCount())] == [case().volume.GetName()]
+
+
+def test_lines_that_wrap_are_not_cut_off():
+    """Slicer gave the panel too little height: “DEMONSTRATION, not” stood there without its second half."""
+    sections = panel()._sectionWidgets().values()
+    folded = {section: section.collapsed for section in sections}
+    for section in sections:
+        section.collapsed = False
+    desk.settle(0.5)
+    for label in slicer.util.findChildren(panel()._widget, className="QLabel"):
+        if label.visible and label.wordWrap and label.text:
+            assert label.height >= label.heightForWidth(label.width), f"{label.name}: {label.text}"
+    for section, was in folded.items():
+        section.collapsed = was
+
+
+def test_what_arrives_in_mid_stroke_waits_for_its_end():
+    panel().guarded(panel().session.analyze)
+    desk.moveOver(desk.sliceWidget().sliceView())
+    desk.xdotool("mousedown", 1)
+    desk.settle(6)  # an analysis takes some 2 s
+    assert panel().session.busy
+    desk.xdotool("mouseup", 1)
+    waitIdle()
+    assert message() == "", message()
 
 
 def test_the_demonstrations_word_is_read_on_a_dark_style_too():

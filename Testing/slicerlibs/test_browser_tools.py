@@ -239,6 +239,29 @@ def test_06c_the_wheel_does_not_end_a_stroke_and_zooms_where_the_tool_has_no_sli
     assert reader.text("#slice-Red") == shown
 
 
+def test_06d_a_proposal_that_arrives_in_mid_stroke_waits_for_its_end(reader):
+    page = reader.page
+    x, y = middle(reader)
+    page.click("#tool-outline")
+    reader.waitFor("document.querySelector('#tool-outline').className.includes('active')")
+    before = reader.milliliters(LEFT)
+    page.click("#button-propose")
+    reader.waitFor("document.querySelector('#button-propose').disabled")
+    page.mouse.move(x + 60, y - 60)
+    page.mouse.down()
+    page.mouse.move(x + 100, y - 60, steps=3)
+    page.wait_for_timeout(8000)  # the proposal takes some 4 s
+    page.mouse.move(x + 100, y - 20, steps=3)
+    page.mouse.up()
+    reader.waitFor("!document.querySelector('#button-propose').disabled")
+    proposed = reader.milliliters(LEFT)
+    page.click("#undo")
+    drawn = changed(reader, LEFT, proposed)
+    assert drawn > before, "the stroke counts"
+    page.click("#undo")
+    assert changed(reader, LEFT, drawn) == before
+
+
 def test_07_fill_between_says_when_there_is_no_gap(reader):
     reader.page.click("#act-fill")
     reader.waitFor("document.querySelector('#tool-hint').innerText.includes('no gap')")

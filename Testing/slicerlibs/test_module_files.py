@@ -52,6 +52,19 @@ def test_form_loads(form: Path) -> None:
     assert "Ui_" in result.stdout
 
 
+@pytest.mark.parametrize(("form", "folder"), BOUND, ids=lambda p: p.name)
+def test_escaped_words_are_shown_as_rich_text(form: Path, folder: Path) -> None:
+    """A label that decides by itself takes words without a tag for plain ones: “the image&#x27;s slices”."""
+    lines = [line for file in folder.glob("*.py") for line in file.read_text("utf-8").splitlines()]
+    escaped = {m[1] for line in lines if (m := re.search(r"ui\.(\w+)\.text = .*escape\(", line))}
+    rich = {
+        widget.get("name")
+        for widget in ElementTree.parse(form).iter("widget")
+        if widget.findtext("property[@name='textFormat']/enum") == "Qt::RichText"
+    }
+    assert escaped and escaped <= rich
+
+
 def _names(form: Path) -> set[str]:
     """Names of the widgets: slicer.util.childWidgetVariables knows no layouts."""
     return {e.get("name") for e in ElementTree.parse(form).iter("widget")}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 from cnsifusion.errors import BadInput
@@ -41,7 +42,8 @@ def _segmentLine(name: str, found: dict) -> str:
     slices = "1 slice" if found["slices"] == 1 else f"{found['slices']} slices"
     size = f"{1000 * found['volume_ml']:.0f} mm³" if name in (PVS_LEFT, PVS_RIGHT) else f"{found['volume_ml']:.2f} ml"
     area, mean, sd = found["largest_area_mm2"], found["mean"], found["sd"]
-    return f"{name}: {size} on {slices}, largest area {area:.0f} mm², signal {mean:.4g} ± {sd:.4g}"
+    digits = max(0, 3 - math.floor(math.log10(max(abs(mean), 1e-9))))  # the same for both: four figures of the mean
+    return f"{name}: {size} on {slices}, largest area {area:.0f} mm², signal {mean:.{digits}f} ± {sd:.{digits}f}"
 
 
 def otherReader(segmentationNode, volumeNode) -> RegionSet:

@@ -51,6 +51,8 @@ class Session:
         #: How the face makes one undo step of a change of the case's regions as a whole, and lets a job's outcome in.
         self.asUndoStep: Callable[[Callable[[], None]], None] = lambda change: change()
         self.showing: Callable[[Callable[[], None]], None] = lambda change: change()
+        #: Whether the reader's button is down: what arrives would cut a stroke short, so it waits.
+        self.held: Callable[[], bool] = lambda: False
         self.case = CaseState.active(scene)
         self.jobs = Jobs(self)
         #: The report of each case (by its node), in a folder with the result's other files.
@@ -192,7 +194,9 @@ class Session:
         return path if path and path.exists() else None
 
     def poll(self) -> None:
-        """Deliver what arrived since the last call."""
+        """Deliver what arrived since the last call; nothing in the middle of a stroke."""
+        if self.held():
+            return
         if self.job is not None or self.background.busy:
             time.sleep(0.001)  # inside Slicer the other threads run only while this one lets go of the interpreter
         self.jobs.engine.poll()

@@ -42,6 +42,7 @@ class Tools:
         self._said = ""
         self._agreement: list[str] = []
         session.asUndoStep = self._replace
+        session.held = lambda: self._controller is not None and self._controller.stroking
         self._limits, self._range = Limits(), (0.0, 1.0)
 
     def setCase(self, case: CaseState | None) -> None:

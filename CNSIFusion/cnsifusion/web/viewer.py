@@ -11,6 +11,7 @@ from trame_slicer.rca_view import register_rca_factories
 from trame_slicer.views import Layout, LayoutDirection, ScheduledRenderStrategy, SliceView, ViewLayoutDefinition
 from vtkmodules.vtkCommonCore import vtkCommand
 
+from cnsifusion.mrml.alignment import bringTo
 from cnsifusion.mrml.beside import LinkedSlices
 from cnsifusion.mrml.case import nodesByClass
 from cnsifusion.mrml.volumes import NodeGeometry
@@ -118,7 +119,7 @@ class Viewer:
     def jumpTo(self, lps: tuple[float, float, float]) -> None:
         """Bring all views to a position (LPS, mm)."""
         for view in self.views.values():
-            view.get_view_node().JumpSliceByOffsetting(-lps[0], -lps[1], lps[2])
+            bringTo(view.get_view_node(), lps)
             view.schedule_render()
 
     def edgeLetters(self, tag: str) -> dict[str, str]:
