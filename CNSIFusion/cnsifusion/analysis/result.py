@@ -10,7 +10,10 @@ from typing import Any
 from cnsifusion.bundles.decode import DecodeError, decode
 from cnsifusion.errors import BadInput
 from cnsifusion.imaging import write_text
+from cnsifusion.roi.names import PARTS
+from cnsifusion.roi.region_files import PART_SEGMENTS
 
+_PART_WORDS = {"sublentiform": "Sub-lentiform", **{part: PART_SEGMENTS[value] for value, part in PARTS.items()}}
 SCHEMA = "cnsifusion.patient-result"
 SCHEMA_VERSION = 1
 
@@ -129,6 +132,11 @@ class PatientResult:
         return [(key, name, one) for key, name, one in named if one is not None]
 
     @property
+    def left_out(self) -> list[str]:
+        """What was not classified and why, one line each."""
+        return [f"{place(n['part'], n['side'], n['slice_index'])}: {n['reason']}" for n in self.not_classified]
+
+    @property
     def side_means(self) -> dict[str, float] | None:
         """Mean probability of the instances on each side; None where not both sides were classified."""
         sides = {side: [i.probability for i in self.instances if i.side == side] for side in ("left", "right")}
@@ -140,6 +148,17 @@ def percent(value: float) -> str:
     if value < 0.01:
         return "<1 %"
     return ">99 %" if value > 0.99 else f"{100 * value:.0f} %"
+
+
+def part_words(part: str) -> str:
+    """A region's part for readers."""
+    return _PART_WORDS.get(part, part)
+
+
+def place(part: str, side: str, index: int | None) -> str:
+    """Where an instance lies, for readers: "Sub-lentiform left, slice 14" (counted from 1)."""
+    where = "all slices" if index is None else f"slice {index + 1}"
+    return f"{part_words(part)}, {where}" if side == "none" else f"{part_words(part)} {side}, {where}"
 
 
 def readable(name: str) -> str:

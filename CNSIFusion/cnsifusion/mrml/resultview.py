@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from cnsifusion.analysis.result import InstanceResult, PatientResult, percent, readable
+from cnsifusion.analysis.result import InstanceResult, PatientResult, part_words, percent, place, readable
 from cnsifusion.errors import BadInput
 from cnsifusion.mrml.case import CaseState
-from cnsifusion.roi.names import PARTS
-from cnsifusion.roi.region_io import PART_SEGMENTS
 
 RESEARCH_USE = "Research use only. Does not replace lumbar puncture; a low score does not exclude infection."
 CALIBRATION = "Model score, calibrated where {prevalence} of the patients were infected."
 MAP_CAPTION = "{name}: {caption} (cell {cell:.1f} mm)."
 
-_PART_WORDS = {"sublentiform": "Sub-lentiform", **{part: PART_SEGMENTS[value] for value, part in PARTS.items()}}
 #: Sides whose means differ by less than this (probability) are called alike.
 _ALIKE = 0.05
 
@@ -119,9 +116,7 @@ def resultView(case: CaseState, result: PatientResult, stale: str = "") -> Resul
         warnings=[*result.warnings, *result.out_of_distribution],
         instances=rows,
         chart=_chart(result, rows),
-        notClassified=[
-            f"{_place(n['part'], n['side'], n['slice_index'])}: {n['reason']}" for n in result.not_classified
-        ],
+        notClassified=result.left_out,
         contributions=_contributions(result),
         drivers=_driverRows(result),
         stale=stale,
@@ -150,8 +145,8 @@ def _maps(case: CaseState, result: PatientResult) -> list[MapRow]:
 
 
 def _instanceRow(i: InstanceResult) -> InstanceRow:
-    place = _place(i.part, i.side, i.slice_index)
-    return InstanceRow(i.key, place, i.side, i.probability, percent(i.probability), i.above_threshold, i.position_mm)
+    where = place(i.part, i.side, i.slice_index)
+    return InstanceRow(i.key, where, i.side, i.probability, percent(i.probability), i.above_threshold, i.position_mm)
 
 
 def _chart(result: PatientResult, rows: list[InstanceRow]) -> list[ChartRow]:
@@ -164,7 +159,7 @@ def _chart(result: PatientResult, rows: list[InstanceRow]) -> list[ChartRow]:
     chart = []
     for part, index in sorted(groups, key=lambda key: (parts.index(key[0]), -key[1])):
         bars = groups[part, index]
-        text = f"{_PART_WORDS.get(part, part)} {index + 1}" if several else f"slice {index + 1}"
+        text = f"{part_words(part)} {index + 1}" if several else f"slice {index + 1}"
         chart.append(ChartRow(text, bars.get("right"), bars.get("left"), bars.get("none")))
     return chart
 
@@ -196,9 +191,3 @@ def _driverRows(result: PatientResult) -> list[DriverRow]:
             text += f", higher than in {100 * item.training_quantile:.0f} % of the training"
         rows.append(DriverRow(readable(item.name), item.log_odds, text, item.training_quantile))
     return rows
-
-
-def _place(part: str, side: str, index: int | None) -> str:
-    where = "all slices" if index is None else f"slice {index + 1}"
-    name = _PART_WORDS.get(part, part)
-    return f"{name}, {where}" if side == "none" else f"{name} {side}, {where}"

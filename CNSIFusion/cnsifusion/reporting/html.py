@@ -44,7 +44,7 @@ def render(result: PatientResult, key_images: bytes) -> str:
         prevalence=prevalence(score),
         threshold_words=_threshold_words(score.threshold_name),
         region=REGION_WORDS[result.region],
-        created=datetime.now(timezone.utc).astimezone().strftime("%Y-%m-%d %H:%M"),
+        created=created(),
         pictures={**charts, "key_images": _embed(key_images, "png")},
         pretest=[(p, score.at_prevalence(p)) for p in PRETEST],
         sides=result.side_means,
@@ -60,6 +60,11 @@ def render(result: PatientResult, key_images: bytes) -> str:
 def prevalence(score: PatientScore) -> str:
     """The share of infected patients in the training, in words."""
     return "half" if abs(score.training_prevalence - 0.5) < 0.005 else percent(score.training_prevalence)
+
+
+def created() -> str:
+    """When a report is being made."""
+    return datetime.now(timezone.utc).astimezone().strftime("%Y-%m-%d %H:%M")
 
 
 def region_rows(result: PatientResult) -> list[dict[str, Any]]:

@@ -18,7 +18,7 @@ from cnsifusion.analysis import PatientResult
 from cnsifusion.analysis.result import percent
 from cnsifusion.imaging import atomic_path
 from cnsifusion.reporting.charts import CHARTS, DARK, GREY, ORANGE
-from cnsifusion.reporting.html import CAVEAT, REGION_WORDS, prevalence, region_rows
+from cnsifusion.reporting.html import CAVEAT, REGION_WORDS, created, prevalence, region_rows
 from cnsifusion.reporting.pictures import key_images_caption
 
 #: Edges of what is printed (points): inside a Letter page centred on the A4 sheet.
@@ -68,7 +68,7 @@ def _chart(page: Canvas, name: str, result: PatientResult, x: float, y: float, w
 def _head(page: Canvas, result: PatientResult) -> float:
     score = result.patient
     y = _text(page, "Infection probability from axial T2 MRI", 15, _LEFT, _TOP, _FULL, bold=True)
-    y = _text(page, CAVEAT, 7.5, _LEFT, y - 3, _FULL, GREY)
+    y = _text(page, f"{created()} \u00b7 {CAVEAT}", 7.5, _LEFT, y - 3, _FULL, GREY)
     number = _text(page, percent(score.probability), 28, _LEFT, y - 6, 110, bold=True)
     colour = ORANGE if result.demonstration else DARK
     verdict = _text(page, result.verdict, 17, _LEFT + 115, y - 8, _FULL - 115, colour, bold=True)
@@ -94,7 +94,8 @@ def _key_images(page: Canvas, result: PatientResult, key_images: bytes, y: float
 def _foot(page: Canvas, result: PatientResult, y: float) -> None:
     half = 0.48 * _FULL
     lines = [
-        f"{row['name']}: {row['volume_ml']:.2f} ml, {row['slices']} slices, mean {row['mean']:.0f}, SD {row['sd']:.0f}"
+        f"{row['name']} ({row['origin']}): {row['volume_ml']:.2f} ml, {row['slices']} "
+        f"{'slice' if row['slices'] == 1 else 'slices'}, mean {row['mean']:.0f}, SD {row['sd']:.0f}"
         for row in region_rows(result)
     ]
     lines.append(f"PVS-like foci: left {result.pvs['left']}, right {result.pvs['right']}")

@@ -13,9 +13,10 @@ from PIL import Image
 from reportlab.pdfbase.pdfmetrics import stringWidth
 
 from cnsifusion.imaging import Volume, read_image
+from cnsifusion.reporting import pdf
 from cnsifusion.reporting.charts import CHARTS, svg
 from cnsifusion.reporting.html import render
-from cnsifusion.reporting.pdf import write_pdf
+from cnsifusion.reporting.pdf import _paragraph, write_pdf
 from cnsifusion.reporting.pictures import key_images, key_images_caption, key_slices
 from cnsifusion.roi.names import SEGMENTS
 from cnsifusion.roi.region_io import read_regions
@@ -36,6 +37,21 @@ def test_the_report_says_at_what_sensitivity_the_threshold_was_set(analyzed) -> 
     other = replace(result, patient=replace(result.patient, threshold_name="sensitivity97.5"))
     assert "set at sensitivity 95 %" in (folder / "report.html").read_text("utf-8")
     assert "set at sensitivity 97.5 %" in render(other, (folder / "key_images.png").read_bytes())
+
+
+def test_both_reports_say_how_regions_were_made_what_was_left_out_and_when(analyzed, tmp_path, monkeypatch) -> None:
+    folder, result, _ = analyzed
+    made = {**result.provenance["region_origin"], SIDES[0]: "automatic, edited"}
+    why = "The reader rejected Sub-lentiform right (wrong place)."
+    left_out = [{"part": "sublentiform", "side": "right", "slice_index": None, "reason": why}]
+    told = replace(result, provenance={**result.provenance, "region_origin": made}, not_classified=left_out)
+    pictures, written = (folder / "key_images.png").read_bytes(), []
+    monkeypatch.setattr(pdf, "_paragraph", lambda words, *a: written.append(words) or _paragraph(words, *a))
+    write_pdf(told, pictures, tmp_path / "report.pdf")
+    page = html.unescape(render(told, pictures))
+    assert f"Not classified. Sub-lentiform right, all slices: {why}<" in page
+    assert f"{SIDES[0]} (automatic, edited): " in "\n".join(written) and "automatic, edited</td>" in page
+    assert all(re.search(r"20\d\d-\d\d-\d\d \d\d:\d\d", text) for text in ("\n".join(written), page))
 
 
 @pytest.mark.parametrize("name", CHARTS)
