@@ -171,8 +171,8 @@ class Panel:
             self.session.poll()
 
     def _fit(self) -> None:
-        """Slicer's module panel gives a module its smallest height alone, too little for lines that wrap: they lost
-        their second half, “not meaningful for patients” among them.
+        """Ask for the height that lines which wrap need: a module that was left and opened again gets its smallest
+        alone from Slicer, and they lost their second half, “not meaningful for patients” among them.
         """
         height = self._widget.heightForWidth(self._widget.width)
         if height != self._widget.minimumHeight:

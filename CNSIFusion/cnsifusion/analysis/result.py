@@ -126,6 +126,13 @@ class PatientResult:
         return f"{score.instances_above} of {score.instances} slices above threshold"
 
     @property
+    def slices_above(self) -> str:
+        """How many instances lie above the threshold; says so where a slice counts once for each side."""
+        score, slices = self.patient, {(i.part, i.slice_index) for i in self.instances}
+        twice = ", each side for itself" if len(slices) < len(self.instances) else ""
+        return f"{score.instances_above} of {score.instances} slices above threshold{twice}"
+
+    @property
     def maps(self) -> list[tuple[str, str, HeatMap]]:
         """The maps there are, in the order of showing: field of this class, name for readers, map."""
         named = (("logmap", "LoG features", self.logmap), ("heatmap", "Network", self.heatmap))
@@ -143,11 +150,15 @@ class PatientResult:
         return {side: sum(each) / len(each) for side, each in sides.items()} if all(sides.values()) else None
 
 
-def percent(value: float) -> str:
-    """A probability for readers; never 0 % or 100 %, which no model can know."""
+def percent(value: float, threshold: float | None = None) -> str:
+    """A probability for readers; never 0 % or 100 %, which no model can know.
+
+    Where rounding would make it the ``threshold`` that it does not reach, it stands as less.
+    """
     if value < 0.01:
         return "<1 %"
-    return ">99 %" if value > 0.99 else f"{100 * value:.0f} %"
+    text = ">99 %" if value > 0.99 else f"{100 * value:.0f} %"
+    return f"<{text}" if threshold is not None and value < threshold and text == percent(threshold) else text
 
 
 def part_words(part: str) -> str:

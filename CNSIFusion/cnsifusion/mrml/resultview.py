@@ -95,10 +95,10 @@ class ResultView:
 def resultView(case: CaseState, result: PatientResult, stale: str = "") -> ResultView:
     """What the faces draw of the case's result; ``stale`` says why it is none of what is shown."""
     score = result.patient
-    rows = [_instanceRow(i) for i in result.instances]
+    rows = [_instanceRow(i, score.threshold) for i in result.instances]
     maps = _maps(case, result)
     return ResultView(
-        probability=percent(score.probability),
+        probability=percent(score.probability, score.threshold),
         verdict=result.verdict,
         demonstration=result.demonstration,
         range=f"Range over fold models: {percent(score.low)} to {percent(score.high)}",
@@ -106,7 +106,7 @@ def resultView(case: CaseState, result: PatientResult, stale: str = "") -> Resul
         low=score.low,
         high=score.high,
         threshold=score.threshold,
-        slices=f"{score.instances_above} of {score.instances} slices above threshold",
+        slices=result.slices_above,
         sides=_sides(result),
         calibration=CALIBRATION.format(prevalence=percent(score.training_prevalence)),
         atPretest=atPretest(result, case.pretest),
@@ -144,9 +144,9 @@ def _maps(case: CaseState, result: PatientResult) -> list[MapRow]:
     ]
 
 
-def _instanceRow(i: InstanceResult) -> InstanceRow:
-    where = place(i.part, i.side, i.slice_index)
-    return InstanceRow(i.key, where, i.side, i.probability, percent(i.probability), i.above_threshold, i.position_mm)
+def _instanceRow(i: InstanceResult, threshold: float) -> InstanceRow:
+    where, shown = place(i.part, i.side, i.slice_index), percent(i.probability, threshold)
+    return InstanceRow(i.key, where, i.side, i.probability, shown, i.above_threshold, i.position_mm)
 
 
 def _chart(result: PatientResult, rows: list[InstanceRow]) -> list[ChartRow]:

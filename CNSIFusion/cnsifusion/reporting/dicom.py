@@ -33,6 +33,7 @@ PRIVATE = "99CNSIFUSION"
 SCORE = Code("CNSIPROB", PRIVATE, "Infection probability (model score, research use only)")
 SCORE_FINDING = Code("CNSISCORE", PRIVATE, "Model score of central nervous system infection")
 PVS_COUNT = Code("PVSCOUNT", PRIVATE, "Number of PVS-like foci")
+MEASURED, COMMENT = Code("MEASURED", PRIVATE, "Region was measured"), Code("121106", "DCM", "Comment")
 _FAMILY = Code("123110", "DCM", "Artificial Intelligence")
 #: Attributes that must be present though they may be empty (type 2); de-identified files often lack them.
 _MAY_BE_EMPTY = (
@@ -75,7 +76,8 @@ def export_dicom(
     regions = read_regions(folder / result.files["regions"], volume)
     masks = {name: restore(mask, stored)[frames] for name, mask in regions.masks.items() if mask.any()}
     segmentation = _segmentation(highdicom, headers, masks, result)
-    report = _report(highdicom, headers, segmentation, list(masks), result, confirm_demonstration)
+    missing = {name: why for name, why in regions.withheld.items() if name in SEGMENTS and name not in masks}
+    report = _report(highdicom, headers, segmentation, list(masks), missing, result, confirm_demonstration)
     picture = _key_image(highdicom, headers, (folder / result.files["key_images"]).read_bytes(), result)
     written = []
     for name, dataset in (("seg.dcm", segmentation), ("sr.dcm", report), ("key_images.dcm", picture)):
@@ -154,6 +156,7 @@ def _report(
     headers: list[pydicom.Dataset],
     segmentation: Any,
     names: list[str],
+    missing: dict[str, str],
     result: PatientResult,
     confirm_demonstration: bool,
 ) -> Any:
@@ -167,6 +170,7 @@ def _report(
         )
     )
     groups = [_region_group(sr, segmentation, n, name, result) for n, name in enumerate(names, start=1)]
+    groups += [_missing_group(sr, name, why) for name, why in missing.items()]
     if not result.demonstration or confirm_demonstration:
         groups.append(_score_group(sr, result))
     content = sr.MeasurementReport(
@@ -211,6 +215,19 @@ def _region_group(sr: Any, segmentation: Any, number: int, name: str, result: Pa
         finding_type=_concept(sr, segment.type),
         measurements=measurements,
     )
+
+
+def _missing_group(sr: Any, name: str, why: str) -> Any:
+    """A region that the reader rejected or the proposal withheld, with the sentence that the panel shows."""
+    segment = SEGMENTS[name]
+    group = sr.MeasurementsAndQualitativeEvaluations(
+        tracking_identifier=sr.TrackingIdentifier(generate_uid(), name),
+        finding_type=sr.CodedConcept(segment.type.value, segment.type.scheme, segment.type.meaning),
+        qualitative_evaluations=[sr.QualitativeEvaluation(MEASURED, Code("373067005", "SCT", "No"))],
+    )
+    comment = sr.TextContentItem(COMMENT, why, relationship_type=sr.RelationshipTypeValues.CONTAINS)
+    group[0].ContentSequence.append(comment)
+    return group
 
 
 def _score_group(sr: Any, result: PatientResult) -> Any:

@@ -69,13 +69,13 @@ def _head(page: Canvas, result: PatientResult) -> float:
     score = result.patient
     y = _text(page, "Infection probability from axial T2 MRI", 15, _LEFT, _TOP, _FULL, bold=True)
     y = _text(page, f"{created()} \u00b7 {CAVEAT}", 7.5, _LEFT, y - 3, _FULL, GREY)
-    number = _text(page, percent(score.probability), 28, _LEFT, y - 6, 110, bold=True)
+    number = _text(page, percent(score.probability, score.threshold), 28, _LEFT, y - 6, 110, bold=True)
     colour = ORANGE if result.demonstration else DARK
     verdict = _text(page, result.verdict, 17, _LEFT + 115, y - 8, _FULL - 115, colour, bold=True)
     facts = (
         f"Model score, calibrated where {prevalence(score)} were infected; range over fold models "
         f"{percent(score.low)} to {percent(score.high)}. "
-        f"{score.instances_above} of {score.instances} slices above threshold. "
+        f"{result.slices_above}. "
         f"With a pre-test probability of 5 % it would be {percent(score.at_prevalence(0.05))}, "
         f"with 20 % {percent(score.at_prevalence(0.2))}. Region: {REGION_WORDS[result.region]}. Model: {result.model}."
     )

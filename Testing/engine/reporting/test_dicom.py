@@ -19,7 +19,7 @@ from cnsifusion.imaging.read import read_labels
 from cnsifusion.reporting import write_report_beside
 from cnsifusion.reporting.dicom import export_dicom
 from cnsifusion.roi.names import SEGMENTS
-from cnsifusion.roi.region_io import read_regions
+from cnsifusion.roi.region_io import read_regions, write_regions
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "imaging"))
 from dicom_files import write_enhanced, write_series  # a helper of the imaging tests
@@ -89,6 +89,26 @@ def test_score_of_a_demonstration_needs_confirmation(exported, series, tmp_path)
     confirmed = pydicom.dcmread(tmp_path / "sr.dcm")
     assert "CNSIPROB" in texts(confirmed)
     assert any("DEMONSTRATION" in text for text in texts(confirmed))
+
+
+def test_the_report_says_which_region_is_missing_and_why(exported, series, tmp_path) -> None:
+    name, why = "Sub-lentiform right", "The reader rejected Sub-lentiform right (lesion in the region)."
+    shutil.copytree(exported[0], tmp_path / "result")
+    file = tmp_path / "result" / "rois.seg.nrrd"
+    regions = read_regions(file, read_image(series))
+    del regions.masks[name]
+    regions.withheld[name] = why
+    write_regions(regions, file)
+    export_dicom(tmp_path / "result" / "result.json", series, tmp_path / "dicom")
+    words = pydicom.dcmread(tmp_path / "dicom" / "sr.dcm").to_json()
+    assert why in words and "Region was measured" in words
+    assert "Region was measured" not in pydicom.dcmread(exported[1] / "sr.dcm").to_json()
+    if dciodvfy := shutil.which("dciodvfy"):
+        done = subprocess.run([dciodvfy, tmp_path / "dicom" / "sr.dcm"], capture_output=True, text=True, check=False)
+        assert not [line for line in done.stderr.splitlines() if line.startswith("Error")], done.stderr
+    if reader := shutil.which("tid1500reader", path=str(Path(sys.executable).parent)):
+        words = ["--inputDICOM", tmp_path / "dicom" / "sr.dcm", "--outputMetadata", tmp_path / "sr.json"]
+        subprocess.run([reader, *words], check=True, capture_output=True)
 
 
 def test_enhanced_source_keeps_its_frames_and_a_name_in_two_scripts(simulated_image, tmp_path) -> None:

@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 from reportlab.pdfbase.pdfmetrics import stringWidth
 
+from cnsifusion.analysis.result import percent
 from cnsifusion.imaging import Volume, read_image
 from cnsifusion.reporting import pdf
 from cnsifusion.reporting.charts import CHARTS, svg
@@ -52,6 +53,12 @@ def test_both_reports_say_how_regions_were_made_what_was_left_out_and_when(analy
     assert f"Not classified. Sub-lentiform right, all slices: {why}<" in page
     assert f"{SIDES[0]} (automatic, edited): " in "\n".join(written) and "automatic, edited</td>" in page
     assert all(re.search(r"20\d\d-\d\d-\d\d \d\d:\d\d", text) for text in ("\n".join(written), page))
+
+
+def test_a_score_that_rounds_up_to_the_threshold_is_not_shown_as_it() -> None:
+    """Beside "threshold 30 %" stood a bar of "30 %" that was not above it."""
+    assert percent(0.297, 0.301) == "<30 %" and percent(0.301, 0.301) == percent(0.302, 0.301) == "30 %"
+    assert percent(0.26, 0.301) == "26 %" and percent(0.002, 0.003) == "<1 %"
 
 
 @pytest.mark.parametrize("name", CHARTS)
