@@ -1,6 +1,5 @@
 """The effect's controls: region, tool and its settings, actions, PVS-like foci, figures, and what to know now."""
 
-from html import escape
 from pathlib import Path
 
 import qt
@@ -50,7 +49,7 @@ class Options:
 
     def explain(self, text: str) -> None:
         """Say why nothing happens."""
-        self.ui.messageLabel.text = f"⚠ {escape(text)}" if text else ""
+        self.ui.messageLabel.text = f"⚠ {text}" if text else ""
 
     def showMessage(self) -> None:
         """The controller's sentence of this moment."""
@@ -91,7 +90,7 @@ class Options:
         self._drawActions()
         self._drawFoci(controller)
         lines = [*(controller.statistics() if self._effect.segmentName in self._names else []), *self._agreement]
-        self.ui.statisticsLabel.text = "<br>".join(escape(_(line)) for line in lines)
+        self.ui.statisticsLabel.text = "\n".join(_(line) for line in lines)
         self.ui.statisticsLabel.visible = bool(lines)
         self.showMessage()
 

@@ -53,16 +53,17 @@ def test_form_loads(form: Path) -> None:
 
 
 @pytest.mark.parametrize(("form", "folder"), BOUND, ids=lambda p: p.name)
-def test_escaped_words_are_shown_as_rich_text(form: Path, folder: Path) -> None:
-    """A label that decides by itself takes words without a tag for plain ones: “the image&#x27;s slices”."""
+def test_labels_show_words_in_the_format_they_are_written_in(form: Path, folder: Path) -> None:
+    """One that decides by itself takes escaped words without a tag for plain ones: “the image&#x27;s slices”."""
     lines = [line for file in folder.glob("*.py") for line in file.read_text("utf-8").splitlines()]
     escaped = {m[1] for line in lines if (m := re.search(r"ui\.(\w+)\.text = .*escape\(", line))}
-    rich = {
-        widget.get("name")
+    formats = {
+        widget.get("name"): widget.findtext("property[@name='textFormat']/enum")
         for widget in ElementTree.parse(form).iter("widget")
-        if widget.findtext("property[@name='textFormat']/enum") == "Qt::RichText"
     }
-    assert escaped and escaped <= rich
+    assert {name: formats[name] for name in escaped} == dict.fromkeys(escaped, "Qt::RichText")
+    if form == EFFECT_FORM:
+        assert formats["messageLabel"] == formats["statisticsLabel"] == "Qt::PlainText"
 
 
 def _names(form: Path) -> set[str]:
