@@ -109,8 +109,12 @@ def screenPoint(lps, name: str = "Red") -> tuple:
 
 
 def moveTo(lps, name: str = "Red") -> None:
-    """The real mouse to a position (LPS mm) of a slice view."""
-    xdotool("mousemove", *screenPoint(lps, name))
+    """The real mouse to a position (LPS mm) of a slice view: once more where that moved as the mouse came into it."""
+    for _ in range(5):
+        place = screenPoint(lps, name)
+        xdotool("mousemove", *place)
+        if screenPoint(lps, name) == place:
+            break
 
 
 def clickAt(lps, name: str = "Red", *, button: int = 1) -> None:
