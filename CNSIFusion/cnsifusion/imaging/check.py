@@ -68,8 +68,8 @@ def _values(array: np.ndarray) -> list[Finding]:
         return [Finding("shifted", "refuse", text)]
     levels = len(np.unique(array[array.shape[0] // 2]))
     if levels < 16:
-        shades = f"{levels} grey values" if levels > 1 else "one grey value"
-        text = f"The middle slice has only {shades}: a labelmap or a mask, not a T2 image."
+        values = f"{levels} grey values" if levels > 1 else "one grey value"
+        text = f"The middle slice has only {values}: a labelmap or a mask, not a T2 image."
         findings.append(Finding("few-grey-levels", "refuse", text))
     elif 0 < (shades := _shades(array[array.shape[0] // 2])) < _FEW_SHADES:
         text = (

@@ -40,4 +40,4 @@ def staleness(case: CaseState, result: PatientResult, card: ModelCard | None) ->
 
 def _checksum(image) -> int:
     voxels = np.ascontiguousarray(vtk_to_numpy(image.GetPointData().GetScalars()))
-    return zlib.crc32(voxels, zlib.crc32(str(image.GetDimensions()).encode()))
+    return zlib.crc32(voxels.data, zlib.crc32(str(image.GetDimensions()).encode()))
