@@ -9,9 +9,9 @@ from cnsifusion.roi.anatomy import Anatomy
 from cnsifusion.roi.maps import LABELS_OF_PART
 from cnsifusion.roi.template import load_template
 
-#: A lateral ventricle's signal over that of deep white matter. T2 FSE gives 2 and more, proton density about 1.3 or
+#: A lateral ventricle's signal over that of deep white matter. T2 FSE gives 2 and more, proton density 1.6 or
 #: less, T1 and FLAIR below 1.
-MIN_CSF_OVER_WHITE = 1.4
+MIN_CSF_OVER_WHITE = 1.8
 
 
 def check_contrast(volume: Volume, anatomy: Anatomy) -> CheckReport:

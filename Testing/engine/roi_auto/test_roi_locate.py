@@ -11,7 +11,7 @@ from roi_phantom import Proposal, make_phantom
 from cnsifusion.imaging.grid import Grid, snap
 from cnsifusion.imaging.volume import Volume
 from cnsifusion.roi import names, registration
-from cnsifusion.roi.anatomy import LANDMARKS, locate
+from cnsifusion.roi.anatomy import LANDMARKS, _doubts, locate
 from cnsifusion.roi.propose import propose
 
 POINTS = np.array([(0, -3, -4), (25, 0, -10), (-25, 0, -10), (10, 20, 18), (0, 45, -34), (0, 60, 40)], float)
@@ -134,3 +134,11 @@ def test_a_few_slices_are_no_head_and_no_fault(whole_head: Proposal) -> None:
         anatomy = locate(slab)
         assert not anatomy.trusted and anatomy.reasons
         assert not propose(slab, anatomy).masks
+
+
+@pytest.mark.parametrize(("grey", "clear"), [(0.62, True), (0.77, False)], ids=["T2", "proton density"])
+def test_csf_must_be_clearly_brighter_than_tissue(grey: float, clear: bool, stripped: Proposal) -> None:
+    levels = {"csf": 1.0, "gm": grey, "wm": 0.6}
+    found = replace(registration.register(stripped.phantom.volume), levels=levels)
+    reasons = _doubts(found, stripped.anatomy.brain, stripped.anatomy.white_matter)
+    assert reasons == ([] if clear else ["CSF is not clearly brighter than brain tissue."])
