@@ -13,9 +13,11 @@ from planted_cohort import make_cohort  # noqa: E402
 from cnsifusion.bundles import load_bundle  # noqa: E402
 from cnsifusion.errors import BadInput  # noqa: E402
 from cnsifusion.imaging import PreparationSettings  # noqa: E402
+from cnsifusion.models.settings import get_model  # noqa: E402
 from cnsifusion.training.evaluate import _CHANGES, ACQUISITION_LIMIT, Evaluation, _confounding, evaluate_models  # noqa: E402
 from cnsifusion.training.experiment import Experiment  # noqa: E402
 from cnsifusion.training.manifest import Manifest  # noqa: E402
+from cnsifusion.training.maps import load_maps  # noqa: E402
 from cnsifusion.training.metrics import fold_auc  # noqa: E402
 from cnsifusion.training.nested import join, load_fold  # noqa: E402
 from cnsifusion.training.settings import ABLATIONS, TrainingSettings  # noqa: E402
@@ -45,6 +47,16 @@ def mean_auc(cohort, folds):
 def strong(tmp_path):
     """Both a feature and a spot in the picture tell the label."""
     return make_cohort(tmp_path / "cases", patients=36, effect=3.0, spot=3.0)
+
+
+def test_augmentations_do_not_depend_on_the_name_of_the_cached_file(tmp_path):
+    cohort = make_cohort(tmp_path / "cases", patients=2, effect=0.0)
+    renamed = [shutil.copy(case, tmp_path / f"{n}.npz") for n, case in enumerate(cohort.cases)]
+    experiment = open_experiment(tmp_path, cohort, settings=replace(SETTINGS, augmentations=1))
+    model = get_model("mobilenetv3-large")
+    one, other = (experiment.maps(c, model) for c in (cohort, replace(cohort, cases=renamed)))
+    assert not set(one) & set(other)
+    assert np.array_equal(load_maps(one).values, load_maps(other).values)
 
 
 def test_every_kind_of_model_learns_what_is_there(tmp_path, strong):
