@@ -203,7 +203,7 @@ def test_figures_are_those_of_the_voxels(head):
     area, inside = left.sum(axis=(1, 2)).max() * 0.64, values[left]
     assert of == (
         f"Sub-lentiform left: {left.sum() * voxel / 1000:.2f} ml on 2 slices, largest area {area:.0f} mm²,"
-        f" signal {inside.mean():.4g} ± {inside.std():.4g}"
+        f" signal {inside.mean():.1f} ± {inside.std():.1f}"
     )
     cubic, signal = (left.sum() - right.sum()) * voxel, inside.mean() - values[right].mean()
     assert cubic > 100 and difference.startswith(f"Left minus right: {cubic:+.0f} mm³, signal ")
