@@ -59,7 +59,7 @@ def true_region(path: Path) -> tuple[np.ndarray, Grid]:
 def in_template(region: np.ndarray, grid: Grid, anatomy: Anatomy) -> np.ndarray:
     """``region`` (on ``grid``) where the placement ``anatomy`` brings it: float32 on MAP, mean of both sides."""
     points = anatomy.to_patient(_points(MAP).reshape(-1, 3)).reshape(*MAP.shape, 3)
-    index = np.moveaxis(grid.to_ijk(points)[..., ::-1], -1, 0)
+    index = grid.to_kji(points)
     found = ndimage.map_coordinates(ndimage.gaussian_filter(region.astype(np.float32), 0.5), index, order=1)
     return (found + found[:, :, ::-1]) / 2
 

@@ -49,7 +49,7 @@ def region_below(volume: Volume, anatomy: Anatomy, nucleus: np.ndarray) -> np.nd
     """
     frame, template = head_frame(anatomy), load_template()
     points, index = places(frame, anatomy, template.grid)
-    own = np.moveaxis(volume.grid.to_ijk(points)[..., ::-1], -1, 0)
+    own = volume.grid.to_kji(points)
     below = below_columns(ndimage.map_coordinates(nucleus.astype(np.float32), own, order=1) > 0.5, int(DEPTH_MM))
     z, y, x = (index[a] + template.grid.origin[2 - a] for a in range(3))
     brain = ndimage.map_coordinates(template.brain.astype(np.float32), index, order=1) > 0.5
@@ -67,7 +67,7 @@ def turned_labels(labels: np.ndarray, grid: Grid, affine: np.ndarray) -> tuple[n
     size, origin = (_HIGH - _LOW).astype(int) + 1, affine[:3, 3] + u @ vt @ _LOW
     box = Grid(tuple(size.tolist()), (1.0, 1.0, 1.0), tuple(origin.tolist()), tuple((u @ vt).ravel().tolist()))
     points = box.to_lps(np.moveaxis(np.indices(box.shape)[::-1], 0, -1))
-    index, inverse = np.moveaxis(grid.to_ijk(points)[..., ::-1], -1, 0), np.linalg.inv(affine)
+    index, inverse = grid.to_kji(points), np.linalg.inv(affine)
     turned = ndimage.map_coordinates(labels, index, order=0, mode="constant")
     return turned, box, np.moveaxis(points @ inverse[:3, :3].T + inverse[:3, 3], -1, 0)
 

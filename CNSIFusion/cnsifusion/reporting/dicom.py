@@ -222,7 +222,7 @@ def _missing_group(sr: Any, name: str, why: str) -> Any:
     segment = SEGMENTS[name]
     group = sr.MeasurementsAndQualitativeEvaluations(
         tracking_identifier=sr.TrackingIdentifier(generate_uid(), name),
-        finding_type=sr.CodedConcept(segment.type.value, segment.type.scheme, segment.type.meaning),
+        finding_type=_concept(sr, segment.type),
         qualitative_evaluations=[sr.QualitativeEvaluation(MEASURED, Code("373067005", "SCT", "No"))],
     )
     comment = sr.TextContentItem(COMMENT, why, relationship_type=sr.RelationshipTypeValues.CONTAINS)
