@@ -1,7 +1,7 @@
 """Many patients, one after the other: a folder for each and one table; resumable, and one failure stops no other.
 
-A patient's folder is named by a hash of all that its result depends on (image files, regions, bundle, engine), so a
-later run finds it again whatever was added to the list, and never takes one patient's result for another's.
+A patient's folder is named by a hash of all that its result depends on (image files, regions, bundle, the program's
+source), so a later run finds it again whatever was added to the list, and never takes one result for another.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
-from cnsifusion import __version__
 from cnsifusion.analysis.analyze import Analyzer
 from cnsifusion.analysis.result import PatientResult, read_result
 from cnsifusion.bundles import default_bundle_dir
@@ -24,9 +23,12 @@ from cnsifusion.imaging.dicom import gather_series, series_files
 from cnsifusion.imaging.folders import files_below
 from cnsifusion.imaging.read import SUFFIXES
 from cnsifusion.imaging.write import write_table
+from cnsifusion.source import source_hash
 
 TABLE = "cohort.csv"
 _STEP = "Analyze patients"
+#: What of this program a result and its report come from.
+_PROGRAM = ("analysis", "bundles", "imaging", "radiomics", "reporting", "roi", "resources/report", "resources/template")
 
 
 @dataclass(frozen=True)
@@ -128,14 +130,14 @@ def analyze_patients(
 ) -> Outcome:
     """Analyze every patient into a folder below ``out`` and write the table ``cohort.csv`` there, anew after each.
 
-    With ``resume``, results of an earlier run that depend on the very same files, bundle and engine are kept. Raises
+    With ``resume``, results of an earlier run on the very same files, bundle and state of this program are kept. Raises
     BundleError for a bundle that cannot be used, BadInput where ``cohort.csv`` is another table; what goes wrong with
     one patient stands in its row.
     """
     check_output(out)
     _check_table(out / TABLE)
     folder = bundle or default_bundle_dir()
-    sha256 = analyzer.bundle(folder).sha256
+    engine = source_hash(*_PROGRAM) + analyzer.bundle(folder).sha256
     rows: list[Row] = []
     begun, worked = time.monotonic(), 0
     for number, patient in enumerate(patients):
@@ -145,7 +147,7 @@ def analyze_patients(
             "fraction": round(number / len(patients), 4),
             "seconds_left": round(pace * (len(patients) - number), 1) if worked else None,
         })  # fmt: skip
-        known = out / _key(patient, sha256)
+        known = out / _key(patient, engine)
         result = _kept(known) if resume else None
         worked += result is None
         rows.append(_row(patient, known.name, result) if result else _analyze(analyzer, patient, known, folder))
@@ -165,8 +167,8 @@ def _is_image(path: Path) -> bool:
     return name.endswith(SUFFIXES) and ".seg." not in name
 
 
-def _key(patient: Patient, bundle_sha256: str) -> str:
-    parts = [__version__, bundle_sha256]
+def _key(patient: Patient, engine: str) -> str:
+    parts = [engine]
     files = [f for path in patient.files for f in (files_below(path) if path.is_dir() else [path])]
     for path in (*files, *([patient.rois] if patient.rois else [])):
         try:

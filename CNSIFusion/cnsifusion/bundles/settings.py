@@ -172,6 +172,8 @@ def check(settings: BundleSettings) -> None:
             raise DecodeError(f"files.{name} needs a SHA-256 and a size above 0")
     if settings.cohort.infected < 1 or settings.cohort.controls < 1:
         raise DecodeError("cohort needs at least one infected patient and one control")
+    if settings.cohort.simulated and not settings.demonstration:
+        raise DecodeError("demonstration must be true: the cohort is simulated, so a score means nothing for patients")
     if settings.demonstration and not settings.demonstration_text:
         raise DecodeError("demonstration_text must say what the demonstration bundle was trained on")
     for name, known in settings.training_ranges.items():

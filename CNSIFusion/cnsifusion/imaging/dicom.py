@@ -6,7 +6,6 @@ import hashlib
 import math
 import shutil
 import struct
-import zlib
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -44,7 +43,7 @@ _PER_YEAR = {"D": 365.25, "W": 52.18, "M": 12.0, "Y": 1.0}
 #: What pydicom raises for files that are not DICOM, or damaged.
 UNREADABLE_HEADER = (
     InvalidDicomError, BytesLengthException, OSError, EOFError, ValueError, TypeError, KeyError, AttributeError,
-    NotImplementedError, struct.error, zlib.error,
+    NotImplementedError, struct.error,
 )  # fmt: skip
 _NO_PLACE = "A DICOM file lacks a usable position, orientation, pixel spacing or size; export it again."
 _UNDECODABLE = "A DICOM file's pixels cannot be decoded: it is damaged or compressed unusually."

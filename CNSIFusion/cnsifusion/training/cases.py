@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -10,7 +9,6 @@ from pathlib import Path
 import numpy as np
 from scipy.ndimage import binary_dilation, binary_erosion, convolve, label
 
-import cnsifusion
 from cnsifusion.errors import BadInput, CNSIFusionError
 from cnsifusion.imaging import PreparationSettings, Volume, read_image
 from cnsifusion.imaging.read import content_sha256
@@ -22,6 +20,7 @@ from cnsifusion.roi.names import PVS_LEFT, PVS_RIGHT, VENTRICLES
 from cnsifusion.roi.patches import PatchSettings, cut_patches
 from cnsifusion.roi.placement import read_placement
 from cnsifusion.roi.region_io import read_regions
+from cnsifusion.source import source_hash
 from cnsifusion.training.settings import digest
 
 #: Quantities of the whole image or head, one per patient; the first group says how it was acquired.
@@ -91,10 +90,7 @@ def _program() -> str:
     """Hash of all in this program that a prepared patient depends on: a newer clone of the same version must not go on
     with patients that an older one prepared.
     """
-    root = Path(cnsifusion.__file__).parent
-    rooms = [path for room in ("imaging", "radiomics", "roi") for path in sorted((root / room).rglob("*.py"))]
-    template = sorted(p for p in (root / "resources" / "template").iterdir() if p.is_file())
-    return hashlib.sha256("".join(map(content_sha256, [*rooms, *template])).encode()).hexdigest()
+    return source_hash("imaging", "radiomics", "roi", "resources/template")
 
 
 def _compute(task: CaseTask) -> dict[str, np.ndarray]:

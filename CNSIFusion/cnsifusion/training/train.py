@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import platform
 from collections import Counter
 from dataclasses import dataclass
@@ -16,7 +15,6 @@ import onnxruntime
 import sklearn
 import torch
 
-import cnsifusion
 from cnsifusion import __version__
 from cnsifusion.bundles import BundleSettings, check_bundle_folder, write_bundle
 from cnsifusion.bundles.settings import SCHEMA_VERSION, Architecture, Calibration, Features, Figure, Range
@@ -25,6 +23,7 @@ from cnsifusion.errors import BadInput
 from cnsifusion.imaging.read import content_sha256
 from cnsifusion.models.backbones import load_backbone, weights_sha256
 from cnsifusion.models.settings import ModelSettings, get_model
+from cnsifusion.source import source_hash
 from cnsifusion.training.assemble import Graphs, common_features, logistic_graphs, network_graphs
 from cnsifusion.training.calibration import fit_platt, threshold_at_sensitivity, threshold_youden
 from cnsifusion.training.cases import QUANTITIES
@@ -257,12 +256,4 @@ def versions() -> dict[str, str]:
 
 def source_hashes(root: Path | None = None) -> dict[str, str]:
     """Hash (16 hex) of the program's own source, room by room, for all rooms a bundle depends on."""
-    root = root or Path(cnsifusion.__file__).parent
-    found = {}
-    for room in _ROOMS:
-        content = hashlib.sha256()
-        for path in sorted((root / room).rglob("*.py")):
-            content.update(path.relative_to(root).as_posix().encode() + b"\0")
-            content.update(path.read_bytes().replace(b"\r\n", b"\n") + b"\0")
-        found[room] = content.hexdigest()[:16]
-    return found
+    return {room: source_hash(room, root=root) for room in _ROOMS}

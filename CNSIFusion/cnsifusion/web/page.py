@@ -25,8 +25,8 @@ from trame.widgets.vuetify3 import (
 from cnsifusion.mrml.importing import CHOICES, LABELS_QUESTION, LABELS_REASON
 from cnsifusion.mrml.panel import TITLES
 from cnsifusion.mrml.resultview import RESEARCH_USE
-from cnsifusion.web.result import actionButton, buildResult
-from cnsifusion.web.toolbox import buildToolbox, fileInput
+from cnsifusion.web.result import buildResult
+from cnsifusion.web.toolbox import actionButton, buildToolbox, fileInput
 from cnsifusion.web.viewer import AXIAL, BESIDE, CORONAL, SAGITTAL
 
 _ICONS = (

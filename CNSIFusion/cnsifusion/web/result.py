@@ -6,6 +6,7 @@ from trame.widgets import html
 from trame.widgets.vuetify3 import VBtn, VBtnToggle, VCheckbox, VSlider, VTextField
 
 from cnsifusion.mrml.exporting import CONFIRM_SCORE
+from cnsifusion.web.toolbox import actionButton
 
 
 def buildResult(app) -> None:
@@ -74,19 +75,6 @@ def _out(app) -> None:
     with html.Div(v_if="dicom_ready", classes="line"):
         address = ['href="/dicom.zip"', "download"]
         html.A("Download the DICOM objects (zip)", classes="link", id="dicom-zip", raw_attrs=address)
-
-
-def actionButton(key: str, **words) -> None:
-    """A button of the view's ``key``; what it does, or why it cannot be pressed, shows over it."""
-    with html.Span(title=(f"panel.actions.{key}.tooltip",)):
-        VBtn(
-            f"{{{{ panel.actions.{key}.label }}}}",
-            disabled=(f"!panel.actions.{key}.enabled",),
-            size="small",
-            classes="mr-2 mt-1 text-none",
-            id=f"button-{key}",
-            **words,
-        )
 
 
 def _scale() -> None:

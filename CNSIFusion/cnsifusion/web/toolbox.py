@@ -1,4 +1,7 @@
-"""The page's controls for drawing: tools and their settings, actions on a whole region, foci, figures, agreement."""
+"""The page's controls for drawing: tools and their settings, actions on a whole region, foci, figures, agreement.
+
+Also what the other steps are built of: a button of the view, and a place for files.
+"""
 
 from __future__ import annotations
 
@@ -34,6 +37,19 @@ def buildToolbox(app) -> None:
     _foci(app)
     html.Div("{{ text }}", v_for="(text, index) in tools.statistics", key="index", classes="line", id="statistics")
     _agreement(app)
+
+
+def actionButton(key: str, **words) -> None:
+    """A button of the view's ``key``; what it does, or why it cannot be pressed, shows over it."""
+    with html.Span(title=(f"panel.actions.{key}.tooltip",)):
+        VBtn(
+            f"{{{{ panel.actions.{key}.label }}}}",
+            disabled=(f"!panel.actions.{key}.enabled",),
+            size="small",
+            classes="mr-2 mt-1 text-none",
+            id=f"button-{key}",
+            **words,
+        )
 
 
 def fileInput(app, label: str, opened, identity: str, action: str, **words) -> None:
@@ -139,17 +155,17 @@ def _actions(app) -> None:
                 title=f"{name.capitalize()} (Ctrl+{key} over the axial view, with a tool in hand)",
             )
         for action in ACTIONS.values():
-            _actionButton(action.label, action.tooltip, f"act-{action.key}", click=(app.tools.act, f"['{action.key}']"))
+            _regionButton(action.label, action.tooltip, f"act-{action.key}", click=(app.tools.act, f"['{action.key}']"))
         with VMenu():
             with html.Template(v_slot_activator="{ props }"):
                 tooltip = "Take this region away and record why; undo brings it back."
-                _actionButton("Reject…", tooltip, "reject", v_bind="props")
+                _regionButton("Reject…", tooltip, "reject", v_bind="props")
             with VList(density="compact"):
                 for number, reason in enumerate(REJECT_REASONS):
                     VListItem(title=reason, click=(app.tools.reject, f"['{reason}']"), id=f"reject-{number}")
 
 
-def _actionButton(label: str, tooltip: str, identifier: str, **words) -> None:
+def _regionButton(label: str, tooltip: str, identifier: str, **words) -> None:
     VBtn(label, size="x-small", variant="outlined", classes="text-none", title=tooltip, id=identifier,
          disabled=("!panel.actions.edit.enabled",), **words)  # fmt: skip
 

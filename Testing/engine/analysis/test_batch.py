@@ -12,7 +12,7 @@ from pathlib import Path
 import pydicom
 import pytest
 
-from cnsifusion.analysis import Analyzer
+from cnsifusion.analysis import Analyzer, batch
 from cnsifusion.analysis.batch import Patient, _key, analyze_patients, find_patients, read_list, write_list
 from cnsifusion.cli import main
 from cnsifusion.errors import BadInput
@@ -125,3 +125,12 @@ def test_a_file_written_anew_is_another_image(folder, tmp_path) -> None:
     assert _key(patient, "bundle") == before != _key(patient, "another bundle")
     os.utime(copy, ns=(0, copy.stat().st_mtime_ns + 1_000_000))
     assert _key(patient, "bundle") != before
+
+
+def test_a_result_of_another_state_of_the_program_is_not_kept(folder, tmp_path, monkeypatch) -> None:
+    """Of the same version: a clone brought up to date in between, say."""
+    patients, names = [Patient("flat", (folder / "c.nrrd",))], []
+    for state in ("a", "a", "b"):
+        monkeypatch.setattr(batch, "source_hash", lambda *rooms, state=state: state)
+        names.append(analyze_patients(Analyzer(), patients, tmp_path, resume=True).rows[0].folder)
+    assert names[0] == names[1] != names[2]

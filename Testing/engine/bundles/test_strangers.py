@@ -68,6 +68,7 @@ EDITS = {
     "threshold": (lambda v: v.update(default_threshold="none"), "default_threshold"),
     "baseline": (lambda v: v["baseline_pooled"].pop(), "baseline_pooled"),
     "silent demonstration": (lambda v: v.update(demonstration_text=""), "demonstration_text"),
+    "simulated, yet none": (lambda v: v.update(demonstration=False, demonstration_text=""), "cohort is simulated"),
     "fewer features": (lambda v: [v["features"][k].pop() for k in v["features"] if k != "selector"], "onnx"),
 }
 

@@ -23,9 +23,10 @@ from cnsifusion.imaging import (
     write_text,
     write_volume,
 )
-from cnsifusion.imaging.dicom import series_files
+from cnsifusion.imaging.dicom import patient_key, series_files
 from cnsifusion.imaging.grid import reorder, restore, snap
 from cnsifusion.imaging.prepare import log_bias_field, resample_in_plane
+from cnsifusion.roi.region_io import read_regions
 
 
 def oblique(degrees: float = 12.0) -> tuple[float, ...]:
@@ -103,6 +104,20 @@ def test_dicom_faults_have_their_own_sentences(volume: Volume, tmp_path) -> None
     (tmp_path / "e").mkdir()
     with pytest.raises(BadInput, match="no readable DICOM"):
         read_image(tmp_path / "e")
+
+
+def test_a_deflated_file_is_passed_over_unread_even_where_it_cannot_be_unpacked(volume: Volume, tmp_path) -> None:
+    import pydicom
+
+    path = write_series(volume, tmp_path)[0]
+    header = pydicom.dcmread(path)
+    header.file_meta.TransferSyntaxUID = pydicom.uid.DeflatedExplicitVRLittleEndian
+    header.save_as(path, enforce_file_format=True)
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 2] + b"damaged")
+    assert path not in next(iter(series_files(tmp_path).values())) and patient_key(path) == ""
+    with pytest.raises(BadInput, match="no DICOM segmentation"):
+        read_regions(path, volume)
 
 
 def read_position(path) -> float:
