@@ -54,7 +54,7 @@ class ResultSection(Section):
         self.panel.drawButton(self.ui.dicomOutButton, view.actions["dicom"])
         case = self.session.case
         if self.panel.volume():
-            self._outlines.follow(case)
+            self._outlines.follow(case, view.mapInView)
         if view.result is None:
             self._drawn, self._rows = None, {}
             return
@@ -147,7 +147,7 @@ class ResultSection(Section):
         )
         silently(self.ui.heatCheck, lambda check: check.setChecked(case.heatMapShown))
         silently(self.ui.heatSlider, lambda slider: slider.setValue(case.heatMapOpacity))
-        views.showHeat(case.shownMap, case.heatMapShown, case.heatMapOpacity)
+        views.showHeat(case.shownMap, view.mapInView, case.heatMapOpacity)
 
     def _select(self, key: str) -> None:
         for (number, column), row in self._rows.items():

@@ -298,9 +298,13 @@ def test_edited_regions_make_the_result_stale():
     node = case().segmentation
     segmentId = node.GetSegmentation().GetSegmentIdBySegmentName("Sub-lentiform left")
     array = slicer.util.arrayFromSegmentBinaryLabelmap(node, segmentId, case().volume)
+    composite = desk.sliceWidget().sliceLogic().GetSliceCompositeNode()
+    assert composite.GetForegroundVolumeID() == case().shownMap.GetID()
     array[tuple(np.argwhere(array)[0])] = 0
     slicer.util.updateSegmentBinaryLabelmapFromArray(array, node, segmentId, case().volume)
     desk.waitFor(lambda: "changed since" in panel().ui.resultLines.text, "the warning", 10)
+    assert not composite.GetForegroundVolumeID(), "a map of other regions lies over the image"
+    assert not panel().ui.heatCheck.enabled and "changed since" in panel().ui.heatCheck.toolTip
 
 
 def test_segmentation_under_a_transform_is_analyzed_in_place():

@@ -83,6 +83,28 @@ def test_11_the_heat_map_can_be_taken_away(reader):
     reader.waitForChange(lambda: int((np.abs(reader.axialPixels() - withHeat).sum(2) > 30).sum() > 50), 0)
 
 
+def test_11b_the_map_of_regions_that_changed_since_is_hidden(reader):
+    """It lay over the image all the same while the reader drew."""
+    page = reader.page
+    page.locator("#heat-shown").check()
+    reader.waitForChange(lambda: _reddish(reader) > 300, False)
+    page.click("#region-Sub-lentiform-left")
+    page.click("#reject")
+    page.click("#reject-1")
+    reader.waitFor("document.querySelector('#step-result').innerText.includes('maps are hidden')")
+    assert page.locator("#heat-shown").is_disabled()
+    reader.waitForChange(lambda: _reddish(reader) < 60, False)
+    page.click("#undo")
+    reader.waitForChange(lambda: _reddish(reader) > 300, False)
+    assert page.locator("#heat-shown").is_enabled()
+
+
+def _reddish(reader) -> int:
+    """Pixels of the axial view in the map's colours."""
+    red, green, blue = np.moveaxis(reader.axialPixels(), 2, 0)
+    return int(((red - green > 60) & (red - blue > 60)).sum())
+
+
 def test_12_the_pretest_probability_is_used(reader):
     before = reader.text("#at-pretest")
     reader.page.fill("#pretest", "10")

@@ -26,18 +26,15 @@ def test_regions_are_outlines_alone_while_a_map_lies_over_the_image(headless, ma
     case, outlines = CaseState.forVolume(headless.scene, makeVolume()), Outlines()
     case.segmentation = addSegmentationNode(headless.scene, case.volume)
     display = case.segmentation.GetDisplayNode()
-    outlines.follow(case)
+    outlines.follow(case, mapInView=False)
     assert display.GetVisibility2DFill()
-    case.logMap = makeVolume(name="map")
-    outlines.follow(case)
+    outlines.follow(case, mapInView=True)
     assert not display.GetVisibility2DFill()
     display.SetVisibility2DFill(True)  # the reader's own choice
-    outlines.follow(case)
+    outlines.follow(case, mapInView=True)
     assert display.GetVisibility2DFill()
-    case.heatMapShown = False
-    outlines.follow(case)
-    case.heatMapShown = True
-    outlines.follow(case)
+    outlines.follow(case, mapInView=False)
+    outlines.follow(case, mapInView=True)
     assert not display.GetVisibility2DFill()
 
 

@@ -228,11 +228,18 @@ def test_an_edit_makes_the_result_stale_and_undo_fresh_again(session, slicer):
     editor = RegionEditor(slicer.scene, session.case.segmentation, session.case.volume)
     assert panelView(session).result.stale == ""
     assert panelView(session).steps["analyze"].state == "done"
+    assert panelView(session).mapInView and panelView(session).actions["heat"].enabled
     assert editor.apply("CSF ventricles", np.ones((1, 3, 3), bool), (1, 1, 1))
     assert "analyze again" in panelView(session).result.stale
     assert panelView(session).steps["analyze"].state == "next"
+    view = panelView(session)
+    assert not view.mapInView and "regions changed" in view.actions["heat"].tooltip
+    assert "maps are hidden" in view.steps["result"].lines[0].text
     editor.undo()
-    assert panelView(session).result.stale == ""
+    assert panelView(session).result.stale == "" and panelView(session).mapInView
+    session.case.heatMapShown = False
+    assert not panelView(session).mapInView
+    session.case.heatMapShown = True
     editor.close()
 
 

@@ -75,7 +75,9 @@ class RegionRow:
 
 @dataclass(frozen=True)
 class PanelView:
-    """Everything a face draws."""
+    """Everything a face draws. ``mapInView``: whether the chosen map lies over the image, which it does only while the
+    result is one of what is shown.
+    """
 
     steps: dict[str, Step]
     actions: dict[str, Action]
@@ -87,6 +89,7 @@ class PanelView:
     card: ModelCard | None = None
     batch: BatchView = field(default_factory=BatchView)
     beside: str = ""
+    mapInView: bool = False
 
 
 def panelView(session: Session) -> PanelView:
@@ -108,7 +111,7 @@ def panelView(session: Session) -> PanelView:
     }
     return PanelView(
         steps={key: Step(key, TITLES[key], states[key], lines[key]) for key in TITLES},
-        actions=_actions(session, case, rows, bundle, result),
+        actions=_actions(session, case, rows, bundle, result, stale),
         regions=rows,
         progress=dict(session.job.progress) if session.busy else {},
         progressText=_progressText(session.job.progress) if session.busy else "",
@@ -117,6 +120,7 @@ def panelView(session: Session) -> PanelView:
         card=card,
         batch=session.batch.view,
         beside=beside.GetName() if (beside := session.beside.shown()) else "",
+        mapInView=bool(result and not stale and case.heatMapShown and case.shownMap),
     )
 
 
@@ -195,10 +199,10 @@ def _modelLines(bundle, card: ModelCard | None) -> list[Line]:
 def _resultLines(result: PatientResult | None, stale: str) -> list[Line]:
     if result is None:
         return [Line("No result yet.")]
-    return [Line(stale, "warn")] if stale else []
+    return [Line(f"{stale} Until then its maps are hidden.", "warn")] if stale else []
 
 
-def _actions(session: Session, case, rows: list[RegionRow], bundle, result) -> dict[str, Action]:
+def _actions(session: Session, case, rows: list[RegionRow], bundle, result, stale: str) -> dict[str, Action]:
     busy = "" if not session.busy else "Wait for the running job or cancel it."
     noImage = "" if case else "Choose the axial T2 image first."
     refused = ""
@@ -235,7 +239,7 @@ def _actions(session: Session, case, rows: list[RegionRow], bundle, result) -> d
             "Analyze every image of a folder with this model, one after the other, into one table.",
             [noBundle, "A batch is running: wait for it or cancel it." if session.batch.view.running else ""],
         ),
-        "heat": ("Heat map", "Show where the LoG features come from, or where the network looked.", [noHeat]),
+        "heat": ("Heat map", "Show where the LoG features come from, or where the network looked.", [noHeat, stale]),
     }
     actions = {}
     for key, (label, tooltip, obstacles) in table.items():

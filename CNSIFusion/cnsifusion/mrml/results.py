@@ -51,12 +51,12 @@ class Outlines:
     def __init__(self) -> None:
         self._known: tuple[str, bool] | None = None
 
-    def follow(self, case: CaseState) -> None:
+    def follow(self, case: CaseState, mapInView: bool) -> None:
         """Take notice of the case as it stands."""
         display = case.segmentation.GetDisplayNode() if case.segmentation else None
         if display is None:
             return
-        now = display.GetID(), case.heatMapShown and case.shownMap is not None
+        now = display.GetID(), mapInView
         if now != self._known:
             display.SetVisibility2DFill(not now[1])
         self._known = now

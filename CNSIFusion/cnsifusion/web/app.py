@@ -267,14 +267,14 @@ class BrowserApp:
             self._watch(segmentation)
             self.viewer.showOnly(segmentation)
             self.tools.setCase(case if volume else None)
-        self.viewer.showHeat(heat, bool(case and case.heatMapShown), case.heatMapOpacity if case else 0.0)
-        if case and volume:
-            self._outlines.follow(case)
         beside = self.session.beside.shown()
         if (beside.GetID() if beside else "") != self._beside:
             self._beside = beside.GetID() if beside else ""
             self.viewer.showBeside(beside)
         view = panelView(self.session)
+        self.viewer.showHeat(heat, view.mapInView, case.heatMapOpacity if case else 0.0)
+        if case and volume:
+            self._outlines.follow(case, view.mapInView)
         self.state.dicom_ready = self.session.exports.dicomFolder() is not None
         self.state.dicom_demonstration = self.session.exports.needsConfirmation()
         self.state.panel = {**asdict(view), **({"message": self._message} if self._message else {})}
