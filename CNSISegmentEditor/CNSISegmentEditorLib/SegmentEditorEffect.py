@@ -8,7 +8,7 @@ import vtk
 from SegmentEditorEffects import AbstractScriptedSegmentEditorLabelEffect
 from slicer.i18n import tr as _
 
-from CNSISegmentEditorLib.edits import Edits
+from CNSISegmentEditorLib.edits import Edits, selectedName
 from CNSISegmentEditorLib.options import Options
 from CNSISegmentEditorLib.outline import OutlinePipeline
 from CNSISegmentEditorLib.watching import Watch
@@ -90,6 +90,7 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorLabelEffect):
         """The reader chose the effect."""
         if self._options is not None:
             self._begin()
+            self._options.bringIntoSight()
 
     def deactivate(self):
         """Another effect was chosen, or none: leave nothing behind."""
@@ -104,7 +105,7 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorLabelEffect):
 
     def sourceVolumeNodeChanged(self):
         """Another image."""
-        if self.controller is not None:
+        if self._options is not None and self.scriptedEffect.active():
             self._begin()
 
     def referenceGeometryChanged(self):
@@ -257,7 +258,7 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorLabelEffect):
             return
         if self.controller is None:
             return
-        self._chooseSegment(self._selectedName() or "")
+        self._chooseSegment(selectedName(self.scriptedEffect.parameterSetNode()) or "")
         self._options.compare()
 
     def _makeController(self):
@@ -284,7 +285,7 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorLabelEffect):
 
     def _followSelection(self) -> None:
         """Work on what is selected now, under the name that it has now."""
-        name = self._selectedName()
+        name = selectedName(self.scriptedEffect.parameterSetNode())
         if name is not None and name != self.segmentName:
             self._chooseSegment(name)
             self.clearOutlines()
@@ -314,7 +315,7 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorLabelEffect):
         return self.controller.tool != NONE
 
     def _onEditorNode(self, *_arguments) -> None:
-        if self._selectedName() not in (None, self.segmentName):
+        if selectedName(self.scriptedEffect.parameterSetNode()) not in (None, self.segmentName):
             self.updateGUIFromMRML()
 
     def _onPlace(self, *_arguments) -> None:
@@ -344,17 +345,6 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorLabelEffect):
         for outline in self._outlines.values():
             outline.remove()
         self._outlines = {}
-
-    def _selectedName(self) -> str | None:
-        """Name of the selected segment, None where there is none; "" for the second one of the same name."""
-        node = self.scriptedEffect.parameterSetNode()
-        segmentationNode, segmentId = self._nodes()[0], node.GetSelectedSegmentID() if node else None
-        segmentation = segmentationNode.GetSegmentation() if segmentationNode else None
-        segment = segmentation.GetSegment(segmentId) if segmentation and segmentId else None
-        if segment is None:
-            return None
-        name = segment.GetName()
-        return name if segmentation.GetSegmentIdBySegmentName(name) == segmentId else ""
 
     def _usable(self, viewWidget) -> bool:
         from cnsifusion.mrml.alignment import AXIAL, OBLIQUE, viewPlane

@@ -1,6 +1,17 @@
-"""How what the tools ask for is done in Slicer's Segment Editor: by its rules, as one undo step."""
+"""The editor's segments: which one is selected, and how what the tools ask for is done to them as one undo step."""
 
 import slicer
+
+
+def selectedName(editorNode) -> str | None:
+    """Name of the selected segment, None where there is none; "" for the second one of the same name."""
+    segmentationNode = editorNode.GetSegmentationNode() if editorNode else None
+    segmentId = editorNode.GetSelectedSegmentID() if segmentationNode else None
+    segment = segmentationNode.GetSegmentation().GetSegment(segmentId) if segmentId else None
+    if segment is None:
+        return None
+    name = segment.GetName()
+    return name if segmentationNode.GetSegmentation().GetSegmentIdBySegmentName(name) == segmentId else ""
 
 
 class Edits:

@@ -8,6 +8,8 @@ from slicer.i18n import tr as _
 
 _FORM = Path(__file__).with_name("CNSISegmentEditor.ui")
 _ROW_HEIGHT = 22
+#: Pixels below the actions, for the region's figures.
+_BELOW = 10
 
 
 class Options:
@@ -46,6 +48,17 @@ class Options:
             self.ui.otherSelector.disconnect("currentNodeChanged(vtkMRMLNode*)", self._onOther)
             self.ui.otherSelector.setMRMLScene(None)
         self._effect = None
+
+    def bringIntoSight(self) -> None:
+        """Scroll the module panel to the tools: on a small screen they, and what they say, lie below its edge."""
+        qt.QTimer.singleShot(0, self._scroll)  # when they have their place
+
+    def _scroll(self) -> None:
+        area = self._frame.parent() if self._effect is not None else None
+        while area is not None and not area.inherits("QScrollArea"):
+            area = area.parent()
+        if area is not None:
+            area.ensureWidgetVisible(self.ui.actionFrame, 0, _BELOW)
 
     def explain(self, text: str) -> None:
         """Say why nothing happens."""

@@ -7,7 +7,7 @@ class Watch:
     """Observers on the editor's nodes, from :meth:`start` until :meth:`stop`.
 
     ``onEditorNode`` hears of another segment (effects are not told of it), ``onSegments`` of edits by whatever tool,
-    ``onPlace`` of another transform over image or regions and of other voxels of the image.
+    ``onPlace`` of another transform over image or regions, and of other voxels or another place of the image.
     """
 
     def __init__(self, onEditorNode, onSegments, onPlace):
@@ -34,6 +34,7 @@ class Watch:
         if volume is not None:
             self._add(volume, volume.TransformModifiedEvent, self._onPlace)
             self._add(volume, volume.ImageDataModifiedEvent, self._onPlace)
+            self._add(volume, vtk.vtkCommand.ModifiedEvent, self._onPlace)
 
     def stop(self) -> None:
         """Observe nothing any more; may be called twice."""

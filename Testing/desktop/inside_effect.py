@@ -21,6 +21,7 @@ from editing import (
     voxels,
     widget,
 )
+from onpanel import waitInSight
 
 
 def test_registered_with_icon_help_and_protocol_names():
@@ -29,6 +30,11 @@ def test_registered_with_icon_help_and_protocol_names():
     assert effect().icon().availableSizes()
     assert "Shift + wheel" in effect().helpText()
     assert effect()._options.ui.regionCombo.currentText == "CSF ventricles"
+
+
+def test_tools_and_what_they_say_are_in_sight_on_a_small_screen():
+    ui = effect()._options.ui
+    waitInSight(ui.regionCombo, ui.toolFrame, ui.messageLabel, ui.addButton, ui.amountSlider, ui.actionFrame)
 
 
 def test_hover_shows_what_a_click_would_add_and_changes_nothing():

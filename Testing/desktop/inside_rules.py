@@ -4,7 +4,20 @@ import desk
 import qt
 import slicer
 import vtk
-from editing import controller, effect, fresh, grid, message, openEditor, show, state, undoStates, voxels, widget
+from editing import (
+    controller,
+    effect,
+    fresh,
+    grid,
+    message,
+    openEditor,
+    outline,
+    show,
+    state,
+    undoStates,
+    voxels,
+    widget,
+)
 
 
 def test_open():
@@ -217,6 +230,48 @@ def test_what_moves_or_changes_under_the_active_effect_is_noticed():
     finally:
         array[:] = kept
         state["volume"].GetImageData().Modified()
+
+
+def test_an_image_that_another_module_moves_is_followed():
+    """Volumes > Center: another origin, no transform and no other voxels."""
+    fresh()
+    desk.clickAt(state["point"])
+    before, volume, (x, y, z) = voxels(), state["volume"], state["point"]
+    fresh()
+    origin = volume.GetOrigin()
+    try:
+        volume.SetOrigin(origin[0] + 15.0, *origin[1:])
+        slicer.util.resetSliceViews()
+        show((x - 15.0, y, z))
+        desk.clickAt((x - 15.0, y, z))
+        assert abs(voxels() - before) <= 0.05 * before, (voxels(), before, message())
+    finally:
+        volume.SetOrigin(*origin)
+        slicer.util.resetSliceViews()
+        show(state["point"])
+
+
+def test_the_source_volume_goes_and_comes_back():
+    fresh()
+    desk.moveTo(state["point"])
+    desk.settle(0.2)
+    assert outline().shown
+    widget().setSourceVolumeNode(None)
+    desk.xdotool("mousemove_relative", 1, 0, "click", 1)
+    assert "source volume first" in message() and controller() is None
+    assert voxelsUntouched() and not undoStates()
+    widget().setSourceVolumeNode(state["volume"])
+    assert controller() is not None and message() == ""
+    fresh()
+    desk.clickAt(state["point"])
+    assert voxels() > 20
+    copy = slicer.modules.volumes.logic().CloneVolume(slicer.mrmlScene, state["volume"], "Copy")
+    widget().setSourceVolumeNode(copy)
+    assert controller().volumeNode is copy
+    slicer.mrmlScene.RemoveNode(copy)
+    assert controller() is None or controller().volumeNode is state["volume"]
+    widget().setSourceVolumeNode(state["volume"])
+    show(state["point"])
 
 
 def test_nonlinear_and_different_transforms_are_refused():
