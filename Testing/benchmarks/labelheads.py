@@ -29,11 +29,11 @@ _SIGNAL = {
     17: 205, 18: 210, 24: 400, 25: 220, 26: 180, 28: 145, 30: 250, 62: 250, 72: 400, 77: 190, 85: 200,
 }  # fmt: skip
 #: The right side's codes and those of the left that have the same signal; skull, muscle, fat and skin from 500 on.
-_MIRRORED = {
+MIRRORED = {
     41: 2, 42: 3, 43: 4, 44: 5, 46: 7, 47: 8, 49: 10, 50: 11, 51: 12, 52: 13, 53: 17, 54: 18, 57: 25, 58: 26, 60: 28,
     136: 25, 137: 26, 163: 25, 164: 26,
 }  # fmt: skip
-_OUTSIDE_BRAIN, _AIR = 140.0, 6.0
+_OUTSIDE_BRAIN, AIR = 140.0, 6.0
 #: What crisp heads show otherwise: lesions, choroid plexus, vessels without signal, chiasm.
 _CRISP_SIGNAL = {25: 270, 57: 270, 136: 180, 163: 180, 30: 95, 62: 95, 85: 145}
 _CRISP_SAMPLES = 5
@@ -99,9 +99,9 @@ def paint(path: Path, protocol: Protocol, seed: int = 0) -> PaintedHead:
     """The head of the label map at ``path`` as an axial T2 of ``protocol``."""
     labels, grid = read_labels(path)
     target = _slices_of(labels, grid, protocol)
-    mean = _nearest if protocol.crisp else sampled
+    mean = nearest if protocol.crisp else sampled
     table = np.array([signal_of(code, protocol.crisp) for code in range(int(labels.max()) + 1)], np.float32)
-    signal = mean(table[labels.astype(int)] - _AIR, grid, target) + _AIR
+    signal = mean(table[labels.astype(int)] - AIR, grid, target) + AIR
     structures = {
         name: mean(np.isin(labels, codes).astype(np.float32), grid, target) >= 0.5
         for name, codes in STRUCTURES.items()
@@ -122,10 +122,10 @@ def paint(path: Path, protocol: Protocol, seed: int = 0) -> PaintedHead:
 
 def signal_of(code: int, crisp: bool = False) -> float:
     if code == 0:
-        return _AIR
+        return AIR
     if crisp and code in _CRISP_SIGNAL:
         return _CRISP_SIGNAL[code]
-    return _SIGNAL.get(_MIRRORED.get(int(code), int(code)), _OUTSIDE_BRAIN)
+    return _SIGNAL.get(MIRRORED.get(int(code), int(code)), _OUTSIDE_BRAIN)
 
 
 def _slices_of(labels: np.ndarray, grid: Grid, protocol: Protocol) -> Grid:
@@ -170,7 +170,7 @@ def sampled(array: np.ndarray, grid: Grid, target: Grid) -> np.ndarray:
     return result / thin
 
 
-def _nearest(array: np.ndarray, grid: Grid, target: Grid) -> np.ndarray:
+def nearest(array: np.ndarray, grid: Grid, target: Grid) -> np.ndarray:
     """Means (float32) of ``array``'s nearest voxels at _CRISP_SAMPLES points along the slice at each pixel's centre."""
     steps = (grid.matrix.T @ target.matrix * np.array(target.spacing) / np.array(grid.spacing)[:, None])[::-1, ::-1]
     result = np.zeros(target.shape, np.float32)

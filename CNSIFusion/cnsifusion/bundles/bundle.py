@@ -14,7 +14,6 @@ from cnsifusion.errors import BadInput, BundleError
 
 #: Instances per run of the graph; its memory is checked for this many (see shapes.MAX_ELEMENTS).
 BATCH = 16
-_THREADS = 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,16 +35,6 @@ class PatientScore:
     low: float
     high: float
     log_odds: float
-
-
-def new_session(model: bytes) -> ort.InferenceSession:
-    """An ONNX Runtime session on the CPU that leaves the other processes of the machine alone (no spinning)."""
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = _THREADS
-    options.inter_op_num_threads = 1
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    options.log_severity_level = 3
-    return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
 
 class Bundle:

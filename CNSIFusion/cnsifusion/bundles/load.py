@@ -11,13 +11,14 @@ from pathlib import Path
 import numpy as np
 import onnxruntime as ort
 
-from cnsifusion.bundles.bundle import BATCH, Bundle, new_session
+from cnsifusion.bundles.bundle import BATCH, Bundle
 from cnsifusion.bundles.decode import DecodeError, decode
 from cnsifusion.bundles.head import HeadWeights, read_head
 from cnsifusion.bundles.settings import BundleSettings, check
 from cnsifusion.bundles.shapes import Shape, infer_shapes
 from cnsifusion.bundles.wire import Graph, GraphError, read_graph
 from cnsifusion.errors import BundleError
+from cnsifusion.inference import new_session
 
 _MAX_JSON_BYTES = 16 << 20
 _MAX_GRAPH_BYTES = 512 << 20

@@ -1,4 +1,4 @@
-"""Region B of one head: the tissue below its lentiform nucleus, where the protocol's rule gives it in enough people."""
+"""Region B of one head: the tissue below its lentiform nucleus, where the network sees it and no cistern lies."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from cnsifusion.imaging.volume import Volume
 from cnsifusion.roi.anatomy import Anatomy
 from cnsifusion.roi.cisterns import arteries, cisterns, islands
 from cnsifusion.roi.morphology import Box, bounds
-from cnsifusion.roi.template import LIKELY, sublentiform_chance
+from cnsifusion.roi.region_net import BOTH, LIKELY, region_chance
 
 #: Corners (mm) of the box, in the turned head's frame about the template's origin, in which columns are followed.
 _LOW, _HIGH = np.array([-40.0, -32.0, -34.0]), np.array([40.0, 32.0, 24.0])
@@ -30,9 +30,9 @@ def find_sublentiform(volume: Volume, anatomy: Anatomy, threshold: np.ndarray) -
 
     CSF that reaches the cisterns and arteries are left out, small bright foci stay in.
     """
-    frame, (chance, grid) = head_frame(anatomy), sublentiform_chance()
-    points, index = places(frame, anatomy, grid)
-    region = ndimage.map_coordinates(chance, index, order=1, mode="constant") >= LIKELY
+    frame = head_frame(anatomy)
+    points, index = places(frame, anatomy, BOTH)
+    region = ndimage.map_coordinates(region_chance(volume, anatomy), index, order=1, mode="constant") >= LIKELY
     left = anatomy.midplane.distance(points) > 0
     sides = {"left": region & left, "right": region & ~left}
     whole = {side: on_patient(volume, frame, mask) for side, mask in sides.items()}
@@ -47,7 +47,7 @@ def find_sublentiform(volume: Volume, anatomy: Anatomy, threshold: np.ndarray) -
 def places(frame: Grid, anatomy: Anatomy, grid: Grid) -> tuple[np.ndarray, np.ndarray]:
     """Patient positions (k, j, i, 3; LPS mm) of a frame's voxels, and their indices (3, k, j, i) on ``grid``."""
     points = frame.to_lps(np.moveaxis(np.indices(frame.shape)[::-1], 0, -1))
-    return points, np.moveaxis(grid.to_ijk(anatomy.to_template(points))[..., ::-1], -1, 0)
+    return points, grid.to_kji(anatomy.to_template(points))
 
 
 def head_frame(anatomy: Anatomy) -> Grid:
@@ -78,8 +78,8 @@ def on_patient(volume: Volume, frame: Grid, mask: np.ndarray, box: Box | None = 
     soft = mask.astype(np.float32)
     for part in range(count):
         depth = (part + 0.5) / count - 0.5
-        index = frame.to_ijk(volume.grid.to_lps(np.stack([i, j, k + depth], -1)))
-        share += ndimage.map_coordinates(soft, np.moveaxis(index[..., ::-1], -1, 0), order=1, mode="constant")
+        index = frame.to_kji(volume.grid.to_lps(np.stack([i, j, k + depth], -1)))
+        share += ndimage.map_coordinates(soft, index, order=1, mode="constant")
     result[low[2] : high[2], low[1] : high[1], low[0] : high[0]] = share >= 0.5 * count
     return result
 
@@ -87,7 +87,7 @@ def on_patient(volume: Volume, frame: Grid, mask: np.ndarray, box: Box | None = 
 def _under(volume: Volume, frame: Grid, mask: np.ndarray) -> np.ndarray:
     """What of ``frame`` lies in or straight below ``mask`` of the patient's grid."""
     k, j, i = np.indices(frame.shape)
-    own = np.moveaxis(volume.grid.to_ijk(frame.to_lps(np.stack([i, j, k], -1)))[..., ::-1], -1, 0)
+    own = volume.grid.to_kji(frame.to_lps(np.stack([i, j, k], -1)))
     inside = ndimage.map_coordinates(mask.astype(np.uint8), own, order=0, mode="constant") > 0
     return np.logical_or.accumulate(inside[::-1])[::-1]
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from cnsifusion.bundles.bundle import new_session
 from cnsifusion.bundles.settings import QUANTILE_LEVELS, Features
 from cnsifusion.errors import CNSIFusionError
+from cnsifusion.inference import new_session
 from cnsifusion.models.backbones import Backbone
 from cnsifusion.models.export import ExportedModel, export_head, export_model
 from cnsifusion.models.fusion import FusionHead, RadFusion

@@ -7,8 +7,8 @@ torch = pytest.importorskip("torch")
 
 import torchvision  # noqa: E402
 
-from cnsifusion.bundles.bundle import new_session  # noqa: E402
 from cnsifusion.errors import BadInput  # noqa: E402
+from cnsifusion.inference import new_session  # noqa: E402
 from cnsifusion.models.backbones import (  # noqa: E402
     imagenet_backbone,
     load_backbone,
