@@ -22,9 +22,9 @@ from cnsifusion.roi.anatomy import Anatomy
 SIDE = Grid((28, 40, 32), (1.5, 1.5, 1.5), (0.0, -30.0, -34.0), ALONG_LPS)
 BOTH = Grid((55, 40, 32), (1.5, 1.5, 1.5), (-40.5, -30.0, -34.0), ALONG_LPS)
 NETWORK_FILE = "region_b.onnx"
-#: What lies in region B with at least this chance is taken for it: the overlap with the true region is greatest a
-#: little below one half.
-LIKELY = 0.4
+#: What lies in region B with at least this chance is taken for it: the overlap with the true region is greatest
+#: somewhat below one half.
+LIKELY = 0.33
 #: The image is blurred in plane by this much (mm) before it is seen in coarse voxels; signal is seen as a share of the
 #: box's median, up to so much above it.
 _BLUR_MM, _BRIGHTEST = 0.6, 2.5
@@ -72,5 +72,5 @@ def network_input(images: np.ndarray) -> np.ndarray:
 
 @lru_cache(maxsize=1)
 def network() -> ort.InferenceSession:
-    """The network, read once per process."""
-    return new_session((files("cnsifusion.resources") / "template" / NETWORK_FILE).read_bytes())
+    """The network, read once per process; on one thread, so that the same head gives the same bits everywhere."""
+    return new_session((files("cnsifusion.resources") / "template" / NETWORK_FILE).read_bytes(), threads=1)

@@ -20,9 +20,9 @@ _LOW, _HIGH = np.array([-40.0, -32.0, -34.0]), np.array([40.0, 32.0, 24.0])
 _SLIVER_MM2, _PIECE_SHARE = 20.0, 0.4
 
 #: The middle cerebral artery runs below the perforated substance: where arteries with their rim, and what lies under
-#: them, take more than this share of a lowest slice of the region, that slice lies in the cistern, and what else it
-#: holds is the cistern's wall.
-_ARTERY_LEVEL = 1 / 3
+#: them, take more than the first share of a lowest slice of the region, that slice lies in the cistern, and what else
+#: it holds is the cistern's wall. Where it does so on one side, the second share is enough on the other.
+_ARTERY_LEVEL, _ARTERY_BESIDE = 1 / 3, 1 / 4
 
 
 def find_sublentiform(volume: Volume, anatomy: Anatomy, threshold: np.ndarray) -> dict[str, np.ndarray]:
@@ -40,8 +40,8 @@ def find_sublentiform(volume: Volume, anatomy: Anatomy, threshold: np.ndarray) -
     vessels = arteries(volume, fluid, whole["left"] | whole["right"])
     under = on_patient(volume, frame, _under(volume, frame, vessels), bounds(whole["left"] | whole["right"]))
     tissue = ~(cisterns(volume, fluid) | vessels)
-    above = {side: _above_artery(volume, mask, vessels | under) & tissue for side, mask in whole.items()}
-    return {side: islands(volume, mask, _SLIVER_MM2, _PIECE_SHARE) for side, mask in above.items()}
+    above = _above_artery(volume, whole, vessels | under)
+    return {side: islands(volume, mask & tissue, _SLIVER_MM2, _PIECE_SHARE) for side, mask in above.items()}
 
 
 def places(frame: Grid, anatomy: Anatomy, grid: Grid) -> tuple[np.ndarray, np.ndarray]:
@@ -92,13 +92,14 @@ def _under(volume: Volume, frame: Grid, mask: np.ndarray) -> np.ndarray:
     return np.logical_or.accumulate(inside[::-1])[::-1]
 
 
-def _above_artery(volume: Volume, region: np.ndarray, vessels: np.ndarray) -> np.ndarray:
-    """``region`` without those of its lowest slices that lie at the level of an artery, slivers under them apart."""
-    area, taken = region.sum((1, 2)), (region & vessels).sum((1, 2))
+def _above_artery(volume: Volume, sides: dict[str, np.ndarray], vessels: np.ndarray) -> dict[str, np.ndarray]:
+    """``sides`` without those of their lowest slices that lie at the level of an artery, slivers under them apart."""
     sliver = _SLIVER_MM2 / (volume.spacing[0] * volume.spacing[1])
-    kept = region.copy()
-    for k in np.flatnonzero(area):
-        if area[k] > sliver and taken[k] <= _ARTERY_LEVEL * area[k]:
-            break
-        kept[k] = False
+    areas = {side: mask.sum((1, 2)) for side, mask in sides.items()}
+    shares = {side: (mask & vessels).sum((1, 2)) / np.maximum(areas[side], 1) for side, mask in sides.items()}
+    level = np.where(np.max(list(shares.values()), 0) > _ARTERY_LEVEL, _ARTERY_BESIDE, _ARTERY_LEVEL)
+    kept = {}
+    for side, mask in sides.items():
+        above = (areas[side] > sliver) & (shares[side] <= level)
+        kept[side] = mask & np.logical_or.accumulate(above)[:, None, None]
     return kept

@@ -4,8 +4,7 @@ The maps are the MNI152 2009a nonlinear symmetric averages (Fonov et al., NeuroI
 nilearn package. No atlas of labels is shipped: the ventricles are the CSF of the maps, cut into parts by boxes, and the
 deep nuclei are the grey matter inside envelopes placed at published MNI coordinates (Manera et al., Sci Data 2020;
 7:237; Pauli et al., Sci Data 2018;5:180063). All rules are written for one side and mirrored, as the template is
-symmetric. Where the region under the lentiform nucleus lies in real people who were placed in the template is a map of
-its own (``sublentiform_chance``; made by Testing/chance_map.py with the protocol's rule).
+symmetric.
 """
 
 from __future__ import annotations
@@ -36,11 +35,6 @@ LABELS = {
 #: Protocol: how far region B reaches below the lowest lentiform voxel of a column, and its window in MNI mm.
 DEPTH_MM = 10.0
 WINDOW_X, WINDOW_Y, WINDOW_Z = (9.0, 30.0), (-8.0, 10.0), (-18.0, -4.0)
-
-#: Made by Testing/chance_map.py. What lies in region B with at least this chance is taken for it: the overlap with the
-#: true region is greatest a little below one half.
-LIKELY = 0.33
-CHANCE_FILE = "sublentiform_chance.nii.gz"
 
 #: CSF fraction of the average that counts as ventricle where the ventricle is a slit, blurred by averaging heads.
 _THIN = 0.35
@@ -80,22 +74,18 @@ def load_template() -> Template:
     return Template(grid, *arrays)
 
 
-@lru_cache(maxsize=1)
-def sublentiform_chance() -> tuple[np.ndarray, Grid]:
-    """How likely (float32 [k, j, i], 0-1) region B of a head lies at a position of the template's space (LPS, 1 mm).
-
-    The share of 18 people in whom the protocol's rule under their true nuclei gives it there, once ``locate`` has
-    placed their heads: it holds how nuclei and window differ between people and how far the placement errs.
-    """
-    array, grid = _read(CHANCE_FILE)
-    return array.astype(np.float32) / 255, grid
+def sublentiform_region() -> np.ndarray:
+    """Region B of both sides (bool [k, j, i]) by the protocol's rule under the template's own nuclei."""
+    template = load_template()
+    k, j, i = np.ogrid[tuple(slice(n) for n in template.grid.shape)]
+    x, y, z = i + template.grid.origin[0], -(j + template.grid.origin[1]), k + template.grid.origin[2]
+    nuclei = template.labels >= LABELS["putamen_left"]
+    window = sublentiform_window(np.abs(x), y, z) & template.brain & (template.csf <= 0.5)
+    return below_columns(nuclei, int(DEPTH_MM)) & window
 
 
 def _read_map(tissue: str) -> tuple[np.ndarray, Grid]:
-    return _read(f"mni_icbm152_{tissue}_tal_nlin_sym_09a_converted.nii.gz")
-
-
-def _read(name: str) -> tuple[np.ndarray, Grid]:
+    name = f"mni_icbm152_{tissue}_tal_nlin_sym_09a_converted.nii.gz"
     with as_file(files("cnsifusion.resources") / "template" / name) as path:
         image = sitk.ReadImage(str(path))
     return reorder(sitk.GetArrayFromImage(image), grid_of(image))

@@ -14,7 +14,7 @@ from scipy import ndimage
 
 from cnsifusion.imaging.grid import Grid
 from cnsifusion.roi.morphology import bounds, widened
-from cnsifusion.roi.template import LIKELY, Template, load_template, sublentiform_chance
+from cnsifusion.roi.template import Template, load_template, sublentiform_region
 from cnsifusion.simulation.skull import face_labels, flow_voids, hull
 
 #: Packed fields and the size of one int16 step. ``tissue``: parenchyma's fraction; ``white``: white matter's share of
@@ -92,7 +92,7 @@ def load_head() -> Head:
         "void": flow_voids(template.grid, outside),
         "putamen": _distance(_both(template, "putamen")),
         "pallidum": _distance(_both(template, "pallidum")),
-        "zone": _zone(template),
+        "zone": _zone(),
         "iron": _iron(template.grid),
     }
     steps = [np.clip(np.rint(fields[name] / step), -32000, 32000).astype(np.int16) for name, step in FIELDS.items()]
@@ -140,13 +140,9 @@ def _distance(mask: np.ndarray, smoothing: float = 0.8) -> np.ndarray:
     return result
 
 
-def _zone(template: Template) -> np.ndarray:
+def _zone() -> np.ndarray:
     """1 within region B and the lowest lentiform, fading to 0 in 8 mm."""
-    chance, grid = sublentiform_chance()
-    i, j, k = np.rint(template.grid.to_ijk(np.array(grid.origin))).astype(int)
-    region = np.zeros(template.grid.shape, bool)
-    region[k : k + grid.shape[0], j : j + grid.shape[1], i : i + grid.shape[2]] = chance >= LIKELY
-    near = _distance(region)
+    near = _distance(sublentiform_region())
     return ndimage.gaussian_filter(np.clip(1 + (near - 1) / 6, 0, 1), 1.5)
 
 

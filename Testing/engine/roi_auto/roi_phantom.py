@@ -13,7 +13,7 @@ from cnsifusion.imaging.volume import Volume
 from cnsifusion.roi.anatomy import Anatomy, locate
 from cnsifusion.roi.propose import propose
 from cnsifusion.roi.regions import RegionSet
-from cnsifusion.roi.template import LABELS, Template, below_columns, load_template, sublentiform_window
+from cnsifusion.roi.template import LABELS, Template, load_template, sublentiform_region
 
 #: Intensity of the tissues.
 LEVELS = {"csf": 900.0, "gm": 420.0, "wm": 300.0}
@@ -91,9 +91,6 @@ def make_phantom(
 
 
 def region_b(template: Template) -> dict[str, np.ndarray]:
-    """The protocol's region under the template's own nuclei (bool [k, j, i] on its grid)."""
-    k, j, i = np.ogrid[tuple(slice(n) for n in template.grid.shape)]
-    x, y, z = -(i + template.grid.origin[0]), -(j + template.grid.origin[1]), k + template.grid.origin[2]
-    window = sublentiform_window(np.abs(x), y, z) & template.brain & (template.csf <= 0.5)
-    nuclei = {side: template.mask(f"putamen_{side}") | template.mask(f"pallidum_{side}") for side in ("left", "right")}
-    return {f"sublentiform_{side}": below_columns(nucleus, 10) & window for side, nucleus in nuclei.items()}
+    """The protocol's region under the template's own nuclei by side (bool [k, j, i] on its grid)."""
+    left = np.arange(template.grid.shape[2]) + template.grid.origin[0] > 0
+    return {"sublentiform_left": sublentiform_region() & left, "sublentiform_right": sublentiform_region() & ~left}

@@ -282,10 +282,25 @@ def test_lowest_slices_at_the_level_of_an_artery_are_left_out() -> None:
     volume = Volume(np.zeros(region.shape, np.float32), grid)
     for sliver in (0, 19):  # one under the slices of the artery, without it, is no reason to keep them
         region[0].ravel()[:sliver] = True
-        kept = _above_artery(volume, region, vessels)
+        kept = _above_artery(volume, {"left": region}, vessels)["left"]
         assert not kept[:3].any() and np.array_equal(kept[3:], region[3:])
     region[0].ravel()[:30] = True
-    assert np.array_equal(_above_artery(volume, region, vessels), region)
+    assert np.array_equal(_above_artery(volume, {"left": region}, vessels)["left"], region)
+
+
+def test_less_of_an_artery_is_enough_beside_one_that_takes_the_other_side() -> None:
+    left, right, vessels = np.zeros((3, 2, 10, 20), bool)
+    left[:, :, :10], right[:, :, 10:] = True, True
+    vessels[0, :3] = True  # three tenths of either side
+    grid = Grid((20, 10, 2), (1.0, 1.0, 1.0), (0.0, 0.0, 0.0), (1.0, 0, 0, 0, 1.0, 0, 0, 0, 1.0))
+    volume = Volume(np.zeros(left.shape, np.float32), grid)
+    kept = _above_artery(volume, {"left": left, "right": right}, vessels)
+    assert np.array_equal(kept["left"], left) and np.array_equal(kept["right"], right)
+    vessels[0, 3:5, :10] = True
+    kept = _above_artery(volume, {"left": left, "right": right}, vessels)
+    assert not kept["left"][0].any() and not kept["right"][0].any() and kept["left"][1].all(where=left[1])
+    vessels[0, :, 10:] = False
+    assert np.array_equal(_above_artery(volume, {"left": left, "right": right}, vessels)["right"], right)
 
 
 @pytest.mark.parametrize("case", ["whole_head", "stripped"])
