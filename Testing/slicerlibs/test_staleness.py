@@ -4,6 +4,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import vtk
 from regioneditor import RegionEditor
 
 from cnsifusion.analysis.result import HeatMap
@@ -38,15 +39,33 @@ def test_a_result_of_what_is_shown_is_not_stale_before_the_model_is_read_either(
 def test_other_voxels_or_another_place_of_the_image(case):
     """Slicer's modules filter and move volumes in place."""
     scalars = case.volume.GetImageData().GetPointData().GetScalars()
-    for step, words in ((1, "image changed"), (-1, "")):
+    for step, words in ((1, "image changed or moved"), (-1, "")):
         voxels(case.volume)[0, 0, 0] += step
         scalars.Modified()
         assert words in staleness(case, _RESULT, _CARD)
     assert staleness(case, _RESULT, _CARD) == ""
     x, y, z = case.volume.GetOrigin()
     case.volume.SetOrigin(x + 1, y, z)
-    assert "image changed" in staleness(case, _RESULT, _CARD)
+    assert "image changed or moved" in staleness(case, _RESULT, _CARD)
     case.analyzedImage = ""  # a scene from before it was kept
+    assert staleness(case, _RESULT, _CARD) == ""
+
+
+def test_an_image_under_another_transform(headless, case):
+    """Its maps, which stay where they were, lay over other anatomy."""
+    linear = headless.scene.AddNewNodeByClass("vtkMRMLLinearTransformNode")
+    for node in (case.volume, case.segmentation):
+        node.SetAndObserveTransformNodeID(linear.GetID())
+    assert staleness(case, _RESULT, _CARD) == ""  # it moves nothing yet
+    matrix = vtk.vtkMatrix4x4()
+    matrix.SetElement(0, 3, 5.0)
+    linear.SetMatrixTransformToParent(matrix)
+    assert "moved" in staleness(case, _RESULT, _CARD)
+    bent = headless.scene.AddNewNodeByClass("vtkMRMLTransformNode")
+    bent.SetAndObserveTransformToParent(vtk.vtkThinPlateSplineTransform())
+    case.volume.SetAndObserveTransformNodeID(bent.GetID())
+    assert "moved" in staleness(case, _RESULT, _CARD)
+    case.volume.SetAndObserveTransformNodeID(None)
     assert staleness(case, _RESULT, _CARD) == ""
 
 

@@ -8,18 +8,26 @@ import numpy as np
 from vtk.util.numpy_support import vtk_to_numpy
 
 from cnsifusion.analysis.result import PatientResult
+from cnsifusion.errors import BadInput
 from cnsifusion.mrml.case import CaseState
 from cnsifusion.mrml.drawn import Remembered
 from cnsifusion.mrml.models import ModelCard
 from cnsifusion.mrml.segmentation import fingerprint
-from cnsifusion.mrml.volumes import ijkToRas
+from cnsifusion.mrml.volumes import ijkToRas, worldMatrix
 
 _marks = Remembered()
 
 
 def imageMark(volumeNode) -> str:
-    """A short text that changes with the volume's voxels or place (its own, not a transform's), kept over a save."""
-    image, matrix = volumeNode.GetImageData(), ijkToRas(volumeNode).round(3) + 0.0  # no -0.0
+    """A short text that changes with the volume's voxels or its place in the world, kept over a save.
+
+    "" under a non-linear transform, where there is no result of it.
+    """
+    try:
+        matrix = (worldMatrix(volumeNode) @ ijkToRas(volumeNode)).round(3) + 0.0  # no -0.0
+    except BadInput:
+        return ""
+    image = volumeNode.GetImageData()
     checksum = _marks.get((image.GetMTime(), image.GetDimensions()), lambda: _checksum(image))
     return f"{zlib.crc32(matrix.tobytes(), checksum):08x}"
 
@@ -32,7 +40,7 @@ def staleness(case: CaseState, result: PatientResult, card: ModelCard | None) ->
     if case.segmentation is None or case.analyzedRegions != fingerprint(case.segmentation):
         return "The regions changed since this result: analyze again."
     if case.analyzedImage and case.analyzedImage != imageMark(case.volume):
-        return "The image changed since this result: analyze again."
+        return "The image changed or moved since this result: analyze again."
     if card is not None and card.sha256 != result.provenance.get("bundle_sha256"):
         return "This result is of another model than the one chosen: analyze again."
     return ""
