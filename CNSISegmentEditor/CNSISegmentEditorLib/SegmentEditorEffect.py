@@ -265,18 +265,17 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorLabelEffect):
         """The tools on the editor's nodes, or None after saying why there are none."""
         from cnsifusion.errors import CNSIFusionError
         from cnsifusion.mrml.tools import ToolController
+        from cnsifusion.mrml.volumes import checkMovedAlike
 
         segmentation, volume = self._nodes()
         if segmentation is None or volume is None:
             self._options.explain(_("Choose a segmentation and its source volume first."))
             return None
-        if segmentation.GetParentTransformNode() is not volume.GetParentTransformNode():
-            self._options.explain(_("The regions and the image are under different transforms; give them the same."))
-            return None
         try:
+            checkMovedAlike(segmentation, volume)
             return ToolController(segmentation, volume, self.apply)
         except CNSIFusionError as error:
-            self._options.explain(str(error))
+            self._options.explain(_(str(error)))
             return None
 
     def _nodes(self) -> tuple:
@@ -385,4 +384,4 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorLabelEffect):
             fault = str(error)
         self._options.draw()
         if fault:
-            self._options.explain(fault)
+            self._options.explain(_(fault))

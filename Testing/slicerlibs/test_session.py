@@ -12,6 +12,7 @@ import pytest
 from harness import HeadlessSlicer, waitFor
 from regioneditor import RegionEditor
 
+from cnsifusion.errors import BadInput
 from cnsifusion.imaging import read_image
 from cnsifusion.mrml.case import CaseState
 from cnsifusion.mrml.jobs import ANALYZE, CHECK
@@ -241,6 +242,16 @@ def test_an_edit_makes_the_result_stale_and_undo_fresh_again(session, slicer):
     assert not panelView(session).mapInView
     session.case.heatMapShown = True
     editor.close()
+
+
+def test_regions_that_did_not_move_with_the_image_are_not_analyzed(session, slicer):
+    """A transform over the image alone doubled a score, and nothing was said."""
+    linear = slicer.scene.AddNewNodeByClass("vtkMRMLLinearTransformNode")
+    session.case.volume.SetAndObserveTransformNodeID(linear.GetID())
+    with pytest.raises(BadInput, match="different transforms"):
+        session.analyze()
+    session.case.volume.SetAndObserveTransformNodeID(None)
+    slicer.scene.RemoveNode(linear)
 
 
 def test_after_a_cancel_the_former_result_stays(session):

@@ -38,7 +38,7 @@ from cnsifusion.mrml.segmentation import (
 )
 from cnsifusion.mrml.sources import Sources
 from cnsifusion.mrml.staleness import imageMark
-from cnsifusion.mrml.volumes import SceneImage, loadVolume, sceneImage, volumeFromNode
+from cnsifusion.mrml.volumes import SceneImage, checkMovedAlike, loadVolume, sceneImage, volumeFromNode
 from cnsifusion.roi.region_io import read_regions
 from cnsifusion.roi.regions import RegionSet
 
@@ -167,6 +167,8 @@ class Session:
             return
         case = self.required()
         mark = fingerprint(case.segmentation) if case.segmentation is not None else ""
+        if mark:
+            checkMovedAlike(case.segmentation, case.volume)
         regions = regionsReader(case.segmentation, case.volume) if mark else None  # nothing drawn: the engine proposes
         request = self.sources.request(case.volume, "analyze", regions, "analysis", self.bundleFolder())
         self.jobs.start(ANALYZE, request, self._onAnalyzed)

@@ -101,6 +101,12 @@ def worldMatrix(node) -> np.ndarray:
     return matrixToArray(matrix)
 
 
+def checkMovedAlike(segmentationNode, volumeNode) -> None:
+    """Raise BadInput where the image was moved without its regions, or they without it."""
+    if segmentationNode.GetParentTransformNode() is not volumeNode.GetParentTransformNode():
+        raise BadInput("The regions and the image are under different transforms; give them the same.")
+
+
 def voxels(volumeNode) -> np.ndarray:
     """The node's own voxels [k, j, i] without a copy; BadInput for a colour or vector volume."""
     image = volumeNode.GetImageData()
