@@ -57,7 +57,7 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorLabelEffect):
     def helpText(self):
         """What the mouse and the keys do."""
         return "<html>" + _(  # the editor shows what stands before <br>, the rest on demand
-            "Hover over an axial slice to see what a click does.<br>"
+            "Hover on axial slices: see what a click does.<br>"
             "<ul style='margin: 0'><li><b>Click or drag:</b> add or erase it: one undo step.</li>"
             "<li><b>Shift + wheel:</b> the tool's tolerance.</li>"
             "<li><b>E:</b> switch between adding and erasing.</li></ul>"

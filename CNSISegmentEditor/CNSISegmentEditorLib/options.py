@@ -10,6 +10,8 @@ _FORM = Path(__file__).with_name("CNSISegmentEditor.ui")
 _ROW_HEIGHT = 22
 #: Pixels below the actions, for the region's figures.
 _BELOW = 10
+#: Room for each tool's controls: a panel that grew with some of them would resize the views under the mouse.
+_WIDTH, _BUTTON_WIDTH = 350, 52
 
 
 class Options:
@@ -19,6 +21,7 @@ class Options:
         self._effect = effect
         self._frame = slicer.util.loadUI(str(_FORM))
         self._frame.layout().setContentsMargins(0, 0, 0, 0)
+        self._frame.minimumWidth = _WIDTH
         effect.scriptedEffect.addOptionsWidget(self._frame)
         self.ui = slicer.util.childWidgetVariables(self._frame)
         self._tools, self._actions = {}, {}
@@ -38,6 +41,8 @@ class Options:
         self.ui.otherSelector.setMRMLScene(slicer.mrmlScene)
         self.ui.otherSelector.connect("currentNodeChanged(vtkMRMLNode*)", self._onOther)
         self.ui.alignButton.visible = False
+        _narrow(self.ui.addButton)
+        _narrow(self.ui.eraseButton)
         self.ui.toolFrame.layout().setContentsMargins(0, 0, 0, 0)
         self.ui.actionFrame.layout().setContentsMargins(0, 0, 0, 0)
         _columns(self.ui.fociTable, [_("Use"), _("Side"), _("Slice"), _("Size"), _("Brightness")])
@@ -142,6 +147,7 @@ class Options:
     def _toolButton(self, key: str, tool):
         button = qt.QPushButton(_(tool.label))
         button.toolTip, button.checkable = _(tool.tooltip), True
+        _narrow(button)
         button.connect("clicked()", lambda: self._set("tool", key))
         self.ui.toolFrame.layout().addWidget(button)
         return button
@@ -229,6 +235,12 @@ def _columns(table, titles: list) -> None:
     table.verticalHeader().hide()
     table.verticalHeader().setDefaultSectionSize(_ROW_HEIGHT)
     table.toolTip = _("Click a row to go there; click in the first column to accept or reject it.")
+
+
+def _narrow(button) -> None:
+    """Let a button share what room there is."""
+    button.setSizePolicy(qt.QSizePolicy.Ignored, qt.QSizePolicy.Fixed)
+    button.minimumWidth = _BUTTON_WIDTH
 
 
 def _press(button, pressed: bool) -> None:

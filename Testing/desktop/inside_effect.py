@@ -37,6 +37,21 @@ def test_tools_and_what_they_say_are_in_sight_on_a_small_screen():
     waitInSight(ui.regionCombo, ui.toolFrame, ui.messageLabel, ui.addButton, ui.amountSlider, ui.actionFrame)
 
 
+def test_the_views_keep_their_size_whatever_tool_is_chosen():
+    """They shrank under the mouse when a tool with more controls was taken."""
+    fresh()
+    widths = {}
+    for region in ("Sub-lentiform left", "CSF ventricles", "PVS left"):
+        effect().selectSegment(region)
+        desk.settle(0.3)
+        for tool, button in list(effect()._options._tools.items()):
+            button.click()
+            desk.settle(0.3)
+            widths[region, tool] = desk.sliceWidget().sliceView().width
+    assert len(set(widths.values())) == 1, widths
+    fresh()
+
+
 def test_hover_shows_what_a_click_would_add_and_changes_nothing():
     fresh()
     desk.moveTo(state["point"])
