@@ -10,11 +10,13 @@ import pytest
 
 pytest.importorskip("torch")
 TESTING = Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(TESTING / "benchmarks"), str(TESTING / "region_net")]
+sys.path += [str(TESTING / "benchmarks"), str(TESTING / "region_net")]
 
 from network import exported, trained  # noqa: E402
 from painting import samples  # noqa: E402
 from people import Person  # noqa: E402
+
+del sys.path[-2:]  # benchmarks/radiomics.py must not stand for pyradiomics in other tests
 
 from cnsifusion.imaging.grid import ALONG_LPS, Grid  # noqa: E402
 from cnsifusion.inference import new_session  # noqa: E402
