@@ -16,6 +16,8 @@ from cnsifusion.roi.region_files import PART_SEGMENTS
 _PART_WORDS = {"sublentiform": "Sub-lentiform", **{part: PART_SEGMENTS[value] for value, part in PARTS.items()}}
 SCHEMA = "cnsifusion.patient-result"
 SCHEMA_VERSION = 1
+#: Sides whose means differ by less than this (probability) are called alike.
+_ALIKE = 0.05
 
 
 @dataclass(frozen=True)
@@ -148,6 +150,18 @@ class PatientResult:
         """Mean probability of the instances on each side; None where not both sides were classified."""
         sides = {side: [i.probability for i in self.instances if i.side == side] for side in ("left", "right")}
         return {side: sum(each) / len(each) for side, each in sides.items()} if all(sides.values()) else None
+
+    @property
+    def side_words(self) -> str:
+        """The difference between the patient's sides; "" where only one was classified."""
+        means = self.side_means
+        if means is None:
+            return ""
+        difference = means["left"] - means["right"]
+        higher = "left" if difference > 0 else "right"
+        points = f"{higher} is {abs(100 * difference):.0f} points higher"
+        words = "the sides are alike" if abs(difference) < _ALIKE else points
+        return f"Mean of the slices: right {percent(means['right'])}, left {percent(means['left'])}; {words}."
 
 
 def percent(value: float, threshold: float | None = None) -> str:

@@ -12,9 +12,6 @@ RESEARCH_USE = "Research use only. Does not replace lumbar puncture; a low score
 CALIBRATION = "Model score, calibrated where {prevalence} of the patients were infected."
 MAP_CAPTION = "{name}: {caption} (cell {cell:.1f} mm)."
 
-#: Sides whose means differ by less than this (probability) are called alike.
-_ALIKE = 0.05
-
 
 @dataclass(frozen=True)
 class InstanceRow:
@@ -107,8 +104,8 @@ def resultView(case: CaseState, result: PatientResult, stale: str = "") -> Resul
         high=score.high,
         threshold=score.threshold,
         slices=result.slices_above,
-        sides=_sides(result),
-        calibration=CALIBRATION.format(prevalence=percent(score.training_prevalence)),
+        sides=result.side_words,
+        calibration=_calibration(result),
         atPretest=atPretest(result, case.pretest),
         caveat=RESEARCH_USE,
         maps=maps,
@@ -132,6 +129,12 @@ def atPretest(result: PatientResult, pretest: float | None) -> str:
         return f"With a pre-test probability of {100 * pretest:.3g} % it would be {there}."
     except BadInput as error:
         return str(error)
+
+
+def _calibration(result: PatientResult) -> str:
+    """What the number is, and of a demonstration whom it was learned from."""
+    words = CALIBRATION.format(prevalence=percent(result.patient.training_prevalence))
+    return f"{words} {result.demonstration_text}" if result.demonstration else words
 
 
 def _maps(case: CaseState, result: PatientResult) -> list[MapRow]:
@@ -162,18 +165,6 @@ def _chart(result: PatientResult, rows: list[InstanceRow]) -> list[ChartRow]:
         text = f"{part_words(part)} {index + 1}" if several else f"slice {index + 1}"
         chart.append(ChartRow(text, bars.get("right"), bars.get("left"), bars.get("none")))
     return chart
-
-
-def _sides(result: PatientResult) -> str:
-    """The difference between the patient's sides; "" where only one was classified."""
-    means = result.side_means
-    if means is None:
-        return ""
-    difference = means["left"] - means["right"]
-    higher = "left" if difference > 0 else "right"
-    points = f"{higher} is {abs(100 * difference):.0f} points higher"
-    words = "the sides are alike" if abs(difference) < _ALIKE else points
-    return f"Mean of the slices: right {percent(means['right'])}, left {percent(means['left'])}; {words}."
 
 
 def _contributions(result: PatientResult) -> list[tuple[str, float]]:

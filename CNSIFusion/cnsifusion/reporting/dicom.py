@@ -34,6 +34,7 @@ SCORE = Code("CNSIPROB", PRIVATE, "Infection probability (model score, research 
 SCORE_FINDING = Code("CNSISCORE", PRIVATE, "Model score of central nervous system infection")
 PVS_COUNT = Code("PVSCOUNT", PRIVATE, "Number of PVS-like foci")
 MEASURED, COMMENT = Code("MEASURED", PRIVATE, "Region was measured"), Code("121106", "DCM", "Comment")
+_BRAIN = Code("12738006", "SCT", "Brain")
 _FAMILY = Code("123110", "DCM", "Artificial Intelligence")
 #: Attributes that must be present though they may be empty (type 2); de-identified files often lack them.
 _MAY_BE_EMPTY = (
@@ -68,12 +69,13 @@ def export_dicom(
     result = read_result(result_path)
     folder = Path(result_path).parent
     headers, stored, frames = read_dicom_headers(Path(image_folder))
-    for header in headers:
-        _reduce(header)
     volume = read_image(image_folder)
     if volume.sha256 != result.provenance["image_sha256"]:
         raise BadInput("The DICOM folder holds another image than the one this result was made from.")
     regions = read_regions(folder / result.files["regions"], volume)
+    ours = "".join([result.provenance["bundle_name"], *regions.withheld.values()])
+    for header in headers:
+        _reduce(header, plain=ours.isascii())
     masks = {name: restore(mask, stored)[frames] for name, mask in regions.masks.items() if mask.any()}
     segmentation = _segmentation(highdicom, headers, masks, result)
     missing = {name: why for name, why in regions.withheld.items() if name in SEGMENTS and name not in masks}
@@ -87,10 +89,11 @@ def export_dicom(
     return written
 
 
-def _reduce(header: pydicom.Dataset) -> None:
+def _reduce(header: pydicom.Dataset, plain: bool) -> None:
     """Leave of patient and study what the new objects are filed by, empty where the source says nothing.
 
     Names in several character sets (Japanese, Korean, Chinese archives) become UTF-8: highdicom knows single ones only.
+    So do all where our own words are not ``plain`` ASCII, which every set holds.
     """
     for element in list(header.group_dataset(0x0010)) + [header[k] for k in _OF_THE_SOURCE if k in header]:
         if element.keyword not in _FILED_BY:
@@ -98,7 +101,7 @@ def _reduce(header: pydicom.Dataset) -> None:
     for keyword in _MAY_BE_EMPTY:
         if keyword not in header:
             setattr(header, keyword, "")
-    if isinstance(header.get("SpecificCharacterSet"), MultiValue):
+    if not plain or isinstance(header.get("SpecificCharacterSet"), MultiValue):
         header.decode()
         header.SpecificCharacterSet = "ISO_IR 192"
 
@@ -181,7 +184,8 @@ def _report(
     )
     return sr.Comprehensive3DSR(
         evidence=[*headers, segmentation], content=content[0], series_instance_uid=generate_uid(), series_number=9002,
-        sop_instance_uid=generate_uid(), instance_number=1, manufacturer=_MAKER, is_complete=True, is_verified=False,
+        sop_instance_uid=generate_uid(), instance_number=1, manufacturer=_MAKER, manufacturer_model_name="CNSIFusion",
+        software_versions=__version__, is_complete=True, is_verified=False,
         series_description="CNSIFusion measurements RESEARCH USE ONLY",
     )  # fmt: skip
 
@@ -213,8 +217,15 @@ def _region_group(sr: Any, segmentation: Any, number: int, name: str, result: Pa
         tracking_identifier=sr.TrackingIdentifier(generate_uid(), name),
         referenced_segment=sr.ReferencedSegment.from_segmentation(segmentation, number),
         finding_type=_concept(sr, segment.type),
+        finding_sites=_side(sr, segment),
         measurements=measurements,
     )
+
+
+def _side(sr: Any, segment: SegmentName) -> list[Any] | None:
+    """The patient's side of a region as a code: programs that read the report do not go by names."""
+    code = segment.side_code
+    return [sr.FindingSite(_BRAIN, laterality=_concept(sr, code))] if code is not None else None
 
 
 def _missing_group(sr: Any, name: str, why: str) -> Any:
@@ -223,6 +234,7 @@ def _missing_group(sr: Any, name: str, why: str) -> Any:
     group = sr.MeasurementsAndQualitativeEvaluations(
         tracking_identifier=sr.TrackingIdentifier(generate_uid(), name),
         finding_type=_concept(sr, segment.type),
+        finding_sites=_side(sr, segment),
         qualitative_evaluations=[sr.QualitativeEvaluation(MEASURED, Code("373067005", "SCT", "No"))],
     )
     comment = sr.TextContentItem(COMMENT, why, relationship_type=sr.RelationshipTypeValues.CONTAINS)
@@ -232,7 +244,7 @@ def _missing_group(sr: Any, name: str, why: str) -> Any:
 
 def _score_group(sr: Any, result: PatientResult) -> Any:
     algorithm = _algorithm(sr, result)
-    score = sr.Measurement(SCORE, 100 * result.patient.probability, Code("%", "UCUM", "percent"))
+    score = sr.Measurement(SCORE, round(100 * result.patient.probability, 1), Code("%", "UCUM", "percent"))
     return sr.MeasurementsAndQualitativeEvaluations(
         tracking_identifier=sr.TrackingIdentifier(generate_uid(), "Model score of the patient"),
         finding_type=SCORE_FINDING, algorithm_id=algorithm, measurements=[score],

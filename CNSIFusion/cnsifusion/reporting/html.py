@@ -47,7 +47,6 @@ def render(result: PatientResult, key_images: bytes) -> str:
         created=created(),
         pictures={**charts, "key_images": _embed(key_images, "png")},
         pretest=[(p, score.at_prevalence(p)) for p in PRETEST],
-        sides=result.side_means,
         features=result.contributions[2 : 2 + _FEATURES_LISTED],
         regions=region_rows(result),
         large=sum(f["large"] for f in result.pvs["foci"]),

@@ -24,7 +24,7 @@ from cnsifusion.reporting.pictures import key_images_caption
 #: Edges of what is printed (points): inside a Letter page centred on the A4 sheet.
 _LEFT, _RIGHT, _TOP, _BOTTOM = 48.0, A4[0] - 48.0, 796.0, 50.0
 _FULL = _RIGHT - _LEFT
-_PROVENANCE_TOP = _BOTTOM + 26
+_PROVENANCE_TOP = _BOTTOM + 17
 
 
 def write_pdf(result: PatientResult, key_images: bytes, out: str | Path) -> None:
@@ -68,11 +68,12 @@ def _chart(page: Canvas, name: str, result: PatientResult, x: float, y: float, w
 def _head(page: Canvas, result: PatientResult) -> float:
     score = result.patient
     y = _text(page, "Infection probability from axial T2 MRI", 15, _LEFT, _TOP, _FULL, bold=True)
-    y = _text(page, f"{created()} \u00b7 {CAVEAT}", 7.5, _LEFT, y - 3, _FULL, GREY)
+    y = _text(page, f"Report made {created()} \u00b7 {CAVEAT}", 7.5, _LEFT, y - 3, _FULL, GREY)
     number = _text(page, percent(score.probability, score.threshold), 28, _LEFT, y - 6, 110, bold=True)
     colour = ORANGE if result.demonstration else DARK
     verdict = _text(page, result.verdict, 17, _LEFT + 115, y - 8, _FULL - 115, colour, bold=True)
-    facts = (
+    facts = f"{result.demonstration_text} " if result.demonstration else ""
+    facts += (
         f"Model score, calibrated where {prevalence(score)} were infected; range over fold models "
         f"{percent(score.low)} to {percent(score.high)}. "
         f"{result.slices_above}. "
@@ -85,7 +86,7 @@ def _head(page: Canvas, result: PatientResult) -> float:
 def _key_images(page: Canvas, result: PatientResult, key_images: bytes, y: float) -> float:
     picture = ImageReader(io.BytesIO(key_images))
     columns, rows = picture.getSize()
-    height = min(270.0, _FULL * rows / columns)
+    height = min(262.0, _FULL * rows / columns)
     width = height * columns / rows
     page.drawImage(picture, _LEFT + (_FULL - width) / 2, y - height, width, height)
     return _text(page, key_images_caption(result), 7, _LEFT, y - height - 2, _FULL, GREY)
@@ -121,9 +122,8 @@ def _warnings(result: PatientResult, width: float, room: float) -> str:
 def _provenance(result: PatientResult) -> str:
     p = result.provenance
     hashes = ", ".join(f"{what} {p[f'{what}_sha256'][:16]}" for what in ("image", "regions", "bundle"))
-    words = (
+    return (
         f"{hashes} ({p['bundle_name']}, backbone {p['backbone_origin']}); "
         f"CNSIFusion {p['versions']['cnsifusion']}, radiomics {p['radiomics']['engine']} "
         f"{p['radiomics']['engine_version']}; input check {result.check['verdict']}"
     )
-    return f"DEMONSTRATION: {result.demonstration_text} {words}" if result.demonstration else words

@@ -111,6 +111,39 @@ def test_the_report_says_which_region_is_missing_and_why(exported, series, tmp_p
         subprocess.run([reader, *words], check=True, capture_output=True)
 
 
+def test_words_of_ours_that_the_sources_letters_lack_are_kept(exported, series, tmp_path) -> None:
+    """A bundle's name with an umlaut was written in letters that a series without a character set does not announce."""
+    shutil.copytree(exported[0], tmp_path / "result")
+    file = tmp_path / "result" / "result.json"
+    kept = json.loads(file.read_text("utf-8"))
+    kept["provenance"]["bundle_name"] = "Uniklinik K\u00f6ln"
+    file.write_text(json.dumps(kept), "utf-8")
+    export_dicom(file, series, tmp_path / "dicom", confirm_demonstration=True)
+    report = pydicom.dcmread(tmp_path / "dicom" / "sr.dcm")
+    assert report.SpecificCharacterSet == "ISO_IR 192" and report.PatientName == "Secret^Name"
+    assert "bundle Uniklinik K\u00f6ln" in texts(report)
+    assert "SpecificCharacterSet" not in pydicom.dcmread(exported[1] / "sr.dcm")  # else the source's own letters
+
+
+def test_the_report_tells_sides_by_code_and_its_program(exported) -> None:
+    """The side stood in the region's name alone, which programs that read the report do not know."""
+    report = pydicom.dcmread(exported[1] / "sr.dcm")
+    assert report.ManufacturerModelName == "CNSIFusion" and report.SoftwareVersions
+    sides = {}
+    for group in next(i for i in report.ContentSequence if codes(i) == ["126010"]).ContentSequence:
+        words = [i.TextValue for i in group.ContentSequence if codes(i) == ["112039"]]
+        sites = [i for i in group.ContentSequence if codes(i) == ["363698007"]]
+        sides[words[0]] = [c.ConceptCodeSequence[0].CodeValue for site in sites for c in site.ContentSequence]
+    for name, found in sides.items():
+        assert found == ([SEGMENTS[name].side_code.value] if SEGMENTS[name].side_code else []), name
+    assert {"Sub-lentiform left", "Sub-lentiform right"} <= set(sides)
+
+
+def codes(item: pydicom.Dataset) -> list[str]:
+    """The value of an SR item's own concept name."""
+    return [code.CodeValue for code in item.get("ConceptNameCodeSequence", [])]
+
+
 def test_enhanced_source_keeps_its_frames_and_a_name_in_two_scripts(simulated_image, tmp_path) -> None:
     volume = read_image(simulated_image)
     write_enhanced(volume, tmp_path / "series" / "one.dcm")

@@ -52,7 +52,9 @@ def test_both_reports_say_how_regions_were_made_what_was_left_out_and_when(analy
     page = html.unescape(render(told, pictures))
     assert f"Not classified. Sub-lentiform right, all slices: {why}<" in page
     assert f"{SIDES[0]} (automatic, edited): " in "\n".join(written) and "automatic, edited</td>" in page
-    assert all(re.search(r"20\d\d-\d\d-\d\d \d\d:\d\d", text) for text in ("\n".join(written), page))
+    assert "Trained on simulated patients only" in "\n".join(written) and "Trained on simulated patients only" in page
+    assert result.side_words in page
+    assert all(re.search(r"ade 20\d\d-\d\d-\d\d \d\d:\d\d", text) for text in ("\n".join(written), page))
 
 
 def test_a_score_that_rounds_up_to_the_threshold_is_not_shown_as_it() -> None:
