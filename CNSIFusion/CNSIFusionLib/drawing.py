@@ -39,6 +39,11 @@ def scrollTo(widget) -> None:
         area.verticalScrollBar().value = widget.mapTo(area.widget(), qt.QPoint(0, 0)).y() - _MARGIN
 
 
+def look() -> tuple:
+    """What pictures and coloured words are drawn for: the style, and the letters with their size."""
+    return isDark(), qt.QApplication.font().toString()
+
+
 def isDark() -> bool:
     """Whether the application's style is a dark one."""
     return qt.QApplication.palette().window().color().lightness() < 128
@@ -46,7 +51,10 @@ def isDark() -> bool:
 
 def scale(result, width: int) -> qt.QPixmap:
     """The probability with its range over fold models on a line from 0 to 100 %, the threshold marked."""
-    height, left, right, axis = 46, 14, 22, 18
+    letters = qt.QFontMetrics(qt.QApplication.font())
+    box, axis = letters.horizontalAdvance("100 %") + 4, 18
+    left = right = box // 2
+    height = axis + 8 + letters.height()
     pixmap, painter = _canvas(width, height)
     ink = qt.QApplication.palette().windowText().color()
 
@@ -58,7 +66,8 @@ def scale(result, width: int) -> qt.QPixmap:
     for percent in (0, 25, 50, 75, 100):
         painter.drawLine(x(percent / 100), axis - 3, x(percent / 100), axis + 3)
         text = f"{percent} %"
-        painter.drawText(qt.QRect(x(percent / 100) - 30, axis + 8, 60, 18), qt.Qt.AlignHCenter, text)
+        place = qt.QRect(x(percent / 100) - box // 2, axis + 8, box, letters.height())
+        painter.drawText(place, qt.Qt.AlignHCenter, text)
     painter.setPen(qt.Qt.NoPen)
     painter.setBrush(qt.QBrush(_RANGE))
     painter.drawRect(x(result.low), axis - 4, max(x(result.high) - x(result.low), 2), 9)
@@ -73,10 +82,11 @@ def scale(result, width: int) -> qt.QPixmap:
 
 def sideBar(row, threshold: float, toTheLeft: bool) -> qt.QPixmap:
     """A slice's probability as a number and a bar with a tick at the threshold, growing to the left or to the right."""
-    width, height, number = 128, 18, 40
+    letters = qt.QFontMetrics(qt.QApplication.font())
+    number, height = letters.horizontalAdvance("<99 %") + 6, max(18, letters.height())
+    length, width = 88, 88 + number
     pixmap, painter = _canvas(width, height)
     ink = qt.QApplication.palette().windowText().color()
-    length = width - number
 
     def place(share: float) -> int:
         return width - round(share * length) if toTheLeft else round(share * length)
@@ -107,7 +117,7 @@ def placeStrip(place: float) -> qt.QPixmap:
 
 def signedBar(value: float, largest: float) -> qt.QPixmap:
     """A bar to the right (towards infection) or to the left of the middle, as long as ``value`` of ``largest``."""
-    width, height = 120, 16
+    width, height = 190, 16
     pixmap, painter = _canvas(width, height)
     middle, length = width // 2, round(value / largest * (width // 2 - 1)) if largest > 0 else 0
     start, color = (middle, _BAR_ABOVE) if length > 0 else (middle + length, _BAR)

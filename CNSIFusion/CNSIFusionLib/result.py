@@ -12,7 +12,7 @@ from cnsifusion.mrml.exporting import CONFIRM_SCORE
 from cnsifusion.mrml.panel import RESULT, Line
 from cnsifusion.mrml.results import Outlines
 from CNSIFusionLib import compat, views
-from CNSIFusionLib.drawing import levelColor, linesText, placeStrip, scale, sideBar, signedBar
+from CNSIFusionLib.drawing import levelColor, linesText, look, placeStrip, scale, sideBar, signedBar
 from CNSIFusionLib.sections import Section, askFolder, silently
 
 _SHOWN_CONTRIBUTIONS = 12
@@ -29,13 +29,11 @@ class ResultSection(Section):
         self._drawn = None
         self._rows = {}
         self._outlines = Outlines()
-        _columns(self.ui.instanceTable, [(_("Patient's right"), 136), (_("Slice"), 0), (_("Patient's left"), 136)])
-        _columns(
-            self.ui.contributionTable,
-            [(_("Feature"), 0), (_("away ◂ ▸ towards"), 125), (_("Log-odds"), 68), (_("In training"), 78)],
-        )
+        _columns(self.ui.instanceTable, [_("Patient's right"), _("Slice"), _("Patient's left")], stretched=1)
+        _columns(self.ui.contributionTable, [_("away ◂ ▸ towards"), _("Log-odds"), _("In training")], stretched=0)
         self.ui.instanceTable.toolTip = _("A bar per slice and side, its tick the threshold; click: the views go there")
         self.ui.instanceTable.connect("cellClicked(int,int)", self.choose)
+        self.ui.instanceTable.connect("cellActivated(int,int)", self.choose)  # the Enter key
         self.ui.pretestBox.connect("valueChanged(double)", self._onPretest)
         self.ui.heatCheck.connect("toggled(bool)", self._onHeat)
         self.ui.mapCombo.connect("activated(int)", self._onMap)
@@ -59,10 +57,10 @@ class ResultSection(Section):
             self._drawn, self._rows = None, {}
             return
         silently(self.ui.pretestBox, lambda box: box.setValue(100 * (case.pretest or 0.0)))
-        if view.result != self._drawn:
+        if (view.result, look()) != self._drawn:
             self.panel.turns.take(lambda: self._drawHeat(case, view))
             self._drawResult(view.result)
-            self._drawn = view.result
+            self._drawn = view.result, look()
         else:
             self._drawHeat(case, view)
         self._select(case.selectedInstance)
@@ -128,7 +126,7 @@ class ResultSection(Section):
             "The {shown} largest of {count}:"
         ).format(shown=len(shown), count=len(parts))
         table = self.ui.contributionTable
-        table.setRowCount(len(shown))
+        table.setRowCount(2 * len(shown))  # a line of words and one of pictures: beside each other names are cut off
         for number, (name, value) in enumerate(shown):
             bar = qt.QTableWidgetItem()
             bar.setData(qt.Qt.DecorationRole, signedBar(value, largest))
@@ -136,8 +134,13 @@ class ResultSection(Section):
             if places.get(name) is not None:
                 place.setData(qt.Qt.DecorationRole, placeStrip(places[name]))
                 place.setToolTip(_("Higher than in {share:.0f} % of the training").format(share=100 * places[name]))
-            _fillRow(table, number, name, bar, f"{value:+.2f}", place)
-            table.item(number, 0).setToolTip(name)
+            amount = qt.QTableWidgetItem(f"{value:+.2f}")
+            amount.setTextAlignment(qt.Qt.AlignRight | qt.Qt.AlignVCenter)
+            table.setItem(2 * number, 0, qt.QTableWidgetItem(name))
+            table.item(2 * number, 0).setToolTip(name)
+            table.setSpan(2 * number, 0, 1, table.columnCount)
+            for column, item in enumerate((bar, amount, place)):
+                table.setItem(2 * number + 1, column, item)
 
     def _drawHeat(self, case, view) -> None:
         self.panel.drawButton(self.ui.heatCheck, view.actions["heat"])
@@ -198,24 +201,14 @@ class ResultSection(Section):
             self.session.exports.dicom(folder, confirmed)
 
 
-def _columns(table, columns: list) -> None:
-    """Titles and widths of a table; the column of width 0 takes what is left."""
-    table.setColumnCount(len(columns))
-    table.setHorizontalHeaderLabels([title for title, _width in columns])
-    for number, (_title, width) in enumerate(columns):
-        if width:
-            table.setColumnWidth(number, width)
-        else:
-            table.horizontalHeader().setSectionResizeMode(number, qt.QHeaderView.Stretch)
-    table.setIconSize(qt.QSize(130, 20))
+def _columns(table, titles: list, stretched: int) -> None:
+    """Titles of a table; columns and rows are as large as what is in them, the ``stretched`` one takes what is left."""
+    table.setColumnCount(len(titles))
+    table.setHorizontalHeaderLabels(titles)
+    table.verticalHeader().setMinimumSectionSize(1)
+    for header in (table.horizontalHeader(), table.verticalHeader()):
+        header.setSectionResizeMode(qt.QHeaderView.ResizeToContents)
+    table.horizontalHeader().setSectionResizeMode(stretched, qt.QHeaderView.Stretch)
     table.setWordWrap(False)
     table.setTextElideMode(qt.Qt.ElideMiddle)
     table.verticalHeader().hide()
-    table.verticalHeader().setDefaultSectionSize(22)
-
-
-def _fillRow(table, number: int, text: str, bar, value: str, place) -> None:
-    amount = qt.QTableWidgetItem(value)
-    amount.setTextAlignment(qt.Qt.AlignRight | qt.Qt.AlignVCenter)
-    for column, item in enumerate((qt.QTableWidgetItem(text), bar, amount, place)):
-        table.setItem(number, column, item)

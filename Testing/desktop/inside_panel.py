@@ -151,16 +151,49 @@ def test_what_arrives_in_mid_stroke_waits_for_its_end():
     assert message() == "", message()
 
 
-def test_the_demonstrations_word_is_read_on_a_dark_style_too():
-    section, light = panel()._sections["result"], qt.QApplication.palette()
+def test_the_result_is_drawn_anew_in_another_style():
+    """On a dark style black numbers and dark words stood until the next result."""
+    light, headline = qt.QApplication.palette(), panel().ui.headlineLabel
     slicer.app.setPalette(qt.QPalette(qt.QColor("#323232")))
     try:
-        section._drawResult(section._drawn)
-        assert "color:#e69f00" in panel().ui.headlineLabel.text
+        desk.waitFor(lambda: "color:#e69f00" in headline.text, "the colours of a dark style", 5)
     finally:
         slicer.app.setPalette(light)
-        section._drawResult(section._drawn)
-    assert "color:#9a5b00" in panel().ui.headlineLabel.text
+    desk.waitFor(lambda: "color:#9a5b00" in headline.text, "the colours of a light style", 5)
+
+
+def test_tables_cut_nothing_off_in_large_letters_too():
+    panel().ui.contributionGroup.collapsed = False
+    usual, large = slicer.app.font(), slicer.app.font()
+    large.setPointSize(14)
+    for font in (usual, large):
+        slicer.app.setFont(font)
+        desk.settle(1.0)
+        for table in (panel().ui.instanceTable, panel().ui.contributionTable):
+            letters, header = qt.QFontMetrics(table.font), table.horizontalHeader()
+            for column in range(table.columnCount):
+                assert header.sectionSize(column) >= header.sectionSizeHint(column), (table.name, column)
+            for row in range(table.rowCount):
+                item = table.item(row, 0)
+                cell = table.visualItemRect(item)
+                assert cell.height() >= letters.height(), (table.name, row)
+                fits = cell.width() > letters.horizontalAdvance(item.text())
+                assert fits or font is large or "SmallDependenceLow" in item.text(), item.text()
+    slicer.app.setFont(usual)
+    panel().ui.contributionGroup.collapsed = True
+
+
+def test_tab_and_enter_reach_slices_and_what_lies_below_them():
+    """The table kept the Tab key, and Enter did nothing."""
+    table = panel().ui.instanceTable
+    desk.reveal(table)
+    (line, column), row = max(panel()._sections["result"]._rows.items())
+    table.setCurrentCell(line, column)
+    table.setFocus()
+    desk.xdotool("key", "Return")
+    desk.waitFor(lambda: case().selectedInstance == row.key, "the slice of the cell", 5)
+    desk.xdotool("key", "Tab")
+    assert not table.hasFocus()
 
 
 def test_gui_thread_stays_free_while_it_analyzes():

@@ -9,6 +9,7 @@ from cnsifusion.errors import BadInput
 from cnsifusion.mrml.case import CaseState
 from cnsifusion.mrml.results import Outlines
 from cnsifusion.mrml.segmentation import addSegmentationNode, fingerprint, regionsFromNode, showRegions
+from cnsifusion.mrml.session import Session
 from cnsifusion.mrml.volumes import NodeGeometry, volumeFromNode
 
 
@@ -81,6 +82,19 @@ def test_a_removed_volume_is_never_another_cases(headless, makeVolume):
     headless.scene.RemoveNode(case.volume)
     fresh = CaseState.forVolume(headless.scene, makeVolume())
     assert fresh.node is not case.node
+
+
+def test_a_deleted_image_takes_its_result_along(headless, makeVolume):
+    """Its maps lit up the views alone, under the name of the patient who was put away."""
+    session = Session(headless.scene)
+    case = CaseState.forVolume(headless.scene, makeVolume())
+    case.segmentation = addSegmentationNode(headless.scene, case.volume)
+    case.logMap, case.heatMap = makeVolume(name="LoG map"), makeVolume(name="heat map")
+    case.resultText = headless.scene.AddNewNodeByClass("vtkMRMLTextNode", "result")
+    headless.scene.RemoveNode(case.volume)
+    session.close()
+    assert (case.logMap, case.heatMap, case.resultText) == (None, None, None)
+    assert case.segmentation is not None  # the reader's work stays
 
 
 def test_unchanged_values_cause_no_event(headless, makeVolume):

@@ -98,6 +98,14 @@ def test_every_button_of_the_form_is_bound(form: Path, folder: Path) -> None:
     assert buttons and buttons <= set(_usedNames(folder))
 
 
+@pytest.mark.parametrize("form", FORMS, ids=lambda path: path.stem)
+def test_tab_leads_out_of_tables(form: Path) -> None:
+    """Qt's tables keep the Tab key: whoever works without a mouse never reached what lies below."""
+    tables = ElementTree.parse(form).iterfind(".//widget[@class='QTableWidget']")
+    for table in tables:
+        assert table.findtext("property[@name='tabKeyNavigation']/bool") == "false", table.get("name")
+
+
 def test_form_names_are_unique() -> None:
     names = [e.get("name") for e in ElementTree.parse(PANEL_FORM).iter() if e.tag in ("widget", "layout", "spacer")]
     assert sorted(names) == sorted(set(names))

@@ -67,7 +67,7 @@ class Session:
         self._observers = [
             scene.AddObserver(vtkMRMLScene.StartCloseEvent, self._onSceneClose),
             scene.AddObserver(vtkMRMLScene.EndImportEvent, self._onSceneImport),
-            scene.AddObserver(vtkMRMLScene.NodeRemovedEvent, lambda *_: self.onChange()),
+            scene.AddObserver(vtkMRMLScene.NodeRemovedEvent, self._onNodeRemoved),
         ]
 
     # Step 1: image
@@ -305,6 +305,13 @@ class Session:
         self.sources.forgetAll()  # the next scene uses the same node ids for other patients
         self.reports.clear()
         self.exports.forget()
+        self.onChange()
+
+    def _onNodeRemoved(self, *_) -> None:
+        """A deleted image takes its result along: else its maps stay in the views. Regions are the reader's work."""
+        for case in [] if self.scene.IsClosing() else CaseState.all(self.scene):
+            if case.volume is None:
+                case.removeResult()
         self.onChange()
 
     def _onSceneImport(self, *_) -> None:
