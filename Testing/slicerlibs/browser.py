@@ -133,6 +133,11 @@ class Reader:
         self.page.click("#button-open")
         self.waitFor("document.querySelector('#slice-Red').innerText.includes('/')")
 
+    def withoutName(self) -> list[str]:
+        """What a screen reader could not tell: sliders, lists and dialogs without a name."""
+        found = "document.querySelectorAll('[role=slider], [role=dialog], select:not([hidden])')"
+        return self.page.evaluate(f"[...{found}].filter(e => !e.getAttribute('aria-label')).map(e => e.outerHTML)")
+
     def milliliters(self, region: str) -> float:
         """The volume that stands in a region's row."""
         found = re.search(r"([\d.]+) ml", self.text("#region-" + region.replace(" ", "-")))

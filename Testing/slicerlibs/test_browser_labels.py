@@ -30,6 +30,7 @@ def test_labels_of_a_strangers_file_are_asked_for(simulated_image, tmp_path):
         page.set_input_files("#upload-regions", tmp_path / "stranger.seg.nrrd")
         page.wait_for_selector("#labels")
         assert [line.inner_text() for line in page.locator(".label-name").all()] == list(NAMES)
+        assert reader.withoutName() == []
         selects = page.locator(".label-row select")
         guesses = [selects.nth(n).input_value() for n in range(4)]
         assert guesses == ["CSF ventricles", "Sub-lentiform left", LEAVE_OUT, "CSF ventricles"]

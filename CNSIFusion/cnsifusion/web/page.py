@@ -63,7 +63,7 @@ def buildPage(server, app, viewer) -> None:
         layout.root.theme = "dark"
         client.Style((files("cnsifusion.resources") / "web" / "page.css").read_text("utf-8"))
         with VAppBar(density="compact", height=40):
-            html.Div("CNSIFusion", classes="text-subtitle-1 font-weight-bold ml-4")
+            html.H1("CNSIFusion", classes="text-subtitle-1 font-weight-bold ml-4")
             html.Div(RESEARCH_USE, classes="text-caption ml-6")
         with VNavigationDrawer(permanent=True, location="left", width=400, id="steps"):
             _imageStep(app)
@@ -200,13 +200,14 @@ def _regionsStep(app) -> None:
 
 def _labelsDialog(app) -> None:
     """Which label of a region file becomes which region."""
-    with VDialog(v_model=("labels_open",), max_width=640), VCard(title=LABELS_QUESTION), VCardText():
+    dialog = VDialog(v_model=("labels_open",), max_width=640, raw_attrs=[f'aria-label="{LABELS_QUESTION}"'])
+    with dialog, VCard(title=LABELS_QUESTION), VCardText():
         html.Div(LABELS_REASON, classes="line mb-2")
         rows = html.Div(id="labels", classes="labels")
         with rows, html.Div(v_for="(label, n) in labels", key="n", classes="label-row"):
             html.Span("{{ label.name }}", classes="label-name", title=("label.name",))
             html.Span("{{ label.voxels.toLocaleString() }} voxels", classes="text-medium-emphasis")
-            with html.Select(raw_attrs=['v-model="label.region"'], aria_label=("label.name",)):
+            with html.Select(raw_attrs=['v-model="label.region"', ':aria-label="label.name"']):
                 html.Option("{{ choice }}", v_for="choice in label_choices", key="choice", value=("choice",))
         html.Div("{{ labels_fault }}", v_if="labels_fault", classes="line line-warn mt-2", id="labels-fault")
         with html.Div(classes="mt-3 d-flex", style="gap: 8px;"):
@@ -225,7 +226,8 @@ def _modelStep(app) -> None:
         _lines("model")
         html.Button("Another model…", v_if="!choosing", click="choosing = true", classes="link", id="another-model")
         html.Button("Model card", v_if="panel.card", click="card_open = true", classes="link ml-4", id="model-card")
-        with VDialog(v_model=("card_open",), max_width=760), VCard(), VCardText(id="card"):
+        dialog = VDialog(v_model=("card_open",), max_width=760, raw_attrs=['aria-label="Model card"'])
+        with dialog, VCard(raw_attrs=['tabindex="0"']), VCardText(id="card"):  # scrolled by keys too
             html.Div(v_html=("card",), classes="card-text")
         with html.Div(v_if="choosing", classes="d-flex align-center mt-1", style="gap: 6px;"):
             _pathField("bundle_path", "Bundle folder (empty: the demonstration)", "bundle-path")

@@ -8,14 +8,16 @@ from trame.widgets.vuetify3 import VBtn, VBtnToggle, VCheckbox, VSlider, VTextFi
 from cnsifusion.mrml.exporting import CONFIRM_SCORE
 from cnsifusion.web.toolbox import actionButton
 
+#: What appears comes into view by itself: on a small screen it starts below the edge.
+_INTO_VIEW = '@vue:mounted="({ el }) => el.scrollIntoView({ behavior: \'smooth\' })"'
+
 
 def buildResult(app) -> None:
     """Build the result inside its step; ``app`` takes the clicks."""
-    # A new result comes into view by itself: on a small screen it starts below the edge.
     with html.Div(
         v_if="panel.result",
         id="result",
-        raw_attrs=['@vue:mounted="({ el }) => el.scrollIntoView({ behavior: \'smooth\' })"'],
+        raw_attrs=[_INTO_VIEW],
     ):
         html.Div("Infection probability", classes="line")
         html.Div("{{ panel.result.probability }}", classes="number", id="probability")
@@ -54,7 +56,7 @@ def _out(app) -> None:
     # A download says so in an attribute: leaving the page would end its connection.
     actionButton("pdf", raw_attrs=['href="/report.pdf"', "download"])
     actionButton("dicom", click="dicom_open = !dicom_open")
-    with html.Div(v_if="dicom_open && panel.actions.dicom.enabled", classes="line mt-1", id="dicom"):
+    with html.Div(v_if="dicom_open && panel.actions.dicom.enabled", classes="line mt-1", id="dicom", raw_attrs=[_INTO_VIEW]):
         html.Div("Regions (SEG), measurements (SR, unverified) and key images, marked RESEARCH USE ONLY.")
         VCheckbox(
             v_if="dicom_demonstration",
@@ -174,6 +176,7 @@ def _heat(app) -> None:
             hide_details=True,
             density="compact",
             disabled=("!panel.actions.heat.enabled",),
+            name="Opacity of the heat map",
             id="heat-opacity",
         )
     with VBtnToggle(

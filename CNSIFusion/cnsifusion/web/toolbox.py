@@ -105,6 +105,7 @@ def _slider(app) -> None:
             hide_details=True,
             density="compact",
             id="slider",
+            name="Tolerance or sensitivity of the tool",
             title="Also with Shift or Ctrl and the wheel over the slice",
         )
         html.Span("{{ tools.value.toFixed(2) }}", classes="text-caption", id="slider-value")
