@@ -8,7 +8,7 @@ import slicer
 from slicer.i18n import tr as _
 
 from cnsifusion.analysis.result import percent
-from cnsifusion.mrml.exporting import CONFIRM_SCORE
+from cnsifusion.mrml.exporting import CONFIRM_SCORE, PATIENT_LABEL
 from cnsifusion.mrml.panel import RESULT, Line
 from cnsifusion.mrml.results import Outlines
 from CNSIFusionLib import compat, views
@@ -38,6 +38,8 @@ class ResultSection(Section):
         self.ui.heatCheck.connect("toggled(bool)", self._onHeat)
         self.ui.mapCombo.connect("activated(int)", self._onMap)
         self.ui.heatSlider.connect("valueChanged(double)", self._onHeat)
+        self.ui.patientEdit.placeholderText = _(PATIENT_LABEL)
+        self.ui.patientEdit.connect("textEdited(QString)", self._onPatient)
         self.bind(self.ui.reportButton, self._report)
         self.bind(self.ui.pdfButton, self._pdf)
         self.bind(self.ui.dicomOutButton, self._dicom)
@@ -56,6 +58,8 @@ class ResultSection(Section):
         if view.result is None:
             self._drawn, self._rows = None, {}
             return
+        if self.ui.patientEdit.text != self.session.exports.patient:
+            self.ui.patientEdit.text = self.session.exports.patient
         silently(self.ui.pretestBox, lambda box: box.setValue(100 * (case.pretest or 0.0)))
         if (view.result, look()) != self._drawn:
             self.panel.turns.take(lambda: self._drawHeat(case, view))
@@ -167,6 +171,9 @@ class ResultSection(Section):
     def _onPretest(self, percent: float) -> None:
         self.session.case.pretest = percent / 100 if percent > 0 else None
         self.panel.markDirty()
+
+    def _onPatient(self, name: str) -> None:
+        self.session.exports.patient = name
 
     def _onMap(self, index: int) -> None:
         self.session.case.chosenMap = self.ui.mapCombo.itemData(index)

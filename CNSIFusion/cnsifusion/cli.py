@@ -124,7 +124,7 @@ def _analyze(options: argparse.Namespace, output: Output) -> None:
 def _report(options: argparse.Namespace, output: Output) -> None:
     from cnsifusion.reporting import write_report
 
-    write_report(options.result, options.output)
+    write_report(options.result, options.output, options.patient)
     print(f"Report: {options.output}")
 
 
@@ -293,6 +293,7 @@ def _parser() -> argparse.ArgumentParser:
 
     report = command("report", _report, "Write the report of a result", output="FILE.html or FILE.pdf")
     report.add_argument("result", type=Path, help="result.json")
+    report.add_argument("--patient", default="", help="whom the report names (default: nobody)")
 
     dicom = command("dicom", _dicom, "Write a result as DICOM SEG and SR", output="folder")
     dicom.add_argument("result", type=Path, help="result.json")

@@ -278,6 +278,9 @@ def test_another_series_stands_beside_the_image_and_scrolls_with_it():
 def test_the_report_is_saved_as_pdf_and_dicom_says_why_not():
     import tempfile
 
+    desk.click(panel().ui.patientEdit)
+    desk.xdotool("type", "Doe")
+    assert panel().session.exports.patient == panel().ui.patientEdit.text == "Doe"
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "report.pdf"
         panel().session.exports.saveReport(path)

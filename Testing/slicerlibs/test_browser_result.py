@@ -1,6 +1,8 @@
 """The job by clicking, in a real Chromium on the real program, from Analyze on: score, report, DICOM, many tabs."""
 
+import base64
 import re
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -132,16 +134,29 @@ def test_13_the_report_opens(reader):
     report.close()
 
 
-def test_13b_the_report_is_saved_as_pdf(reader):
+def test_13b_the_report_is_saved_as_pdf_and_names_whom_the_reader_says(reader):
+    assert b"Patient" not in _wordsOfPdf(reader)
+    reader.page.fill("#report-patient", "Doe, Jane ")
+    reader.page.wait_for_timeout(300)
+    assert b"(Patient: Doe, Jane)" in _wordsOfPdf(reader)
+    reader.page.fill("#report-patient", "")
+    reader.page.wait_for_timeout(300)
+    assert b"Patient" not in _wordsOfPdf(reader)
+
+
+def _wordsOfPdf(reader) -> bytes:
+    """What stands in the PDF that the page hands out: ReportLab's streams, decoded."""
     with reader.page.expect_download() as download:
         reader.page.click("#button-pdf")
-    assert Path(download.value.path()).read_bytes().startswith(b"%PDF")
+    streams = re.findall(rb"stream\s+(\S+?~>)endstream", Path(download.value.path()).read_bytes())
+    return b"".join(zlib.decompress(base64.a85decode(b"<~" + stream, adobe=True)) for stream in streams)
 
 
 def test_13c_dicom_objects_come_without_the_demonstrations_score(reader):
     page = reader.page
     page.click("#button-dicom")
     page.wait_for_selector("#dicom-confirm")
+    page.wait_for_function("document.querySelector('#dicom-write').getBoundingClientRect().bottom <= innerHeight")
     page.click("#dicom-write")
     page.wait_for_selector("#dicom-zip", timeout=60_000)
     assert set(reader.dicomArchive().namelist()) == {"key_images.dcm", "seg.dcm", "sr.dcm"}

@@ -97,6 +97,21 @@ def test_a_deleted_image_takes_its_result_along(headless, makeVolume):
     assert case.segmentation is not None  # the reader's work stays
 
 
+def test_the_name_on_the_pdf_is_one_patients(headless, makeVolume):
+    session = Session(headless.scene)
+    first, second = (CaseState.forVolume(headless.scene, makeVolume(name=name)) for name in ("A", "B"))
+    session.case = first
+    session.exports.patient = "Doe, Jane"
+    session.case = second
+    other = session.exports.patient
+    session.case = first
+    again = session.exports.patient
+    session.case = second
+    session.discard(first)
+    session.close()
+    assert (other, again, session.exports.patients) == ("", "Doe, Jane", {})
+
+
 def test_unchanged_values_cause_no_event(headless, makeVolume):
     case = CaseState.forVolume(headless.scene, makeVolume())
     case.pretest = 0.3

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from cnsifusion.mrml.session import Session
 
 EXPORT = "export"
+PATIENT_LABEL = "Patient named on the PDF (empty: nobody)"
 CONFIRM_SCORE = (
     "The model is a demonstration: its score means nothing for patients and is left out of the report object. "
     "Write the score into the DICOM objects all the same"
@@ -29,6 +30,8 @@ class Exports:
     def __init__(self, session: Session):
         self._session = session
         self._written: dict[str, Path] = {}
+        #: Whom a case's PDF names, by the case's node; not kept in the scene.
+        self.patients: dict[str, str] = {}
         self.restoring = Restoring(session)
 
     def resultFile(self) -> Path | None:
@@ -44,6 +47,17 @@ class Exports:
         if not self._session.sources.hasSeries(case.volume):
             return "The image was not opened from DICOM: there is no study that the objects could belong to."
         return ""
+
+    @property
+    def patient(self) -> str:
+        """Whom the PDF of the case in front names: nobody until the reader says so."""
+        case = self._session.front
+        return self.patients.get(case.node.GetID(), "") if case is not None else ""
+
+    @patient.setter
+    def patient(self, name: str) -> None:
+        if self._session.front is not None:
+            self.patients[self._session.front.node.GetID()] = name
 
     def needsConfirmation(self) -> bool:
         """Whether the case's score is a demonstration's, which is only written when the reader confirms it."""
@@ -74,7 +88,8 @@ class Exports:
         result = self.resultFile()
         if result is None:
             raise BadInput("There is no report: analyze first.")
-        return lambda: write_report(result, path)
+        patient = self.patient.strip()
+        return lambda: write_report(result, path, patient)
 
     def dicom(self, out: str | Path, confirmed: bool = False) -> None:
         """Write SEG, SR and key images into the folder ``out``, in the child process.
@@ -105,6 +120,7 @@ class Exports:
     def forget(self) -> None:
         """The scene was closed: its node ids will name other cases."""
         self._written.clear()
+        self.patients.clear()
         self.restoring.forget()
 
     def _onWritten(self, end, out: Path) -> None:

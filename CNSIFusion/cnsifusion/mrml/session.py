@@ -102,6 +102,7 @@ class Session:
         report = self.reports.pop(case.node.GetID(), None)
         if report is not None:
             shutil.rmtree(report.parents[1], ignore_errors=True)
+        self.exports.patients.pop(case.node.GetID(), None)
         self.sources.forget(case.volume, case.beside)
         case.remove()
 

@@ -34,8 +34,8 @@ def draw_report(
     return {"key_images": "key_images.png", "report": "report.html"}
 
 
-def write_report(result_path: str | Path, out: str | Path) -> None:
-    """Write the report of a result.json to ``out`` (.html or .pdf), atomically.
+def write_report(result_path: str | Path, out: str | Path, patient: str = "") -> None:
+    """Write the report of a result.json to ``out`` (.html or .pdf), atomically; it names the ``patient`` only if given.
 
     Raises BadInput for another ending, or when the result or its key images are missing.
     """
@@ -51,11 +51,11 @@ def write_report(result_path: str | Path, out: str | Path) -> None:
         raise BadInput("The key images beside the result are missing; run the analysis again.") from error
     try:
         if suffix == ".html":
-            write_text(render(result, picture), out)
+            write_text(render(result, picture, patient), out)
         else:
             from cnsifusion.reporting.pdf import write_pdf
 
-            write_pdf(result, picture, out)
+            write_pdf(result, picture, out, patient)
     except (KeyError, TypeError, ValueError, AttributeError, ArithmeticError, OSError, UndefinedError) as error:
         raise BadInput("The result or its key images are damaged; run the analysis again.") from error
 

@@ -32,12 +32,13 @@ def _template() -> Template:
     return Environment(autoescape=True, trim_blocks=True).from_string(source)
 
 
-def render(result: PatientResult, key_images: bytes) -> str:
-    """The report's HTML; ``key_images`` is a PNG."""
+def render(result: PatientResult, key_images: bytes, patient: str = "") -> str:
+    """The report's HTML; ``key_images`` is a PNG. ``patient`` is whom it names, "" for nobody."""
     charts = {name: _embed(svg(draw(result, _CHART_WIDTH)).encode(), "svg+xml") for name, draw in CHARTS.items()}
     score = result.patient
     return _template().render(
         result=result,
+        patient=patient,
         caveat=CAVEAT,
         images_caption=key_images_caption(result),
         score=score,

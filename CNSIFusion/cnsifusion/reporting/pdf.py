@@ -27,13 +27,16 @@ _FULL = _RIGHT - _LEFT
 _PROVENANCE_TOP = _BOTTOM + 17
 
 
-def write_pdf(result: PatientResult, key_images: bytes, out: str | Path) -> None:
-    """Write the one-page report of ``result`` to ``out``, atomically; ``key_images`` is a PNG."""
+def write_pdf(result: PatientResult, key_images: bytes, out: str | Path, patient: str = "") -> None:
+    """Write the one-page report of ``result`` to ``out``, atomically; ``key_images`` is a PNG.
+
+    ``patient`` is whom it names, "" for nobody.
+    """
     with atomic_path(out) as temporary:
         page = Canvas(str(temporary), pagesize=A4)
         page.setTitle("CNSIFusion report (research use only)")
         page.setAuthor("CNSIFusion")
-        y = _head(page, result)
+        y = _head(page, result, patient)
         y = _chart(page, "score", result, _LEFT, y, _FULL)
         y = _key_images(page, result, key_images, y)
         charts = y - 4
@@ -65,9 +68,11 @@ def _chart(page: Canvas, name: str, result: PatientResult, x: float, y: float, w
     return y - drawing.height
 
 
-def _head(page: Canvas, result: PatientResult) -> float:
+def _head(page: Canvas, result: PatientResult, patient: str) -> float:
     score = result.patient
     y = _text(page, "Infection probability from axial T2 MRI", 15, _LEFT, _TOP, _FULL, bold=True)
+    if patient:
+        y = _text(page, f"Patient: {patient}", 9, _LEFT, y - 2, _FULL, bold=True)
     y = _text(page, f"Report made {created()} \u00b7 {CAVEAT}", 7.5, _LEFT, y - 3, _FULL, GREY)
     number = _text(page, percent(score.probability, score.threshold), 28, _LEFT, y - 6, 110, bold=True)
     colour = ORANGE if result.demonstration else DARK

@@ -101,6 +101,7 @@ class BrowserApp:
             view.modified.connect(lambda *_, tag=tag: self._onView(tag))
         server.controller.on_server_ready.add(lambda **_: asynchronous.create_task(self._work()))
         server.controller.on_client_connected.add(self.tools.onPage)
+        self.state.change("report_patient")(self.namePatient)
 
     # Clicks
 
@@ -199,6 +200,10 @@ class BrowserApp:
         except ValueError as error:
             raise BadInput("The pre-test probability must be a number between 0 and 100.") from error
 
+    def namePatient(self, report_patient: str | None, **_) -> None:
+        """Take whom the PDF shall name, with every letter: the link to the PDF does not wait for the field's end."""
+        self.session.exports.patient = str(report_patient or "")
+
     # Server
 
     def addRoutes(self, wslinkServer) -> None:
@@ -282,6 +287,7 @@ class BrowserApp:
         self.state.tools = self.tools.stateForPage()
         self.state.heat = {"shown": not case or case.heatMapShown, "opacity": case.heatMapOpacity if case else 0.5}
         self.state.pretest = "" if not case or case.pretest is None else f"{case.pretest * 100:g}"
+        self.state.report_patient = self.session.exports.patient
         self.state.selected = case.selectedInstance if case else ""
         for tag in self.viewer.views:
             self._onView(tag)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from trame.widgets import html
 from trame.widgets.vuetify3 import VBtn, VBtnToggle, VCheckbox, VSlider, VTextField
 
-from cnsifusion.mrml.exporting import CONFIRM_SCORE
+from cnsifusion.mrml.exporting import CONFIRM_SCORE, PATIENT_LABEL
 from cnsifusion.web.toolbox import actionButton
 
 #: What appears comes into view by itself: on a small screen it starts below the edge.
@@ -53,10 +53,20 @@ def buildResult(app) -> None:
 def _out(app) -> None:
     """What leaves the page: the report, and the DICOM objects after a question where the score is a demonstration's."""
     actionButton("report", raw_attrs=['href="/report"', 'target="_blank"'])
+    VTextField(
+        v_model=("report_patient",),
+        label=PATIENT_LABEL,
+        density="compact",
+        hide_details=True,
+        variant="outlined",
+        classes="mt-2",
+        id="report-patient",
+    )
     # A download says so in an attribute: leaving the page would end its connection.
     actionButton("pdf", raw_attrs=['href="/report.pdf"', "download"])
     actionButton("dicom", click="dicom_open = !dicom_open")
-    with html.Div(v_if="dicom_open && panel.actions.dicom.enabled", classes="line mt-1", id="dicom", raw_attrs=[_INTO_VIEW]):
+    shown = "dicom_open && panel.actions.dicom.enabled"
+    with html.Div(v_if=shown, classes="line mt-1", id="dicom", raw_attrs=[_INTO_VIEW]):
         html.Div("Regions (SEG), measurements (SR, unverified) and key images, marked RESEARCH USE ONLY.")
         VCheckbox(
             v_if="dicom_demonstration",

@@ -57,6 +57,17 @@ def test_both_reports_say_how_regions_were_made_what_was_left_out_and_when(analy
     assert all(re.search(r"ade 20\d\d-\d\d-\d\d \d\d:\d\d", text) for text in ("\n".join(written), page))
 
 
+def test_a_patient_is_named_only_where_asked(analyzed, tmp_path, monkeypatch) -> None:
+    pictures, written = (analyzed[0] / "key_images.png").read_bytes(), []
+    monkeypatch.setattr(pdf, "_paragraph", lambda words, *a: written.append(words) or _paragraph(words, *a))
+    for name in ("M\u00fcller^J\u00f6rg <1961>", ""):
+        written.clear()
+        write_pdf(analyzed[1], pictures, tmp_path / "report.pdf", name)
+        page = html.unescape(render(analyzed[1], pictures, name))
+        assert (f"Patient: {name}" in page) == (f"Patient: {name}" in written) == bool(name)
+        assert len(re.findall(rb"/Type /Page\b", (tmp_path / "report.pdf").read_bytes())) == 1
+
+
 def test_a_score_that_rounds_up_to_the_threshold_is_not_shown_as_it() -> None:
     """Beside "threshold 30 %" stood a bar of "30 %" that was not above it."""
     assert percent(0.297, 0.301) == "<30 %" and percent(0.301, 0.301) == percent(0.302, 0.301) == "30 %"
