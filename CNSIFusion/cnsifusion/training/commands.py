@@ -73,7 +73,8 @@ def _experiment(
     folds: int | None = None,
 ) -> Experiment:
     values = _settings_file(getattr(options, "settings", None))
-    values.setdefault("seed", getattr(options, "seed", 0))
+    if (seed := getattr(options, "seed", None)) is not None:  # what is typed goes before what the file says
+        values["seed"] = seed
     weights = getattr(options, "backbone_weights", None)
     backbones = {}
     if weights is not None:

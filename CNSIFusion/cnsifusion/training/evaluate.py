@@ -71,6 +71,7 @@ def evaluate_models(
 
     if not models:
         raise BadInput("No model was named; use --models, for instance radiomics-logistic,mobile-aspp-radfusion.")
+    models = list(dict.fromkeys(models))  # one named twice would count every patient twice
     directory = Path(out)
     _check_folder(directory)
     origins = _origins(experiment, models)

@@ -46,6 +46,7 @@ class Patient:
     sex: str = ""
     reader: str = ""
     mask_origin: str = ""
+    edited: str = ""
     placement: Path | None = None
     line: int = 0
 
@@ -203,8 +204,10 @@ def _patient(
     if rois is None:
         origin = "automatic"
     label = int(cell["label"]) if labelled else UNKNOWN
-    site, sex, reader = (cell.get(name, "") for name in ("site", "sex", "reader"))
-    patient = Patient(cell["patient_id"], image, rois, label, site, age, sex, reader, origin, placement, line)
+    texts = {name: cell.get(name, "") for name in ("site", "sex", "reader", "edited")}
+    patient = Patient(
+        cell["patient_id"], image, rois, label, age=age, mask_origin=origin, placement=placement, line=line, **texts
+    )
     return patient, []
 
 
@@ -318,16 +321,19 @@ def _origin_problems(patients: list[Patient]) -> list[Problem]:
 
 
 def _link_warnings(patients: list[Patient]) -> list[str]:
-    """A warning where mask origin, reader or site almost tell the label (share of the majority label per value)."""
+    """A warning where mask origin, editing, reader or site almost tell the label (share of the majority label per
+    value).
+    """
     warnings = []
-    for name in ("mask_origin", "reader", "site"):
+    for name in ("mask_origin", "edited", "reader", "site"):
         groups: dict[str, Counter] = {}
         for patient in patients:
             groups.setdefault(getattr(patient, name), Counter())[patient.label] += 1
         agreeing = sum(max(c.values()) for c in groups.values())
         majority = max(Counter(p.label for p in patients).values())
         if len(groups) > 1 and agreeing >= _LINKED * len(patients) and agreeing > majority:
-            warnings.append(f"The {name.replace('_', ' ')} goes along with the label; figures may reflect it.")
+            what = "Whether regions were edited" if name == "edited" else f"The {name.replace('_', ' ')}"
+            warnings.append(f"{what} goes along with the label; figures may reflect it.")
     return warnings
 
 

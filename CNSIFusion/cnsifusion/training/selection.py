@@ -48,12 +48,17 @@ def icc21(ratings: np.ndarray) -> np.ndarray:
 
 
 def stability(cohort: Cohort, rows: np.ndarray) -> np.ndarray:
-    """ICC(2,1) (F,) of every feature over mask jitter, slice shift and noise, on the instances ``rows``."""
+    """ICC(2,1) (F,) of every feature over mask jitter, slice shift and noise, on those instances of ``rows`` that have
+    it in all versions; NaN where fewer than three do.
+    """
     ratings = np.concatenate([cohort.features[None, rows], cohort.altered[:, rows]])
-    complete = ~np.isnan(ratings).any(axis=(0, 2))
-    if complete.sum() >= 3:
-        return icc21(ratings[:, complete])
-    return icc21(np.nan_to_num(ratings))
+    patterns, which = np.unique(~np.isnan(ratings).any(axis=0), axis=1, return_inverse=True)
+    icc = np.full(ratings.shape[2], np.nan)
+    for n, present in enumerate(patterns.T):  # few: features are missing image by image
+        if present.sum() >= 3:
+            columns = which.ravel() == n
+            icc[columns] = icc21(ratings[:, present][:, :, columns])
+    return icc
 
 
 def candidates(cohort: Cohort, rows: np.ndarray, minimum_icc: float, include_shape: bool, least: int) -> np.ndarray:

@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
+from functools import lru_cache
 from typing import Any
 
 from cnsifusion import __version__
@@ -13,6 +14,7 @@ from cnsifusion.errors import BadInput
 from cnsifusion.imaging import PreparationSettings
 from cnsifusion.radiomics import RadiomicsSettings
 from cnsifusion.roi.patches import PatchSettings
+from cnsifusion.source import source_hash
 
 SELECTORS = ("mrmr", "l1")
 ABLATIONS = (
@@ -121,3 +123,11 @@ def digest(*parts: Any) -> str:
     """SHA-256 (hex, 16 characters) of JSON values and this program's version: the name of a cached result."""
     text = json.dumps([__version__, *parts], sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+@lru_cache(maxsize=1)
+def program() -> str:
+    """Hash of the source that maps, folds and figures depend on beyond the prepared patients: with ``digest`` in the
+    name of each cached one, a newer clone of the same version goes on with none that an older one made.
+    """
+    return source_hash("models", "training")

@@ -130,16 +130,21 @@ def feature_ranking(cohort: Cohort, folds: dict[str, list[FoldResult]]) -> pd.Da
 def scale_ranking(cohort: Cohort, labels: np.ndarray) -> pd.DataFrame:
     """Discrimination by filter scale: univariate AUC (either direction) of patient means, best and mean of the top 10.
 
-    Descriptive, over all patients: for ranking scales, not for judging a model.
+    Descriptive, over all patients that have the feature: for ranking scales, not for judging a model. A scale that
+    the images do not show is left out.
     """
-    means = patient_mean(cohort, np.nan_to_num(cohort.features, nan=0.0))
-    each = np.array([auc(column, labels) for column in means.T])
+    known = ~np.isnan(cohort.features)
+    with np.errstate(invalid="ignore"):
+        means = patient_mean(cohort, np.where(known, cohort.features, 0.0)) / patient_mean(cohort, known)
+    each = np.array([auc(column[has := ~np.isnan(column)], labels[has]) for column in means.T])
     strength = np.maximum(each, 1 - each)
     scales = np.array([scale_of(str(n)) for n in cohort.names])
     shape = np.array(["_shape" in str(n) for n in cohort.names])
     rows = []
     for scale in sorted(set(scales[~shape].tolist())):
-        values = np.sort(strength[(scales == scale) & ~shape])[::-1]
+        values = np.sort(strength[(scales == scale) & ~shape & np.isfinite(strength)])[::-1]
+        if not values.size:
+            continue
         top = float(values[:10].mean())
         rows.append({"scale_mm": scale, "features": len(values), "best_auc": float(values[0]), "top10_auc": top})
     return pd.DataFrame(rows, columns=["scale_mm", "features", "best_auc", "top10_auc"])

@@ -30,6 +30,7 @@ from cnsifusion.training.metrics import (
     patient_figures,
 )
 from cnsifusion.training.selection import candidates, icc21, l1, mrmr, select, stability
+from cnsifusion.training.tables import scale_ranking
 
 
 @pytest.fixture
@@ -216,6 +217,28 @@ def test_unstable_and_shape_features_are_not_chosen(cohort):
     cohort.names[2] = "original_shape2D_Area"
     assert 2 not in candidates(cohort, rows, 0.5, False, 8)
     assert 2 in candidates(cohort, rows, 0.5, True, 8)
+
+
+def test_stability_is_judged_where_a_feature_is_known(cohort):
+    """A few patients with a coarser matrix lack some features: theirs are judged on the others, the rest on all."""
+    rows = np.arange(len(cohort.patient))
+    whole = stability(cohort, rows)
+    cohort.features[12:, 4] = np.nan  # all but four patients
+    cohort.features[:-2, 7] = np.nan
+    partly = stability(cohort, rows)
+    others = np.delete(rows, [4, 7])[: len(whole) - 2]
+    assert np.allclose(partly[others], whole[others], rtol=1e-12)
+    assert np.isclose(partly[4], stability(cohort, rows[:12])[4], rtol=1e-12) and np.isnan(partly[7])
+
+
+def test_a_missing_feature_does_not_tell_the_label(cohort):
+    """Scales are ranked over the patients that show them: who lacks one scale is not a finding, nor a scale of 0.5."""
+    cohort.features[:] = np.random.default_rng(1).normal(size=cohort.features.shape)
+    cohort.features[np.ix_(cohort.labels[cohort.patient] == 0, [6])] = np.nan  # of the 1 mm scale
+    cohort.features[:, [2, 7, 12, 17]] = np.nan  # all of the 2 mm scale
+    table = scale_ranking(cohort, cohort.labels).set_index("scale_mm")
+    assert table.loc[1.0, "best_auc"] < 0.9 and table.loc[1.0, "features"] == 3
+    assert 2.0 not in table.index and 3.0 in table.index
 
 
 def test_no_usable_feature_is_said(cohort):

@@ -114,9 +114,10 @@ def test_warnings(rows, save):
     rows[1]["mri_date"] = "yesterday"
     for row in rows:
         row["reader"] = "A" if row["label"] == "1" else "B"
-    manifest = read_manifest(save(rows, [*COLUMNS, "shoe_size"]), 5)
+        row["edited"] = "yes" if row["label"] == "1" else "no"
+    manifest = read_manifest(save(rows, [*COLUMNS, "edited", "shoe_size"]), 5)
     text = " ".join(manifest.warnings)
-    for words in ("168 h apart", "Line 3", "reader goes along", "shoe_size"):
+    for words in ("168 h apart", "Line 3", "reader goes along", "edited goes along", "shoe_size"):
         assert words in text
 
 

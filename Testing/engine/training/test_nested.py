@@ -14,6 +14,7 @@ from cnsifusion.bundles import load_bundle  # noqa: E402
 from cnsifusion.errors import BadInput  # noqa: E402
 from cnsifusion.imaging import PreparationSettings  # noqa: E402
 from cnsifusion.models.settings import get_model  # noqa: E402
+from cnsifusion.training import maps, nested  # noqa: E402
 from cnsifusion.training.evaluate import _CHANGES, ACQUISITION_LIMIT, Evaluation, _confounding, evaluate_models  # noqa: E402
 from cnsifusion.training.experiment import Experiment  # noqa: E402
 from cnsifusion.training.manifest import Manifest  # noqa: E402
@@ -111,6 +112,17 @@ def test_a_half_written_result_is_never_read(tmp_path, strong):
         assert load_fold(path).row == "radiomics-logistic"
 
 
+def test_another_state_of_the_program_goes_on_with_nothing(tmp_path, strong, monkeypatch):
+    experiment = open_experiment(tmp_path, strong)
+    experiment.run(strong, ["radiomics-logistic"])
+    before = set((tmp_path / "folds").iterdir())
+    for room in (nested, maps):
+        monkeypatch.setattr(room, "program", lambda: "the source of another day")
+    experiment.run(strong, ["radiomics-logistic"])
+    after = set((tmp_path / "folds").iterdir())
+    assert len(after) == 2 * len(before)
+
+
 def test_other_settings_are_other_results(tmp_path, strong):
     """A cached fold is never taken for another seed, label or setting."""
     experiment = open_experiment(tmp_path, strong)
@@ -164,7 +176,10 @@ def test_evaluation_writes_everything(tmp_path, strong, monkeypatch):
         evaluate_models(open_experiment(tmp_path, strong), ["radiomics-logistic"], tmp_path / "out")
     own.unlink()
     report = evaluate_models(open_experiment(tmp_path, strong), ["radiomics-logistic"], tmp_path / "out")
-    assert evaluate_models(open_experiment(tmp_path, strong), ["radiomics-logistic"], tmp_path / "out") == report
+    intervals = (tmp_path / "out" / "patient_intervals.csv").read_bytes()
+    twice = ["radiomics-logistic"] * 2  # must not count every patient twice
+    assert evaluate_models(open_experiment(tmp_path, strong), twice, tmp_path / "out") == report
+    assert (tmp_path / "out" / "patient_intervals.csv").read_bytes() == intervals
     text = report.read_text("utf-8")
     for words in ("other patients, unit not stated, not comparable", "SIMULATED", "84.09", "Research use only"):
         assert words.lower() in text.lower()
