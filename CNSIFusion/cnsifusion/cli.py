@@ -17,6 +17,7 @@ from typing import Any
 
 from cnsifusion import __version__
 from cnsifusion.errors import BadInput, Cancelled, failure
+from cnsifusion.models.settings import MODELS
 from cnsifusion.terminal import Output, counted, silence_libraries
 
 RESEARCH_ONLY = "Research use only: not for diagnosis."
@@ -176,7 +177,9 @@ def _app(options: argparse.Namespace, output: Output) -> None:
 def _simulate(options: argparse.Namespace, output: Output) -> None:
     from cnsifusion.simulation import SimulationSettings, simulate_cohort
 
-    settings = SimulationSettings(effect=options.effect, pattern=options.pattern, strength=options.strength)
+    confounders = tuple(name.strip() for name in options.confounders.split(",") if name.strip())
+    words = {name: getattr(options, name) for name in ("effect", "pattern", "strength")}
+    settings = SimulationSettings(**words, confounders=confounders)
     manifest = simulate_cohort(
         options.output, options.patients, options.controls, options.seed, settings, jobs=options.jobs,
         progress=counted(output), view=options.view,
@@ -206,9 +209,9 @@ def _cohort(options: argparse.Namespace, output: Output) -> None:
     from cnsifusion.analysis.worker import batch_event
     from cnsifusion.reporting import write_report_beside
 
-    if options.scheduler or options.jobs != 1 or options.region != "all":
-        text = "runs one patient after the other, on the bundle's region"
-        raise BadInput(f"cohort analyze {text}: leave out --jobs, --scheduler and --region.")
+    if options.scheduler or options.jobs != 1 or options.region != "all" or options.settings:
+        text = "runs one patient after the other, on the bundle's region and by its settings"
+        raise BadInput(f"cohort analyze {text}: leave out --jobs, --scheduler, --region and --settings.")
     if options.manifest.is_dir():
         patients = find_patients(options.manifest, options.output)
     else:
@@ -276,7 +279,8 @@ def _parser() -> argparse.ArgumentParser:
     propose = command("propose", _propose, "Propose regions and PVS-like foci", progress=True, output="ROIS.seg.nrrd")
     propose.add_argument("image", **image)
 
-    features = command("features", _features, "Radiomics, one row per instance", output="FEATURES.csv or .parquet")
+    text = "Radiomics, one row per instance"
+    features = command("features", _features, text, progress=True, output="FEATURES.csv or .parquet")
     features.add_argument("image", **image)
     features.add_argument("rois", type=Path, help="region file (.seg.nrrd, labelmap, DICOM SEG)")
     features.add_argument("--region", choices=["ventricles", "sublentiform", "all"], default="all")
@@ -319,14 +323,16 @@ def _parser() -> argparse.ArgumentParser:
 def _cohort_words(command: Callable[..., argparse.ArgumentParser]) -> None:
     simulate = command("simulate", _simulate, "Simulate a cohort with known truth", progress=True)
     simulate.add_argument("output", type=Path, metavar="OUTDIR")
-    simulate.add_argument("--patients", type=int, required=True)
-    simulate.add_argument("--controls", type=int, required=True)
+    simulate.add_argument("--patients", type=int, required=True, help="how many infected")
+    simulate.add_argument("--controls", type=int, required=True, help="how many not infected")
     simulate.add_argument("--seed", type=int, required=True)
     simulate.add_argument("--effect", choices=["none", "sublentiform", "ventricles", "both"], default="both")
     simulate.add_argument("--pattern", choices=["fine", "coarse", "spatial"], default="fine")
-    simulate.add_argument("--strength", type=float, default=1.0)
+    simulate.add_argument("--strength", type=float, default=1.0, help="of the effect; 0 is none")
+    text = "linked with the label without disease: comma-separated, of noise, sharpness, site, age"
+    simulate.add_argument("--confounders", default="", help=text)
     simulate.add_argument("--view", choices=["head", "deep"], default="head", help="deep: around region B only")
-    simulate.add_argument("--jobs", type=int, default=1)
+    simulate.add_argument("--jobs", type=_processes, default=1, help="processes on this machine")
 
     cohort = command(
         "cohort", _cohort, "The same for every patient of a manifest or folder", progress=True, output="table or folder"
@@ -336,6 +342,7 @@ def _cohort_words(command: Callable[..., argparse.ArgumentParser]) -> None:
     cohort.add_argument("--bundle", type=Path, help="analyze: model bundle; the demonstration bundle when absent")
     regions = ["ventricles", "sublentiform", "all"]
     cohort.add_argument("--region", choices=regions, default="all", help="features: which instances")
+    cohort.add_argument("--settings", type=Path, help="features: JSON file of training settings")
     _machines(cohort)
 
     text = "Train a backbone without labels on simulated patients"
@@ -343,23 +350,29 @@ def _cohort_words(command: Callable[..., argparse.ArgumentParser]) -> None:
     train = command("train", _train, "Train a model bundle from a manifest", progress=True, output="bundle folder")
     evaluate = command("evaluate", _evaluate, "Nested cross-validation of models", progress=True, output="folder")
     for sub in (pretrain, train, evaluate):
-        sub.add_argument("manifest", type=Path)
+        sub.add_argument("manifest", type=Path, help="MANIFEST.csv")
         sub.add_argument("--region", choices=["ventricles", "sublentiform"], required=True)
         sub.add_argument("--settings", type=Path, help="JSON file of training settings")
-        sub.add_argument("--seed", type=int, default=0)
+        sub.add_argument("--seed", type=int, help="of every random draw; default: the settings', else 0")
         _machines(sub)
     for sub in (train, evaluate):
-        sub.add_argument("--allow-random-backbone", action="store_true")
+        sub.add_argument("--allow-random-backbone", action="store_true", help="networks that start from no weights")
         sub.add_argument("--backbone-weights", type=Path, help="file or folder of weights (ImageNet or pre-trained)")
     for sub in (pretrain, train):
-        sub.add_argument("--model", required=True)
+        sub.add_argument("--model", required=True, help=f"one of {', '.join(MODELS)}")
     pretrain.add_argument("--steps", type=int, default=500, help="batches of 16 patches")
-    evaluate.add_argument("--models", required=True, help="comma-separated model names")
+    evaluate.add_argument("--models", required=True, help=f"comma-separated, of {', '.join(MODELS)}")
     evaluate.add_argument("--permute-labels", action="store_true", help="shuffle labels between patients")
 
 
+def _processes(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError("must be a number of processes, at least 1")
+    return int(text)
+
+
 def _machines(sub: argparse.ArgumentParser) -> None:
-    sub.add_argument("--jobs", type=int, default=1, help="processes on this machine")
+    sub.add_argument("--jobs", type=_processes, default=1, help="processes on this machine")
     sub.add_argument("--scheduler", help="address of a dask scheduler")
     sub.add_argument("--resume", action="store_true", help="go on where an interrupted run stopped")
 

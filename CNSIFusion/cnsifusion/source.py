@@ -7,11 +7,11 @@ from pathlib import Path
 
 
 def source_hash(*folders: str, root: Path | None = None) -> str:
-    """Hash (16 hex) of the files in ``folders`` of this package, such as "roi" or "resources/template"."""
+    """Hash (16 hex) of the files in ``folders`` of this package, such as "roi", "resources/template", or of one file."""
     root = root or Path(__file__).parent
     content = hashlib.sha256()
     for folder in folders:
-        for path in sorted((root / folder).rglob("*")):
+        for path in sorted([root / folder, *(root / folder).rglob("*")]):
             if path.is_file() and path.suffix != ".pyc":
                 content.update(path.relative_to(root).as_posix().encode() + b"\0")
                 content.update(path.read_bytes().replace(b"\r\n", b"\n") + b"\0")  # Git may turn line ends

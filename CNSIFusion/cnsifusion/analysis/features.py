@@ -6,13 +6,14 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from cnsifusion import __version__
 from cnsifusion.analysis.progress import FEATURES, LOCATE, PREPARE, READ, StepProgress
 from cnsifusion.errors import BadInput
-from cnsifusion.imaging import read_image
+from cnsifusion.imaging import PreparationSettings, read_image
 from cnsifusion.radiomics import FeatureTable, RadiomicsSettings, RegionMask, extract, extract_with_pyradiomics
 from cnsifusion.radiomics.reference import pyradiomics_package
 from cnsifusion.roi.case import Case, prepare_case
-from cnsifusion.roi.instances import Instance, make_instances
+from cnsifusion.roi.instances import Instance, NotClassified, make_instances
 from cnsifusion.roi.names import REGIONS
 from cnsifusion.roi.region_io import read_regions
 
@@ -58,19 +59,28 @@ def features_of_file(
     progress = StepProgress((READ, LOCATE, PREPARE, FEATURES), emit)
     progress(READ[0])
     volume = read_image(image)
-    case = prepare_case(volume, read_regions(rois, volume, names), progress=progress)
+    preparation = PreparationSettings()
+    case = prepare_case(volume, read_regions(rois, volume, names), preparation, progress=progress)
     progress(FEATURES[0])
     instances: list[Instance] = []
     reasons: list[str] = []
     for name in REGIONS if region == "all" else (region,):
         found, left_out = make_instances(case, name)
         instances += found
-        reasons += [f"{item.part} {item.side}: {item.reason}" for item in left_out]
+        reasons += [f"{_where(item)}: {item.reason}" for item in left_out]
     if not instances:
         raise BadInput(f"No part of the regions is large enough for features: {'; '.join(reasons)}.")
     table = extract_features(case, instances, given or default_settings(volume.spacing[2]), engine)
     table.metadata["warnings"] += [*case.doubts, *case.regions.notes]
+    if reasons:
+        table.metadata["warnings"].append(f"No features of {'; '.join(reasons)}.")
+    table.metadata |= {"cnsifusion": __version__, "image_sha256": volume.sha256, "preparation": preparation.to_dict()}
     return table
+
+
+def _where(item: NotClassified) -> str:
+    words = [item.part, "" if item.side == "none" else item.side]
+    return " ".join([*filter(None, words), *([] if item.slice_index is None else [f"slice {item.slice_index}"])])
 
 
 def _read_settings(path: Path) -> RadiomicsSettings:

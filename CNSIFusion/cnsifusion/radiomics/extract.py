@@ -151,10 +151,10 @@ def metadata(settings: RadiomicsSettings, acquired: float | None, engine: str, v
 
 
 def identification(regions: Sequence[RegionMask]) -> dict[str, list]:
-    """Identification columns of the regions' rows: the label, then every key any region has."""
+    """Identification columns of the regions' rows: the label as ``instance``, then every key any region has."""
     keys = dict.fromkeys(k for region in regions for k in region.identification)
     columns = {k: [region.identification.get(k) for region in regions] for k in keys}
-    return {"label": [region.label for region in regions], **columns}
+    return {"instance": [region.label for region in regions], **columns}
 
 
 def slice_axis_first(settings: RadiomicsSettings) -> tuple[int, int, int]:

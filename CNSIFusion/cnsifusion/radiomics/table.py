@@ -104,7 +104,7 @@ class FeatureTable:
         """
         path = Path(path)
         engine = [self.metadata.get(key, "") for key in _ENGINE_COLUMNS]
-        sidecar = {"metadata": self.metadata, "types": self.types, "reasons": _group(self.reasons)}
+        sidecar = {"metadata": self.metadata, "types": self.types, "reasons": group_reasons(self.reasons)}
         with atomic_path(path) as table, atomic_path(path.with_name(path.name + ".json")) as beside:
             beside.write_text(json.dumps(sidecar, indent=1), "utf-8")
             with table.open("w", encoding="utf-8", newline="") as stream:
@@ -127,7 +127,7 @@ class FeatureTable:
             ids = {n: [_cell(line[c], types[n]) for line in lines] for c, n in enumerate(header[: len(types)])}
             values = np.array([[float(v) if v else np.nan for v in line[first:]] for line in lines], np.float64)
             values = values.reshape(len(lines), len(header) - first)
-            return cls(ids, header[first:], values, _ungroup(sidecar["reasons"]), sidecar["metadata"])
+            return cls(ids, header[first:], values, ungroup_reasons(sidecar["reasons"]), sidecar["metadata"])
         except OSError as error:
             raise BadInput(f"The feature table {path.name} or its .json is missing; keep both together.") from error
         except (ValueError, KeyError, IndexError, TypeError) as error:
@@ -139,7 +139,7 @@ class FeatureTable:
         arrow = {"str": pa.string(), "int": pa.int64(), "float": pa.float64(), "bool": pa.bool_()}
         arrays = [pa.array(c, arrow[self.types[n]]) for n, c in self.ids.items()]
         arrays += [pa.array(np.ascontiguousarray(column), pa.float64()) for column in self.values.T]
-        content = {"metadata": self.metadata, "types": self.types, "reasons": _group(self.reasons)}
+        content = {"metadata": self.metadata, "types": self.types, "reasons": group_reasons(self.reasons)}
         table = pa.table(arrays, names=[*self.ids, *self.names])
         table = table.replace_schema_metadata({b"cnsifusion": json.dumps(content).encode()})
         with atomic_path(path) as temporary:
@@ -155,7 +155,7 @@ class FeatureTable:
             ids = {name: table.column(name).to_pylist() for name in content["types"]}
             names = [n for n in table.column_names if n not in ids]
             values = np.array([table.column(n).to_numpy() for n in names], np.float64).reshape(len(names), len(table)).T
-            return cls(ids, names, values, _ungroup(content["reasons"]), content["metadata"])
+            return cls(ids, names, values, ungroup_reasons(content["reasons"]), content["metadata"])
         except OSError as error:
             raise BadInput(f"The feature table {Path(path).name} is missing or cannot be read.") from error
         except (pa.ArrowException, ValueError, KeyError, TypeError) as error:
@@ -179,7 +179,7 @@ def _cell(text: str, kind: str) -> Any:
     return text == "True" if kind == "bool" else _TYPES[kind](text)
 
 
-def _group(reasons: Mapping[tuple[int, str], str]) -> list[list[Any]]:
+def group_reasons(reasons: Mapping[tuple[int, str], str]) -> list[list[Any]]:
     """Reasons as [row, reason, feature names]: one entry for the hundred features that miss for one cause."""
     grouped: dict[tuple[int, str], list[str]] = {}
     for (row, name), why in reasons.items():
@@ -187,7 +187,8 @@ def _group(reasons: Mapping[tuple[int, str], str]) -> list[list[Any]]:
     return [[row, why, names] for (row, why), names in grouped.items()]
 
 
-def _ungroup(grouped: list[list[Any]]) -> dict[tuple[int, str], str]:
+def ungroup_reasons(grouped: list[list[Any]]) -> dict[tuple[int, str], str]:
+    """What ``group_reasons`` was given."""
     return {(row, name): why for row, why, names in grouped for name in names}
 
 

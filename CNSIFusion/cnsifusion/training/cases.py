@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -13,7 +14,8 @@ from cnsifusion.errors import BadInput, CNSIFusionError
 from cnsifusion.imaging import PreparationSettings, Volume, read_image
 from cnsifusion.imaging.read import content_sha256
 from cnsifusion.imaging.write import atomic_path
-from cnsifusion.radiomics import RadiomicsSettings, RegionMask, extract
+from cnsifusion.radiomics import FeatureTable, RadiomicsSettings, RegionMask, extract
+from cnsifusion.radiomics.table import group_reasons
 from cnsifusion.roi.case import Case, prepare_case
 from cnsifusion.roi.instances import Instance, make_instances
 from cnsifusion.roi.names import PVS_LEFT, PVS_RIGHT, VENTRICLES
@@ -72,7 +74,6 @@ def build_case(task: CaseTask) -> CaseResult:
             task.preparation.to_dict(),
             task.patches.to_dict(),
             task.radiomics.hash,
-            [_SHIFT, _ADDED_NOISE],
             *([content_sha256(Path(task.placement))] if task.placement else []),
         )
         path = Path(task.cache) / f"{name}.npz"
@@ -90,7 +91,7 @@ def _program() -> str:
     """Hash of all in this program that a prepared patient depends on: a newer clone of the same version must not go on
     with patients that an older one prepared.
     """
-    return source_hash("imaging", "radiomics", "roi", "resources/template")
+    return source_hash("imaging", "radiomics", "roi", "resources/template", "training/cases.py")
 
 
 def _compute(task: CaseTask) -> dict[str, np.ndarray]:
@@ -104,7 +105,7 @@ def _compute(task: CaseTask) -> dict[str, np.ndarray]:
     if not instances:
         reasons = "; ".join(sorted({item.reason for item in left_out}))
         raise BadInput(f"no part of the region {task.region} can be classified ({reasons})")
-    features, names = _features(case, instances, task.radiomics)
+    features, clean = _features(case, instances, task.radiomics)
     if np.isinf(features).any():
         raise BadInput("a radiomics feature is infinite (check the intensities in the region)")
     patches, _ = cut_patches(case, instances, task.patches)
@@ -113,15 +114,22 @@ def _compute(task: CaseTask) -> dict[str, np.ndarray]:
         "part": np.array([i.part for i in instances]),
         "side": np.array([i.side for i in instances]),
         "pixels": np.array([i.pixels for i in instances]),
-        "names": np.array(names),
+        "names": np.array(clean.names),
+        "about": np.array(_about(clean, len(instances))),
         "features": features,
         "patches": patches.astype(np.float16),
         "quantities": _quantities(case),
     }
 
 
-def _features(case: Case, instances: list[Instance], settings: RadiomicsSettings) -> tuple[np.ndarray, list[str]]:
-    """Features (1 + alterations, n, F), the unaltered first, and their names."""
+def _about(table: FeatureTable, instances: int) -> str:
+    """As JSON, why values of the first ``instances`` rows are missing, and the table's warnings."""
+    reasons = {(row, name): why for (row, name), why in table.reasons.items() if row < instances}
+    return json.dumps({"reasons": group_reasons(reasons), "warnings": table.metadata["warnings"]})
+
+
+def _features(case: Case, instances: list[Instance], settings: RadiomicsSettings) -> tuple[np.ndarray, FeatureTable]:
+    """Features (1 + alterations, n, F), the unaltered first, and the table that begins with these."""
     random = np.random.default_rng(int(case.volume.sha256[:16] or "0", 16))
     image = case.prepared.resampled
     acquired = case.volume.acquisition.acquired_pixel_mm
@@ -133,7 +141,7 @@ def _features(case: Case, instances: list[Instance], settings: RadiomicsSettings
         extract(image.with_array(array), plain, settings, acquired).values
         for array in (shifted(image.array), image.array + noise)
     ]
-    return np.concatenate([clean.values, *others]).reshape(4, len(instances), -1), list(clean.names)
+    return np.concatenate([clean.values, *others]).reshape(4, len(instances), -1), clean
 
 
 def shifted(slices: np.ndarray) -> np.ndarray:

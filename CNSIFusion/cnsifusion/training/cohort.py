@@ -14,6 +14,7 @@ from cnsifusion.errors import BadInput
 from cnsifusion.imaging.write import atomic_path
 from cnsifusion.radiomics import FeatureTable, RadiomicsSettings
 from cnsifusion.radiomics.settings import ENGINE, ENGINE_VERSION
+from cnsifusion.radiomics.table import ungroup_reasons
 from cnsifusion.training.cases import CaseResult, CaseTask, build_case
 from cnsifusion.training.manifest import Manifest, slice_spacing
 from cnsifusion.training.settings import TrainingSettings, digest
@@ -169,20 +170,28 @@ def _join(manifest: Manifest, paths: list[str], radiomics: RadiomicsSettings) ->
 
 def feature_table(cohort: Cohort) -> FeatureTable:
     """The cohort's features as a table with one row per instance."""
-    rows = cohort.patient
+    return FeatureTable.concat([_table_of(cohort, patient) for patient in range(len(cohort.labels))])
+
+
+def _table_of(cohort: Cohort, patient: int) -> FeatureTable:
+    rows = np.flatnonzero(cohort.patient == patient)
+    with np.load(cohort.cases[patient], allow_pickle=False) as data:
+        about = json.loads(str(data["about"]))
     ids = {
-        "patient_id": cohort.patient_ids[rows].tolist(),
-        "label": cohort.labels[rows].tolist(),
-        "instance": cohort.keys.tolist(),
-        "part": cohort.part.tolist(),
-        "side": cohort.side.tolist(),
+        "patient_id": [str(cohort.patient_ids[patient])] * len(rows),
+        "label": [int(cohort.labels[patient])] * len(rows),
+        "instance": cohort.keys[rows].tolist(),
+        "part": cohort.part[rows].tolist(),
+        "side": cohort.side[rows].tolist(),
+        "slice": [int(key.rsplit("|", 1)[1]) for key in cohort.keys[rows]],
     }
     settings = cohort.radiomics
-    engine = {"engine": ENGINE, "engine_version": ENGINE_VERSION}
-    metadata = {**engine, "settings": settings.to_dict(), "settings_hash": settings.hash, "warnings": []}
-    reason = "not available for this image (see the radiomics documentation on small sigmas)"
-    missing = {(int(r), str(cohort.names[c])): reason for r, c in np.argwhere(np.isnan(cohort.features))}
-    return FeatureTable(ids, cohort.names.tolist(), cohort.features, missing, metadata)
+    metadata = {
+        "engine": ENGINE, "engine_version": ENGINE_VERSION, "settings": settings.to_dict(),
+        "settings_hash": settings.hash, "warnings": about["warnings"],
+    }  # fmt: skip
+    reasons = ungroup_reasons(about["reasons"])
+    return FeatureTable(ids, cohort.names.tolist(), cohort.features[rows], reasons, metadata)
 
 
 def patient_mean(cohort: Cohort, values: np.ndarray) -> np.ndarray:

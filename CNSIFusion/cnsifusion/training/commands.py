@@ -6,8 +6,10 @@ import argparse
 import json
 from pathlib import Path
 
+from cnsifusion import __version__
 from cnsifusion.errors import BadInput
 from cnsifusion.imaging import check_output
+from cnsifusion.imaging.read import content_sha256
 from cnsifusion.models.settings import get_model
 from cnsifusion.radiomics import FeatureTable
 from cnsifusion.training.cohort import feature_table
@@ -21,8 +23,18 @@ def cohort_features(options: argparse.Namespace, progress: Progress) -> Path:
     FeatureTable.check_file(options.output)
     regions = ("sublentiform", "ventricles") if options.region == "all" else (options.region,)
     work = _work(options.output.with_suffix(".work"), options.resume)
-    tables = [feature_table(_experiment(options, progress, work, region=r, folds=0).cohort()) for r in regions]
-    FeatureTable.concat(tables).write(options.output)
+    experiments = [_experiment(options, progress, work, region=region, folds=0) for region in regions]
+    cohorts = [experiment.cohort() for experiment in experiments]
+    table = FeatureTable.concat([feature_table(cohort) for cohort in cohorts])
+    table.metadata |= {
+        "cnsifusion": __version__,
+        "preparation": experiments[0].settings.preparation.to_dict(),
+        "submask": experiments[0].settings.submask,
+        "manifest_sha256": content_sha256(options.manifest),
+        "cohort_hashes": [cohort.key for cohort in cohorts],
+    }
+    table.metadata["warnings"] = [*experiments[0].manifest.warnings, *table.metadata["warnings"]]
+    table.write(options.output)
     return options.output
 
 

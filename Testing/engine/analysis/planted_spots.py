@@ -83,10 +83,10 @@ def make_head(seed: int, infected: bool) -> Head:
 def make_cohort(heads: list[Head], folder: Path) -> Cohort:
     """The heads as the training's cached cohort: the same instances, patches and radiomics as of real images."""
     folder.mkdir(parents=True, exist_ok=True)
-    keys, sides, owner, features, altered, cases, names = [], [], [], [], [], [], []
+    keys, sides, owner, features, altered, cases = [], [], [], [], [], []
     for number, head in enumerate(heads):
         instances, _ = make_instances(head.case, "sublentiform")
-        values, names = _features(head.case, instances, RADIOMICS)
+        values, table = _features(head.case, instances, RADIOMICS)
         patches, _ = cut_patches(head.case, instances, SETTINGS.patches)
         side = np.array([i.side for i in instances])
         path = folder / f"head{number}.npz"
@@ -105,7 +105,7 @@ def make_cohort(heads: list[Head], folder: Path) -> Cohort:
         keys=np.array(keys),
         part=np.array(["sublentiform"] * len(owner)),
         side=np.concatenate(sides),
-        names=np.array(names),
+        names=np.array(table.names),
         features=np.concatenate(features),
         altered=np.concatenate(altered, axis=1),
         quantities=np.ones((count, len(QUANTITIES))),

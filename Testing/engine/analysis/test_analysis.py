@@ -121,6 +121,14 @@ def test_exchanged_sides_and_a_region_too_small_are_said(
     words = [str(simulated_image), str(tmp_path / "exchanged.seg.nrrd"), "-o", str(tmp_path / "f.csv")]
     assert main(["features", *words, "--region", "sublentiform"]) == 0
     assert f"warning: {new[0]}" in capsys.readouterr().out
+    kept = masks[SUBLENTIFORM_RIGHT]
+    *_, lowest, _ = np.flatnonzero(kept.any(axis=(1, 2)))[::-1]
+    kept[lowest] &= np.cumsum(kept[lowest]).reshape(kept[lowest].shape) <= 5
+    write_regions(regions, tmp_path / "small.seg.nrrd")
+    words = [str(simulated_image), str(tmp_path / "small.seg.nrrd"), "all", "native", None, None]
+    table = features_of_file(*words)
+    assert f"sublentiform right slice {lowest}: " in table.metadata["warnings"][-1]
+    assert table.metadata["image_sha256"] and table.metadata["preparation"]["bias_correction"] is True
     for name, mask in masks.items():
         masks[name] = np.zeros_like(mask)
     masks[VENTRICLES][5, 20, 20] = True

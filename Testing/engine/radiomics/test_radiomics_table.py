@@ -47,7 +47,7 @@ def test_a_table_survives_its_file_to_the_last_bit(tmp_path, ending):
     read = FeatureTable.read(tmp_path / f"t.{ending}")
     assert_same(read, written)
     assert read.types == {
-        "label": "str", "radius": "float", "number": "int", "patient": "str", "slice": "int", "left": "bool",
+        "instance": "str", "radius": "float", "number": "int", "patient": "str", "slice": "int", "left": "bool",
         "weight": "float",
     }  # fmt: skip
     assert read.ids["number"] == [0, 1, None]

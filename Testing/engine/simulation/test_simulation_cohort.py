@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from simulation_quick import draw_cohort, quick
 
+from cnsifusion.cli import main
 from cnsifusion.errors import BadInput
 from cnsifusion.imaging import read_image
 from cnsifusion.roi.names import VENTRICLES
@@ -81,6 +82,16 @@ def test_impossible_numbers_are_refused_before_anything_is_written(tmp_path):
         with pytest.raises(BadInput, match="numbers of patients and controls"):
             simulate_cohort(tmp_path / "x", patients, controls, seed)
     assert not (tmp_path / "x").exists()
+
+
+def test_confounders_are_named_at_the_command_line(tmp_path, capsys):
+    words = ["simulate", str(tmp_path / "out"), "--patients", "1", "--controls", "0", "--seed", "1", "--view", "deep"]
+    assert main([*words, "--confounders", "noise,shoes"]) == 2
+    assert "confounders may be noise, sharpness, site, age" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+    assert main([*words, "--confounders", "noise, site"]) == 0
+    about = json.loads((tmp_path / "out" / "simulation.json").read_text("utf-8"))
+    assert about["settings"]["confounders"] == ["noise", "site"]
 
 
 def test_seeds_are_disjoint_and_a_patient_does_not_depend_on_the_cohort_s_size():

@@ -79,13 +79,21 @@ def files_with(folder, word):
 
 
 def test_cohort_features_is_one_table_that_resumes(cohort, tmp_path, capsys, monkeypatch):
-    table = tmp_path / "table.csv"
-    words = ["cohort", "features", str(cohort), "-o", str(table)]
+    table, settings = tmp_path / "table.csv", tmp_path / "settings.json"
+    settings.write_text(json.dumps({"radiomics": {"log_sigmas_mm": [1, 90], "log_mode": "2D"}}))
+    words = ["cohort", "features", str(cohort), "--settings", str(settings), "-o", str(table)]
     assert main(words) == 0
     found = FeatureTable.read(table)
     assert set(found.ids["patient_id"]) == {row["patient_id"] for row in rows_of(cohort)}
     assert {"sublentiform", "lateral"} <= set(found.ids["part"])
     assert {row["engine_version"] for row in rows_of(table)} == {ENGINE_VERSION}
+    assert {f"{p}|{s}|{k}" for p, s, k in zip(*(found.ids[c] for c in ("part", "side", "slice")))} == {
+        *found.ids["instance"]
+    }
+    assert set(found.reasons.values()) == {"the image is too small for a LoG of 90 mm"}
+    assert np.isnan(found.column("log-sigma-90-0-mm-2D_glcm_Contrast")).all() and len(found.reasons) == 93 * len(found)
+    assert any("acquired pixel size is unknown" in w for w in found.metadata["warnings"])
+    assert found.metadata["manifest_sha256"] and found.metadata["preparation"]["bias_correction"] is True
     assert main(words) == 2 and "--resume" in capsys.readouterr().err
     first = table.read_bytes()
     table.unlink()
@@ -134,6 +142,24 @@ def test_a_backbone_pre_trained_at_the_command_line_serves_evaluation(cohort, tm
     assert "takes simulated patients" in capsys.readouterr().err
 
 
+def test_a_seed_that_is_typed_goes_before_the_files(cohort, tmp_path, monkeypatch):
+    settings, seen = tmp_path / "settings.json", []
+    settings.write_text(json.dumps({**QUICK, "seed": 7}))
+    monkeypatch.setattr("cnsifusion.training.evaluate.evaluate_models", lambda e, *_: seen.append(e.settings.seed))
+    words = ["evaluate", str(cohort), "--region", "sublentiform", "--models", "radiomics-logistic", "-o"]
+    for typed in ([], ["--seed", "0"]):
+        assert main([*words, str(tmp_path / "out"), "--settings", str(settings), *typed]) == 0
+    assert seen == [7, 0]
+
+
+@pytest.mark.parametrize("jobs", ["0", "-1", "2.5", "all"])
+def test_a_number_of_processes_is_one_or_more(cohort, tmp_path, capsys, jobs):
+    words = ["evaluate", str(cohort), "--region", "sublentiform", "--models", "radiomics-logistic"]
+    with pytest.raises(SystemExit) as ended:
+        main([*words, "-o", str(tmp_path / "out"), "--jobs", jobs])
+    assert ended.value.code == 2 and "at least 1" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
@@ -142,6 +168,7 @@ def test_a_backbone_pre_trained_at_the_command_line_serves_evaluation(cohort, tm
         (["cohort", "features", "-o", "OUT.xlsx"], ".csv or .parquet"),
         (["cohort", "features", "--bundle", "OUT", "-o", "OUT.csv"], "leave out --bundle"),
         (["cohort", "analyze", "--region", "ventricles", "-o", "OUT"], "--region"),
+        (["cohort", "analyze", "--settings", "OUT.json", "-o", "OUT"], "--settings"),
         (["train", "--region", "sublentiform", "--model", "vgg16", "-o", "OUT"], "Unknown model vgg16"),
         (["train", "--region", "sublentiform", "--model", "radiomics-logistic", "-o", "OUT"], "inner folds need (7)"),
         (["evaluate", "--region", "sublentiform", "--models", ",", "-o", "OUT"], "inner folds need (7)"),
