@@ -2,6 +2,7 @@
 
 import logging
 import traceback
+from concurrent.futures import BrokenExecutor
 from pathlib import Path
 
 
@@ -57,6 +58,11 @@ def failure(error: BaseException) -> CNSIFusionError:
         return error
     if isinstance(error, MemoryError):
         return OutOfMemory("The computer has too little free memory for this; close other programs and try again.")
+    if isinstance(error, BrokenExecutor):
+        return OutOfMemory(
+            "A process of this run was ended from outside, most often because memory ran out; what was finished is "
+            "kept. Run it again with fewer --jobs."
+        )
     if isinstance(error, KeyboardInterrupt):
         return Cancelled("Cancelled.")
     return CNSIFusionError(f"This failed unexpectedly ({fault(error)}); please report it with this line.")

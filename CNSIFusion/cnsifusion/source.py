@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def source_hash(*folders: str, root: Path | None = None) -> str:
-    """Hash (16 hex) of the files in ``folders`` of this package, such as "roi", "resources/template", or of one file."""
+    """Hash (16 hex) of the files in ``folders`` of this package, as "roi", "resources/template", or of a file."""
     root = root or Path(__file__).parent
     content = hashlib.sha256()
     for folder in folders:

@@ -63,7 +63,7 @@ def train(options: argparse.Namespace, progress: Progress) -> Path:
     out = options.output
     work = _work(out.with_name(f"{out.name}.work"), options.resume)
     experiment = _experiment(options, progress, work, region=options.region, models=[options.model])
-    return train_bundle(experiment, options.model, out)
+    return train_bundle(experiment, options.model, out, options.name, controls=options.controls)
 
 
 def evaluate(options: argparse.Namespace, progress: Progress) -> Path:

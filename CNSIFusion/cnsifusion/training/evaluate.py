@@ -85,7 +85,7 @@ def evaluate_models(
     result.predictions = {row: join(cohort, found, result.labels) for row, found in result.folds.items()}
     result.seconds["cross-validate"] = time.monotonic() - started
     _second_reports(experiment, result, models, permutation)
-    result.warnings += [*experiment.manifest.warnings, *_confounding(result)]
+    result.warnings += [*experiment.manifest.warnings, *_confounding(result), *_rows_left_out(result)]
     write_files(experiment, result, directory)
     return write_report(experiment, result, directory)
 
@@ -203,6 +203,11 @@ def learning_curve(experiment: Experiment, cohort: Cohort) -> list[tuple[int, fl
 def _ablation(experiment: Experiment, name: str) -> Predictions:
     changed = replace(experiment, settings=_CHANGES[name](experiment.settings))
     return changed.predictions(changed.cohort(), _CHEAP)
+
+
+def _rows_left_out(result: Evaluation) -> list[str]:
+    missing = [row for row in CONFOUNDERS if row not in result.folds]
+    return [f"The row {row} was left out: a part of it is not known of most patients." for row in missing]
 
 
 def _confounding(result: Evaluation) -> list[str]:

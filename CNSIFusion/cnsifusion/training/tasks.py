@@ -9,12 +9,16 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Callable, Sequence
+from concurrent.futures import BrokenExecutor
 from typing import Any, TypeVar
 
 from cnsifusion.errors import BadInput
 from cnsifusion.processes import end_with
 
 T = TypeVar("T")
+
+#: Workers of this machine that may be killed before a run is given up: more is no accident.
+_LOST_WORKERS = 3
 
 #: Called with (done, total, name of the step).
 Progress = Callable[[int, int, str], None]
@@ -71,14 +75,22 @@ def _on_processes(
 ) -> list[T]:
     from joblib import Parallel, delayed
 
-    parallel = Parallel(n_jobs=min(jobs, len(arguments)), return_as="generator", batch_size=1, pre_dispatch="all")
-    results, own = [], os.getpid()
+    results: list[T] = []
+    lost = 0
     with warnings.catch_warnings():
         # loky replaces a worker whose memory has grown and says so; its tasks go on in the new one.
         warnings.filterwarnings("ignore", "A worker stopped while some jobs")
-        for done, result in enumerate(parallel(delayed(_in_pool)(function, a, own) for a in arguments), start=1):
-            results.append(result)
-            progress(done, len(arguments), name)
+        while len(results) < len(arguments):
+            left = [delayed(_in_pool)(function, a, os.getpid()) for a in arguments[len(results) :]]
+            parallel = Parallel(n_jobs=min(jobs, len(left)), return_as="generator", batch_size=1, pre_dispatch="all")
+            try:
+                for result in parallel(left):
+                    results.append(result)
+                    progress(len(results), len(arguments), name)
+            except BrokenExecutor:  # a worker was killed, and with it the pool: what was finished lies in files
+                lost += 1
+                if lost > _LOST_WORKERS:
+                    raise
     return results
 
 

@@ -63,11 +63,13 @@ def train_bundle(
     out: str | Path,
     name: str | None = None,
     provenance: dict[str, Any] | None = None,
+    controls: str | None = None,
 ) -> Path:
     """Train ``model_name`` by nested cross-validation and write its outer-fold models as one bundle.
 
     The bundle's figures are those of the nested cross-validation: each fold model on patients it never saw. Its
-    calibration and thresholds are fitted to the out-of-fold scores of all patients. Raises BadInput for a model that
+    calibration and thresholds are fitted to the out-of-fold scores of all patients. ``controls`` says for the card of
+    what kind they were. Raises BadInput for a model that
     cannot be a bundle, and for a folder that holds anything else.
     """
     check_bundle_folder(out)
@@ -84,7 +86,7 @@ def train_bundle(
     features = common_features(cohort, folds, _selectors(folds)) if model.radiomics else _no_features()
     trained = _Trained(experiment, cohort, model, source, folds, features)
     graphs = _graphs(trained)
-    settings = _settings(trained, graphs, name)
+    settings = _settings(trained, graphs, name, controls)
     settings.provenance.update(provenance or {})
     return write_bundle(out, settings, graphs.contents)
 
@@ -122,7 +124,7 @@ def _graphs(trained: _Trained) -> Graphs:
     return network_graphs(cohort, maps, model, backbone, folds, features, patches)
 
 
-def _settings(trained: _Trained, graphs: Graphs, name: str | None) -> BundleSettings:
+def _settings(trained: _Trained, graphs: Graphs, name: str | None, controls: str | None) -> BundleSettings:
     experiment, cohort, model, folds = trained.experiment, trained.cohort, trained.model, trained.folds
     predictions = join(cohort, folds, cohort.labels)
     platt = fit_platt(predictions.score, predictions.labels)
@@ -148,7 +150,7 @@ def _settings(trained: _Trained, graphs: Graphs, name: str | None) -> BundleSett
         },
         default_threshold=training.threshold,
         training_ranges=_ranges(cohort),
-        cohort=_trained_on(cohort, simulated),
+        cohort=_trained_on(cohort, simulated, controls),
         figures=_figures(predictions, training.bootstrap),
         figures_describe=_describe(experiment, len(folds)),
         demonstration=simulated,
@@ -197,18 +199,17 @@ def _ranges(cohort: Cohort) -> dict[str, Range]:
     return ranges
 
 
-def _trained_on(cohort: Cohort, simulated: bool) -> TrainedOn:
+def _trained_on(cohort: Cohort, simulated: bool, controls: str | None) -> TrainedOn:
     infected = int(cohort.labels.sum())
-    controls = len(cohort.labels) - infected
     sites = Counter(s for s in cohort.site.tolist() if s)
     ages = cohort.age[np.isfinite(cohort.age)]
-    kind = "simulated, no infection" if simulated else "not stated"
+    kind = "simulated, no infection" if simulated else controls or "not stated"
     parts = [f"{len(cohort.labels)} patients, {len(cohort.patient)} instances"]
     if sites:
         parts.append("sites: " + ", ".join(f"{s} ({n})" for s, n in sorted(sites.items())))
     if ages.size:
         parts.append(f"age {ages.min():.0f} to {ages.max():.0f} years")
-    return TrainedOn(infected, controls, kind, "; ".join(parts), simulated)
+    return TrainedOn(infected, len(cohort.labels) - infected, kind, "; ".join(parts), simulated)
 
 
 def _figures(predictions: Predictions, resamples: int) -> list[Figure]:

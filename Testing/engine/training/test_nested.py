@@ -1,7 +1,10 @@
 """Nested cross-validation end to end on a cohort of numbers: it learns, resumes, repeats, does not leak."""
 
+import os
 import shutil
+from concurrent.futures import BrokenExecutor
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,8 +13,8 @@ torch = pytest.importorskip("torch")
 
 from planted_cohort import make_cohort  # noqa: E402
 
-from cnsifusion.bundles import load_bundle  # noqa: E402
-from cnsifusion.errors import BadInput  # noqa: E402
+from cnsifusion.bundles import bundle_card, load_bundle  # noqa: E402
+from cnsifusion.errors import BadInput, failure  # noqa: E402
 from cnsifusion.imaging import PreparationSettings  # noqa: E402
 from cnsifusion.models.settings import get_model  # noqa: E402
 from cnsifusion.training import maps, nested  # noqa: E402
@@ -22,6 +25,7 @@ from cnsifusion.training.maps import load_maps  # noqa: E402
 from cnsifusion.training.metrics import fold_auc  # noqa: E402
 from cnsifusion.training.nested import join, load_fold  # noqa: E402
 from cnsifusion.training.settings import ABLATIONS, TrainingSettings  # noqa: E402
+from cnsifusion.training.tasks import run_tasks  # noqa: E402
 from cnsifusion.training.train import train_bundle  # noqa: E402
 from cnsifusion.training.validation import CAUGHT, positive_controls  # noqa: E402
 
@@ -214,6 +218,37 @@ def test_the_bundle_is_its_fold_models(tmp_path, strong, monkeypatch, model):
         assert np.allclose(found, fold.logits[:6], atol=0.02)  # maps were cached as float16
 
 
+def test_the_card_says_who_the_controls_were(tmp_path, strong, monkeypatch):
+    monkeypatch.setattr(Experiment, "cohort", lambda self: strong)
+    experiment = open_experiment(tmp_path, strong)
+    experiment.manifest = replace(experiment.manifest, simulated=False)
+    for controls, said in ((None, "not stated"), ("normal neurological findings",) * 2):
+        bundle = load_bundle(train_bundle(experiment, "radiomics-logistic", tmp_path / "bundle", controls=controls))
+        assert bundle.settings.cohort.kind_of_controls == said and bundle.settings.cohort.controls == 18
+        assert f"18 controls ({said})" in bundle_card(tmp_path / "bundle")
+
+
+def test_a_lost_worker_costs_its_own_tasks_only(tmp_path):
+    """The first worker to come dies in the middle of its task, as when memory runs out; the run goes on."""
+    words = [str(tmp_path / str(n)) for n in range(5)]
+    assert run_tasks(_die_once, words, jobs=2) == words
+    with pytest.raises(BrokenExecutor) as ended:
+        run_tasks(_die, words, jobs=2)
+    assert failure(ended.value).exit_code == 4 and "fewer --jobs" in str(failure(ended.value))
+
+
+def _die_once(path):
+    mark = Path(path).parent / "died"
+    if not mark.exists():
+        mark.write_text("")
+        _die(path)
+    return path
+
+
+def _die(path):
+    os.kill(os.getpid(), 9)
+
+
 def test_no_silent_random_backbone(tmp_path, strong):
     with pytest.raises(BadInput, match="allow-random-backbone"):
         open_experiment(tmp_path, strong, allow_random_backbone=False).run(strong, ["densenet201"])
@@ -261,10 +296,14 @@ def test_finetuning_learns_too(tmp_path):
         train_bundle(experiment, "mobilenetv3-large", tmp_path / "b")
 
 
-def test_a_site_that_cannot_be_left_out_costs_a_sentence_and_not_the_evaluation(tmp_path, monkeypatch):
-    """8 + 8 patients, most of them at one site: without it too few are left for the inner folds."""
+def test_a_site_or_a_row_that_is_left_out_costs_a_sentence_and_not_the_evaluation(tmp_path, monkeypatch):
+    """8 + 8 patients, most of them at one site: without it too few are left for the inner folds. Nobody's age is known.
+    """
     cohort = make_cohort(tmp_path / "cases", patients=16)
-    cohort = replace(cohort, site=np.array(["A"] * 12 + ["B"] * 4), key="sites")
+    cohort = replace(cohort, site=np.array(["A"] * 12 + ["B"] * 4), age=np.full(16, np.nan), key="sites")
     monkeypatch.setattr(Experiment, "cohort", lambda self: cohort)
     report = evaluate_models(open_experiment(tmp_path, cohort), ["radiomics-logistic"], tmp_path / "out")
-    assert "Leave-one-site-out was left out: too few patients" in report.read_text("utf-8")
+    text = report.read_text("utf-8")
+    assert "Leave-one-site-out was left out: too few patients" in text
+    assert "The row age-sex was left out: a part of it" in text
+    assert "The row acquisition" not in text
