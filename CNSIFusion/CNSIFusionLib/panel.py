@@ -32,6 +32,8 @@ class Panel:
         self._states = {}
         self._dirty, self._entered, self._drewLast = True, False, False
         self._notice = ""
+        #: Why the regions and maps of the case are hidden: the views show another image. "" where they do not.
+        self.elsewhere = ""
         self._watched = None
         self._timer = qt.QTimer()
         self._timer.setInterval(_POLL_MILLISECONDS)
@@ -169,6 +171,7 @@ class Panel:
         With the module left, only that a scene was closed is drawn: nothing of it may be held on to.
         """
         self._fit()
+        self._lookElsewhere()
         if self._dirty and not self._drewLast and (self._entered or self.session.case is None):
             self._dirty, self._drewLast = False, True
             self._draw()
@@ -184,6 +187,20 @@ class Panel:
         if height != self._widget.minimumHeight:
             self._widget.minimumHeight = height
 
+    def _lookElsewhere(self) -> None:
+        """Notice that the views show another image than the case's: Slicer puts what it loads into all of them."""
+        from CNSIFusionLib import views
+
+        volume, words = self.volume(), ""
+        if volume is not None and (others := views.othersShown(self.session.beside.isOfThisPatient)):
+            words = _(
+                "The views show {others}, but this panel is about {image}: its regions and maps are hidden. Choose the "
+                "image in step 1."
+            ).format(others=", ".join(others), image=volume.GetName())
+        if words != self.elsewhere:
+            self.elsewhere = words
+            self.markDirty()
+
     def _draw(self) -> None:
         from cnsifusion.mrml.panel import Line, panelView
         from CNSIFusionLib.drawing import linesText
@@ -194,6 +211,7 @@ class Panel:
             section.draw(view)
         self._drawStates(view.steps)
         lines = [Line(self._notice, "error")] if self._notice else [view.message] if view.message else []
+        lines += [Line(self.elsewhere, "warn")] if self.elsewhere else []
         self.ui.messageLabel.text = linesText(lines)
         self.ui.messageLabel.visible = bool(lines)
 

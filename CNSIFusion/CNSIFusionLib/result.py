@@ -46,8 +46,10 @@ class ResultSection(Section):
 
     def draw(self, view) -> None:
         """Show the view's result, if there is one."""
-        self.ui.resultLines.text = linesText(view.steps[RESULT].lines)
-        self.ui.resultLines.visible = bool(view.steps[RESULT].lines)
+        elsewhere = [Line(self.panel.elsewhere, "warn")] if self.panel.elsewhere and view.result else []
+        lines = [*elsewhere, *view.steps[RESULT].lines]
+        self.ui.resultLines.text = linesText(lines)
+        self.ui.resultLines.visible = bool(lines)
         self.ui.resultFrame.visible = view.result is not None
         self.panel.drawButton(self.ui.reportButton, view.actions["report"])
         self.panel.drawButton(self.ui.pdfButton, view.actions["pdf"])
@@ -154,7 +156,7 @@ class ResultSection(Section):
         )
         silently(self.ui.heatCheck, lambda check: check.setChecked(case.heatMapShown))
         silently(self.ui.heatSlider, lambda slider: slider.setValue(case.heatMapOpacity))
-        views.showHeat(case.shownMap, view.mapInView, case.heatMapOpacity)
+        views.showHeat(case.shownMap, view.mapInView and not self.panel.elsewhere, case.heatMapOpacity)
 
     def _select(self, key: str) -> None:
         for (number, column), row in self._rows.items():

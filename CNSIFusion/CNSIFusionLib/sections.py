@@ -95,6 +95,7 @@ class ImageSection(Section):
         views.setLargeAxial(False, self._formerLayout)
 
     def _onVolume(self, node) -> None:
+        self._shown = ""  # the same one chosen again comes back into views that show another
         self.panel.guarded(lambda: self.session.chooseVolume(node))
 
     def _onBeside(self, node) -> None:
@@ -164,7 +165,7 @@ class RegionsSection(Section):
             self.closeCorrector()
         elif self.corrector.isOpen:
             self.corrector.follow(self.session.case)
-        views.showOnly(self.session.case.segmentation if volume else None)
+        views.showOnly(self.session.case.segmentation if volume and not self.panel.elsewhere else None)
         self._drawAssign(volume)
 
     def closeCorrector(self) -> None:

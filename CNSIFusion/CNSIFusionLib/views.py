@@ -62,6 +62,18 @@ def showVolume(volumeNode) -> None:
     slicer.util.resetSliceViews()
 
 
+def othersShown(isOwn: Callable) -> list[str]:
+    """Names of the images in the slice views that are not ``isOwn`` (of a volume node): Slicer shows what it loads."""
+    manager = slicer.app.layoutManager()
+    found = []
+    for name in manager.sliceViewNames() if manager else []:
+        composite = manager.sliceWidget(name).mrmlSliceCompositeNode()
+        node = slicer.mrmlScene.GetNodeByID(composite.GetBackgroundVolumeID() or "")
+        if node is not None and node.GetName() not in found and not isOwn(node):
+            found.append(node.GetName())
+    return found
+
+
 def alignWith(volumeNode) -> None:
     """Turn the slice views along the volume's own slices."""
     for node in sliceNodes():
@@ -93,13 +105,14 @@ class Beside:
             if self._node is None:
                 self._formerLayout = manager.layout
             manager.setLayout(vtkMRMLLayoutNode.SlicerLayoutSideBySideView)
+            self._background(imageNode, "Red")  # where a series that was just loaded lies in every view
             self._background(volumeNode)
             self._link = LinkedSlices(*(manager.sliceWidget(name).mrmlSliceNode() for name in ("Red", "Yellow")))
         self._node = volumeNode
 
     @staticmethod
-    def _background(volumeNode) -> None:
-        composite = slicer.app.layoutManager().sliceWidget("Yellow").sliceLogic().GetSliceCompositeNode()
+    def _background(volumeNode, view: str = "Yellow") -> None:
+        composite = slicer.app.layoutManager().sliceWidget(view).sliceLogic().GetSliceCompositeNode()
         composite.SetBackgroundVolumeID(volumeNode.GetID() if volumeNode else None)
 
 

@@ -46,6 +46,63 @@ def test_scene_saved_and_loaded_stands_as_it_was():
     _state["volume"] = panel().volume()
 
 
+def test_tables_cut_nothing_off_in_large_letters_too():
+    panel().ui.contributionGroup.collapsed = False
+    usual, large = slicer.app.font(), slicer.app.font()
+    large.setPointSize(14)
+    for font in (usual, large):
+        slicer.app.setFont(font)
+        desk.settle(1.0)
+        for table in (panel().ui.instanceTable, panel().ui.contributionTable):
+            letters, header = qt.QFontMetrics(table.font), table.horizontalHeader()
+            for column in range(table.columnCount):
+                assert header.sectionSize(column) >= header.sectionSizeHint(column), (table.name, column)
+            for row in range(table.rowCount):
+                item = table.item(row, 0)
+                cell = table.visualItemRect(item)
+                assert cell.height() >= letters.height(), (table.name, row)
+                fits = cell.width() > letters.horizontalAdvance(item.text())
+                assert fits or font is large or "SmallDependenceLow" in item.text(), item.text()
+    slicer.app.setFont(usual)
+    panel().ui.contributionGroup.collapsed = True
+
+
+def test_tab_and_enter_reach_slices_and_what_lies_below_them():
+    """The table kept the Tab key, and Enter did nothing."""
+    table = panel().ui.instanceTable
+    desk.reveal(table)
+    (line, column), row = max(panel()._sections["result"]._rows.items())
+    table.setCurrentCell(line, column)
+    table.setFocus()
+    desk.xdotool("key", "Return")
+    desk.waitFor(lambda: case().selectedInstance == row.key, "the slice of the cell", 5)
+    desk.xdotool("key", "Tab")
+    assert not table.hasFocus()
+
+
+def test_another_image_in_the_views_is_told_from_the_cases():
+    """Slicer shows what it loads in every view: one patient's number and outlines stood beside and over another."""
+    import numpy as np
+
+    first = _state["volume"]
+    array = np.asarray(slicer.util.arrayFromVolume(first))
+    loaded = slicer.util.addVolumeFromArray(array, name="Loaded next")
+    slicer.util.setSliceViewerLayers(background=loaded)
+    desk.waitFor(lambda: "views show Loaded next" in panel().ui.resultLines.text, "the warning", 5)
+    composite = desk.sliceWidget().mrmlSliceCompositeNode()
+    panel().markDirty()
+    desk.settle(0.3)
+    assert not composite.GetForegroundVolumeID() and "views show Loaded next" in message()
+    assert not case().segmentation.GetDisplayNode().GetVisibility()
+    choose(first)  # it is the chosen one already
+    desk.waitFor(lambda: panel().elsewhere == "", "the image's way back", 5)
+    desk.settle(0.3)
+    assert composite.GetBackgroundVolumeID() == first.GetID() and message() == ""
+    assert composite.GetForegroundVolumeID() == case().shownMap.GetID()
+    assert case().segmentation.GetDisplayNode().GetVisibility()
+    slicer.mrmlScene.RemoveNode(loaded)
+
+
 def test_module_reloads():
     slicer.modules.cnsifusion.widgetRepresentation().self().onReload()
     desk.settle(0.5)

@@ -66,6 +66,10 @@ def test_an_image_under_another_transform(headless, case):
     case.volume.SetAndObserveTransformNodeID(bent.GetID())
     assert "moved" in staleness(case, _RESULT, _CARD)
     case.volume.SetAndObserveTransformNodeID(None)
+    assert "regions moved away" in staleness(case, _RESULT, _CARD)  # their outlines lay over other anatomy
+    case.segmentation.SetAndObserveTransformNodeID(bent.GetID())
+    assert "regions moved away" in staleness(case, _RESULT, _CARD)
+    case.segmentation.SetAndObserveTransformNodeID(None)
     assert staleness(case, _RESULT, _CARD) == ""
 
 

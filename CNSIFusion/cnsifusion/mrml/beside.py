@@ -61,6 +61,14 @@ class Beside:
         case.beside, case.besideHidden = volumeNode, volumeNode is None
         self._session.onChange()
 
+    def isOfThisPatient(self, volumeNode) -> bool:
+        """Whether a volume is the image in front, the one beside it, or known to be the same patient's."""
+        case = self._session.front
+        if case is None or volumeNode in (case.volume, case.beside):
+            return case is not None
+        mine = self._patient(case.volume)
+        return mine is not None and self._patient(volumeNode) == mine
+
     def _volumes(self, case: CaseState) -> list:
         every = nodesByClass(self._session.scene, "vtkMRMLScalarVolumeNode")
         own = (case.volume, case.heatMap, case.logMap)

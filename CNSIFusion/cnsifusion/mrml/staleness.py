@@ -39,11 +39,23 @@ def staleness(case: CaseState, result: PatientResult, card: ModelCard | None) ->
     """
     if case.segmentation is None or case.analyzedRegions != fingerprint(case.segmentation):
         return "The regions changed since this result: analyze again."
+    if _apart(case.segmentation, case.volume):
+        return "The regions moved away from the image since this result: give both the same transform."
     if case.analyzedImage and case.analyzedImage != imageMark(case.volume):
         return "The image changed or moved since this result: analyze again."
     if card is not None and card.sha256 != result.provenance.get("bundle_sha256"):
         return "This result is of another model than the one chosen: analyze again."
     return ""
+
+
+def _apart(segmentationNode, volumeNode) -> bool:
+    """Whether regions and image are under transforms that move them differently."""
+    if segmentationNode.GetParentTransformNode() is volumeNode.GetParentTransformNode():
+        return False
+    try:
+        return not np.allclose(worldMatrix(segmentationNode), worldMatrix(volumeNode), atol=1e-3)
+    except BadInput:
+        return True
 
 
 def _checksum(image) -> int:
