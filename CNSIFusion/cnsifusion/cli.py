@@ -87,8 +87,13 @@ def _features(options: argparse.Namespace, output: Output) -> None:
     table = features_of_file(*words, output)
     table.write(options.output)
     sizes = f"{len(table)} instances, {len(table.names)} features ({table.metadata['engine']})"
-    warnings = [f"warning: {sentence}" for sentence in table.metadata["warnings"]]
-    output.done({"features": str(options.output)}, f"{sizes}: {options.output}", *warnings)
+    warnings = table.metadata["warnings"]
+    done = {"features": str(options.output), "warnings": warnings}
+    output.done(done, f"{sizes}: {options.output}", *_warned(warnings))
+
+
+def _warned(warnings: Sequence[str]) -> list[str]:
+    return [f"warning: {sentence}" for sentence in warnings]
 
 
 def _assignments(words: Sequence[str]) -> dict[str, str] | None:
@@ -117,7 +122,7 @@ def _analyze(options: argparse.Namespace, output: Output) -> None:
         f"Infection probability: {score.probability:.1%} ({spread})",
         f"{above}. {RESEARCH_ONLY}",
         *([demonstration] if result.demonstration else []),
-        *(f"warning: {warning}" for warning in [*result.warnings, *result.out_of_distribution]),
+        *_warned([*result.warnings, *result.out_of_distribution]),
         f"Report: {Path(options.output) / result.files['report']}",
     )
 
@@ -231,13 +236,13 @@ def _pretrain(options: argparse.Namespace, output: Output) -> None:
 
 
 def _train(options: argparse.Namespace, output: Output) -> None:
-    bundle = _training().train(options, counted(output))
-    output.done({"bundle": str(bundle)}, f"Bundle: {bundle}")
+    bundle, warnings = _training().train(options, counted(output))
+    output.done({"bundle": str(bundle), "warnings": warnings}, *_warned(warnings), f"Bundle: {bundle}")
 
 
 def _evaluate(options: argparse.Namespace, output: Output) -> None:
-    report = _training().evaluate(options, counted(output))
-    output.done({"report": str(report)}, f"Report: {report}")
+    report, warnings = _training().evaluate(options, counted(output))
+    output.done({"report": str(report), "warnings": warnings}, *_warned(warnings), f"Report: {report}")
 
 
 def _bundle(options: argparse.Namespace, output: Output) -> None:

@@ -59,6 +59,8 @@ class RadiomicsSettings:
         classes = tuple(self.feature_classes) or tuple(
             c for c in FEATURE_CLASSES if c != ("shape" if self.force_2d else "shape2D")
         )
+        if not isinstance(self.bin_width, Mapping):
+            raise BadInput('Radiomics settings: bin_width is by image type, as {"original": 50, "log": 25}.')
         sigmas = tuple(float(s) for s in self.log_sigmas_mm)
         widths = {str(k): float(v) for k, v in self.bin_width.items()}
         for name, value in (

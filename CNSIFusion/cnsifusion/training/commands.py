@@ -55,25 +55,29 @@ def pretrain(options: argparse.Namespace, progress: Progress) -> Path:
     return out
 
 
-def train(options: argparse.Namespace, progress: Progress) -> Path:
-    """``train``: nested cross-validation, then the bundle of its fold models; returns its folder."""
+def train(options: argparse.Namespace, progress: Progress) -> tuple[Path, list[str]]:
+    """``train``: nested cross-validation, then the bundle of its fold models; returns its folder and warnings."""
     from cnsifusion.training.train import train_bundle
 
     get_model(options.model)
     out = options.output
     work = _work(out.with_name(f"{out.name}.work"), options.resume)
     experiment = _experiment(options, progress, work, region=options.region, models=[options.model])
-    return train_bundle(experiment, options.model, out, options.name, controls=options.controls)
+    bundle = train_bundle(experiment, options.model, out, options.name, controls=options.controls)
+    return bundle, experiment.manifest.warnings
 
 
-def evaluate(options: argparse.Namespace, progress: Progress) -> Path:
-    """``evaluate``: nested cross-validation of several models and the confounder rows, figures; returns the report."""
-    from cnsifusion.training.evaluate import evaluate_models
+def evaluate(options: argparse.Namespace, progress: Progress) -> tuple[Path, list[str]]:
+    """``evaluate``: nested cross-validation of several models and the confounder rows, figures; returns the report and
+    its warnings.
+    """
+    from cnsifusion.training.evaluate import STAMP, evaluate_models
 
     models = [name.strip() for name in options.models.split(",") if name.strip()]
     work = _work(options.output / "work", options.resume)
     experiment = _experiment(options, progress, work, region=options.region, models=models)
-    return evaluate_models(experiment, models, options.output, options.permute_labels)
+    report = evaluate_models(experiment, models, options.output, options.permute_labels)
+    return report, json.loads(report.with_name(STAMP).read_text("utf-8"))["warnings"]
 
 
 def _experiment(

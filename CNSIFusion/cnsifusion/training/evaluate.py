@@ -30,7 +30,7 @@ from cnsifusion.training.settings import TrainingSettings
 ACQUISITION_LIMIT = 0.65
 _CHEAP = "radiomics-logistic"
 #: Written before the other files: where it lies they are an evaluation's and may be replaced.
-_STAMP = "evaluation.json"
+STAMP = "evaluation.json"
 
 #: What each of settings.ABLATIONS changes. The model is radiomics-logistic.
 _CHANGES: dict[str, Callable[[TrainingSettings], TrainingSettings]] = {
@@ -93,7 +93,7 @@ def evaluate_models(
 def _check_folder(folder: Path) -> None:
     """Refuse before any work a folder with files of others: tables there may have the names of ours."""
     names = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
-    if _STAMP not in names and any(name != "work" and not name.startswith(".") for name in names):
+    if STAMP not in names and any(name != "work" and not name.startswith(".") for name in names):
         raise BadInput("The output folder holds other files than an evaluation's; give a new folder.")
 
 
@@ -117,7 +117,7 @@ def write_files(experiment: Experiment, result: Evaluation, out: Path) -> None:
         "ablations.csv": tables.ablations(result.ablations, result.predictions.get(_CHEAP), resamples, seed),
         "by_site.csv": tables.patient_metrics(result.by_site),
     }
-    write_text(json.dumps(stamp(experiment, result), indent=1), out / _STAMP)
+    write_text(json.dumps(stamp(experiment, result), indent=1), out / STAMP)
     for name, frame in frames.items():
         with atomic_path(out / name) as temporary:
             frame.to_csv(temporary, index=False, float_format="%.6g")
@@ -125,13 +125,14 @@ def write_files(experiment: Experiment, result: Evaluation, out: Path) -> None:
 
 def stamp(experiment: Experiment, result: Evaluation) -> dict[str, Any]:
     """What the figures depend on."""
-    from cnsifusion.training.train import versions
+    from cnsifusion.training.train import source_hashes, versions
 
     return {
         "region": experiment.region,
         "settings": experiment.settings.to_dict(),
         "radiomics": result.cohort.radiomics.to_dict(),
         "versions": versions(),
+        "source": source_hashes(),
         "manifest_sha256": content_sha256(experiment.manifest.path),
         "cohort_hash": result.cohort.key,
         "permuted": not np.array_equal(result.labels, result.cohort.labels),

@@ -148,7 +148,7 @@ def report(experiment: Experiment, cohort: Cohort, permutations: int, hybrid_per
     for models, count in ((RADIOMICS, permutations), (HYBRIDS, hybrid_permutations)):
         for model in models if count else ():
             values = [fold_auc(experiment.predictions(cohort, model, k)) for k in range(1, count + 1)]
-            mean, spread = float(np.mean(values)), float(np.std(values) / np.sqrt(len(values)))
+            mean, spread = float(np.mean(values)), float(np.std(values, ddof=1) / np.sqrt(len(values)))
             figures[model] = values
             print(f"{model}: mean AUC {mean:.3f} (standard error {spread:.3f}) over {count} permutations", flush=True)
             if not planted.CHANCE[0] <= mean <= planted.CHANCE[1]:

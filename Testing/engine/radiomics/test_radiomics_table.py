@@ -171,6 +171,11 @@ def test_settings_that_make_no_sense_are_refused(wrong):
         RadiomicsSettings.from_dict(wrong)
 
 
+def test_one_width_for_all_images_as_pyradiomics_takes_it_is_told_what_is_needed():
+    with pytest.raises(BadInput, match="by image type"):
+        RadiomicsSettings.from_dict({"bin_width": 25})
+
+
 def test_names_are_pyradiomics_names_and_complete():
     names = feature_names(RadiomicsSettings())
     assert len(names) == 9 + 6 * 93 and len(set(names)) == len(names)

@@ -112,6 +112,9 @@ def test_evaluate_writes_figures_from_images_and_names_patients_where_it_must(co
     words = ["--region", "sublentiform", "--models", "radiomics-logistic", "--settings", str(settings)]
     assert main(["evaluate", str(named), *words, "--progress", "jsonl", "-o", str(tmp_path / "out")]) == 0
     said = capsys.readouterr()
+    stamp = json.loads((tmp_path / "out" / "evaluation.json").read_text("utf-8"))
+    assert json.loads(said.out.splitlines()[-1])["warnings"] == stamp["warnings"] != []
+    assert stamp["source"]["training"] and stamp["versions"]["torch"]
     assert not any(word in said.out + said.err for word in ("Glimmerschiefer", "Feldspat", "PID-881"))
     names = {p.relative_to(tmp_path / "out") for p in files_with(tmp_path / "out", "PID-881")}
     assert {p.name.split("-")[0] for p in names} == {"predictions.csv", "instance_predictions.csv", "cohort"}, names
