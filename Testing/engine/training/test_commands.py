@@ -13,6 +13,7 @@ import pytest
 pytest.importorskip("torch")
 
 from cnsifusion.cli import main
+from cnsifusion.errors import Cancelled
 from cnsifusion.imaging import read_image
 from cnsifusion.radiomics import FeatureTable
 from cnsifusion.radiomics.settings import ENGINE_VERSION
@@ -148,10 +149,15 @@ def test_a_backbone_pre_trained_at_the_command_line_serves_evaluation(cohort, tm
 def test_a_seed_that_is_typed_goes_before_the_files(cohort, tmp_path, monkeypatch):
     settings, seen = tmp_path / "settings.json", []
     settings.write_text(json.dumps({**QUICK, "seed": 7}))
-    monkeypatch.setattr("cnsifusion.training.evaluate.evaluate_models", lambda e, *_: seen.append(e.settings.seed))
+
+    def stop(experiment, *_):
+        seen.append(experiment.settings.seed)
+        raise Cancelled
+
+    monkeypatch.setattr("cnsifusion.training.evaluate.evaluate_models", stop)
     words = ["evaluate", str(cohort), "--region", "sublentiform", "--models", "radiomics-logistic", "-o"]
     for typed in ([], ["--seed", "0"]):
-        assert main([*words, str(tmp_path / "out"), "--settings", str(settings), *typed]) == 0
+        assert main([*words, str(tmp_path / "out"), "--settings", str(settings), *typed]) == Cancelled.exit_code
     assert seen == [7, 0]
 
 
