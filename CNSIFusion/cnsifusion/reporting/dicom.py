@@ -7,6 +7,7 @@ and carries the score as a private concept; the score of a demonstration bundle 
 from __future__ import annotations
 
 import io
+import textwrap
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ from cnsifusion.errors import BadInput
 from cnsifusion.imaging import atomic_path, check_output, read_image
 from cnsifusion.imaging.dicom import read_dicom_headers
 from cnsifusion.imaging.grid import restore
-from cnsifusion.reporting.pictures import label
+from cnsifusion.reporting.pictures import key_images_caption, label
 from cnsifusion.roi.names import SEGMENTS, SegmentName
 from cnsifusion.roi.names import Code as NamedCode
 from cnsifusion.roi.region_io import read_regions
@@ -48,7 +49,7 @@ _OF_THE_SOURCE = {
     "InstitutionName", "InstitutionAddress", "InstitutionalDepartmentName", "StationName", "OperatorsName",
     "PerformingPhysicianName", "PhysiciansOfRecord", "NameOfPhysiciansReadingStudy", "RequestingPhysician",
 }  # fmt: skip
-_BANNER = 50  # pixels above the key images
+_BANNER, _LINE = 50, 20  # pixels above the key images, and of a line below them
 _MAKER = "CNSIFusion (research use only)"
 _ALGORITHM_TYPES = {"automatic": "AUTOMATIC", "manual": "MANUAL"}
 
@@ -252,10 +253,13 @@ def _score_group(sr: Any, result: PatientResult) -> Any:
 
 
 def _key_image(highdicom: Any, headers: list[pydicom.Dataset], picture: bytes, result: PatientResult) -> Any:
-    """The key images with RESEARCH USE ONLY burnt in, as a secondary capture of the same study."""
+    """The key images with RESEARCH USE ONLY and what each row is burnt in, as a secondary capture of the same study."""
     with Image.open(io.BytesIO(picture)) as sheet:
-        labelled = Image.new("RGB", (sheet.width, sheet.height + _BANNER))
+        caption, bottom = textwrap.wrap(key_images_caption(result), sheet.width // 8), _BANNER + sheet.height
+        labelled = Image.new("RGB", (sheet.width, bottom + _LINE * (len(caption) + 1)))
         labelled.paste(sheet, (0, _BANNER))
+    for number, line in enumerate(caption, start=1):
+        label(labelled, line, (labelled.width // 2, bottom + _LINE * number), 14)
     words = "RESEARCH USE ONLY" + (" - DEMONSTRATION, not meaningful for patients" if result.demonstration else "")
     label(labelled, words, (labelled.width // 2, _BANNER // 2), min(24, labelled.width // (len(words) // 2 + 2)))
     capture = highdicom.sc.SCImage.from_ref_dataset(

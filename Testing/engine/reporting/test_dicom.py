@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pydicom
 import pytest
+from PIL import Image
 
 from cnsifusion.analysis import Analyzer, read_result
 from cnsifusion.errors import BadInput
@@ -69,6 +70,15 @@ def test_objects_reference_the_series_and_say_research_use_only(exported, series
         assert dataset.StudyInstanceUID == source.StudyInstanceUID
         assert dataset.SeriesInstanceUID != source.SeriesInstanceUID
         assert "RESEARCH USE ONLY" in dataset.SeriesDescription
+
+
+def test_key_images_say_what_their_maps_are(exported) -> None:
+    """An archive shows them without the report: coloured spots that looked like the infection's place."""
+    capture = pydicom.dcmread(exported[1] / "key_images.dcm").pixel_array
+    sheet = np.asarray(Image.open(exported[0] / "key_images.png"))
+    below = capture[50 + len(sheet) :].max(axis=(1, 2)) > 128
+    lines = np.flatnonzero(np.diff(below.astype(int)) == 1)
+    assert len(lines) >= 2 and np.array_equal(capture[50 : 50 + len(sheet)], sheet)
 
 
 def texts(item: pydicom.Dataset) -> list[str]:
