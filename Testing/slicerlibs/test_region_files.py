@@ -8,8 +8,10 @@ vtk = pytest.importorskip("vtk")
 
 from vtk.util.numpy_support import vtk_to_numpy  # noqa: E402
 
-from cnsifusion.imaging import Volume  # noqa: E402
+from cnsifusion.imaging import Volume, write_volume  # noqa: E402
 from cnsifusion.imaging.grid import Grid, snap  # noqa: E402
+from cnsifusion.mrml.importing import LEAVE_OUT, labelsToAssign  # noqa: E402
+from cnsifusion.mrml.volumes import volumeFromNode  # noqa: E402
 from cnsifusion.roi.names import PVS_LEFT, SEGMENTS, SUBLENTIFORM_LEFT, VENTRICLES  # noqa: E402
 from cnsifusion.roi.region_io import read_regions, write_regions  # noqa: E402
 from cnsifusion.roi.regions import RegionSet  # noqa: E402
@@ -89,6 +91,18 @@ def test_slicer_reads_our_file_and_we_read_it_back_after_slicer_saved_it(tmp_pat
         np.testing.assert_array_equal(back.masks[name], mask)
     np.testing.assert_array_equal(back.parts, regions.parts)
     assert back.origin == regions.origin and back.edited == regions.edited
+
+
+def test_numbers_of_another_program_are_not_taken_for_ours(headless, makeVolume, tmp_path):
+    """FreeSurfer's 4 is a lateral ventricle; "PVS left" was offered for it."""
+    node = makeVolume()
+    volume = volumeFromNode(node)
+    for values, guesses in (((1, 4), [VENTRICLES, PVS_LEFT]), ((1, 4, 43), [LEAVE_OUT] * 3)):
+        labels = np.zeros(volume.grid.shape, np.float32)
+        for k, value in enumerate(values):
+            labels[k, 1:3, 1:3] = value
+        write_volume(volume.with_array(labels), tmp_path / "labels.nii.gz")
+        assert [label.region for label in labelsToAssign(tmp_path / "labels.nii.gz", node)] == guesses
 
 
 def test_foreign_segments_of_slicer_are_assigned(tmp_path):
