@@ -27,10 +27,10 @@ def cisterns(volume: Volume, fluid: np.ndarray) -> np.ndarray:
     return islands(volume, fluid, _CISTERN_MM2)
 
 
-def arteries(volume: Volume, fluid: np.ndarray, region: np.ndarray) -> np.ndarray:
+def arteries(volume: Volume, bright: np.ndarray, region: np.ndarray) -> np.ndarray:
     """Arteries of the cisterns, with their rim, in and beside ``region``, in the slices that it has.
 
-    ``fluid`` is what is as bright as CSF; all arrays are bool [k, j, i].
+    ``bright`` is what holds CSF, at least in part; all arrays are bool [k, j, i].
     """
     found = np.zeros(region.shape, bool)
     if not region.any():
@@ -38,7 +38,7 @@ def arteries(volume: Volume, fluid: np.ndarray, region: np.ndarray) -> np.ndarra
     columns, rows = (int(np.ceil(_REACH_MM / spacing)) for spacing in volume.spacing[:2])
     box = widened(bounds(region), (0, rows, columns), region.shape)
     darkness = _darkness(volume, region, box)
-    beside = boxed(islands(volume, fluid[box], _BESIDE_MM2), _RIM_MM, volume)
+    beside = boxed(islands(volume, bright[box], _BESIDE_MM2), _RIM_MM, volume)
     middle = islands(volume, darkness < _MIDDLE_SHARE, _MIDDLE_MM2)
     for k, plane in enumerate(darkness < _WIDTH_SHARE):
         labels, _ = ndimage.label(plane, np.ones((3, 3)))

@@ -39,6 +39,9 @@ _LEAST_ABOVE, _LEAST_DIM = 0.15, 0.2
 #: Where the surroundings are so far on that way, the spot lies in a cistern.
 _CISTERN_LEVEL = 0.5
 
+#: A spot with more than this share of its pixels in the rim of a cistern's artery is the CSF around it.
+_MOST_BESIDE_ARTERY = 0.1
+
 
 @dataclass(frozen=True, eq=False)
 class _Spot:
@@ -63,13 +66,15 @@ def find_foci(
     volume: Volume,
     white_matter: np.ndarray,
     sublentiform: Mapping[str, np.ndarray],
+    arteries: np.ndarray,
     csf_contrast: float,
     sensitivity: float = 0.5,
 ) -> list[Focus]:
     """Foci in the ``sublentiform`` masks (by side) and within 5 mm above them, brightest first.
 
-    ``white_matter`` (bool [k, j, i]) is where noise is measured, ``csf_contrast`` the intensity of CSF above tissue in
-    this head; ``sensitivity`` (0-1) halves (1) or doubles (0) what a spot must show at least.
+    ``white_matter`` (bool [k, j, i]) is where noise is measured, ``arteries`` (bool) those of the cisterns with their
+    rim, ``csf_contrast`` the intensity of CSF above tissue in this head; ``sensitivity`` (0-1) halves (1) or doubles
+    (0) what a spot must show at least.
     """
     noise, factor = noise_level(volume, white_matter), 2.0 * 0.25**sensitivity
     found: list[Focus] = []
@@ -77,6 +82,7 @@ def find_foci(
         limits = _Limits(noise, csf_contrast, float(np.median(volume.array[mask])), volume.spacing[2], factor)
         zone = _search_zone(volume, mask)
         spots = [s for k in np.flatnonzero(zone.any((1, 2))) for s in _spots(volume, zone[k], int(k), limits)]
+        spots = [s for s in spots if arteries[s.k][tuple(s.pixels.T)].mean() <= _MOST_BESIDE_ARTERY]
         found += [_focus(volume, side, group) for group in _linked(spots)]
     return sorted(found, key=lambda focus: -focus.contrast_to_noise)
 

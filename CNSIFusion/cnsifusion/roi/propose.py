@@ -62,10 +62,10 @@ def _under_nuclei(
 ) -> tuple[dict[str, np.ndarray], list[Focus]]:
     """Region B (bool [k, j, i]) of the sides where it is large enough to be offered, and the foci in and above it."""
     least = _LEAST_SUBLENTIFORM_ML * 1000 / volume.grid.voxel_volume
-    found = find_sublentiform(volume, anatomy, (fluid + tissue) / 2)
+    found, arteries = find_sublentiform(volume, anatomy, fluid, tissue)
     sides = {side: mask for side, mask in found.items() if mask.sum() >= least}
     contrast = float(np.median((fluid - tissue)[anatomy.brain]))
-    return sides, find_foci(volume, anatomy.white_matter, sides, contrast, sensitivity)
+    return sides, find_foci(volume, anatomy.white_matter, sides, arteries, contrast, sensitivity)
 
 
 def _deep_box(anatomy: Anatomy) -> Box:

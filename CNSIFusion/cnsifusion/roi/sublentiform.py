@@ -19,16 +19,22 @@ _LOW, _HIGH = np.array([-40.0, -32.0, -34.0]), np.array([40.0, 32.0, 24.0])
 #: lies behind a cistern that cuts it off.
 _SLIVER_MM2, _PIECE_SHARE = 20.0, 0.4
 
+#: An artery lies beside a cistern, or beside the edge of one that the slice holds in part: so far on the way to CSF.
+_SOME_CSF = 0.35
+
 #: The middle cerebral artery runs below the perforated substance: where arteries with their rim, and what lies under
 #: them, take more than the first share of a lowest slice of the region, that slice lies in the cistern, and what else
 #: it holds is the cistern's wall. Where it does so on one side, the second share is enough on the other.
 _ARTERY_LEVEL, _ARTERY_BESIDE = 1 / 3, 1 / 4
 
 
-def find_sublentiform(volume: Volume, anatomy: Anatomy, threshold: np.ndarray) -> dict[str, np.ndarray]:
-    """Bool masks [k, j, i] by side (``left``, ``right``); ``threshold`` is the half-way level between CSF and tissue.
+def find_sublentiform(
+    volume: Volume, anatomy: Anatomy, fluid: np.ndarray, tissue: np.ndarray
+) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """Bool masks [k, j, i] by side (``left``, ``right``), and one of the arteries in and beside them.
 
-    CSF that reaches the cisterns and arteries are left out, small bright foci stay in.
+    CSF that reaches the cisterns and arteries are left out, small bright foci stay in. ``fluid`` and ``tissue`` are
+    the levels of CSF and of tissue.
     """
     frame = head_frame(anatomy)
     points, index = places(frame, anatomy, BOTH)
@@ -36,12 +42,13 @@ def find_sublentiform(volume: Volume, anatomy: Anatomy, threshold: np.ndarray) -
     left = anatomy.midplane.distance(points) > 0
     sides = {"left": region & left, "right": region & ~left}
     whole = {side: on_patient(volume, frame, mask) for side, mask in sides.items()}
-    fluid = volume.array > threshold
-    vessels = arteries(volume, fluid, whole["left"] | whole["right"])
+    bright = volume.array > tissue + _SOME_CSF * (fluid - tissue)
+    vessels = arteries(volume, bright, whole["left"] | whole["right"])
     under = on_patient(volume, frame, _under(volume, frame, vessels), bounds(whole["left"] | whole["right"]))
-    tissue = ~(cisterns(volume, fluid) | vessels)
+    solid = ~(cisterns(volume, volume.array > (fluid + tissue) / 2) | vessels)
     above = _above_artery(volume, whole, vessels | under)
-    return {side: islands(volume, mask & tissue, _SLIVER_MM2, _PIECE_SHARE) for side, mask in above.items()}
+    sides = {side: islands(volume, mask & solid, _SLIVER_MM2, _PIECE_SHARE) for side, mask in above.items()}
+    return sides, vessels
 
 
 def places(frame: Grid, anatomy: Anatomy, grid: Grid) -> tuple[np.ndarray, np.ndarray]:

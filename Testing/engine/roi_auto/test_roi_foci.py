@@ -13,8 +13,11 @@ from cnsifusion.roi.regions import Focus
 _TISSUE, _CSF, _NOISE, _PIXEL = 200.0, 240.0, 3.0, 0.5
 
 
-def _found(plane: np.ndarray, thickness: float = 4.0, k: int = 1) -> list[Focus]:
-    """Foci of three slices of noisy tissue, the middle one with a region: ``plane`` (0-1) is CSF's share in slice k."""
+def _found(plane: np.ndarray, thickness: float = 4.0, k: int = 1, artery: np.ndarray | None = None) -> list[Focus]:
+    """Foci of three slices of noisy tissue, the middle one with a region: ``plane`` (0-1) is CSF's share in slice k.
+
+    ``artery`` (bool) is one of a cistern, with its rim, in the middle slice.
+    """
     array = _TISSUE + np.random.default_rng(8).normal(0, _NOISE, (3, 80, 80))
     array[k] += _CSF * plane
     volume = Volume(
@@ -22,7 +25,10 @@ def _found(plane: np.ndarray, thickness: float = 4.0, k: int = 1) -> list[Focus]
     )
     region = np.zeros(array.shape, bool)
     region[1, 20:60, 20:60] = True
-    return find_foci(volume, np.ones(array.shape, bool), {"left": region}, _CSF)
+    arteries = np.zeros(array.shape, bool)
+    if artery is not None:
+        arteries[1] = artery
+    return find_foci(volume, np.ones(array.shape, bool), {"left": region}, arteries, _CSF)
 
 
 def _capsule(width: float, length: float, angle: float, middle: tuple[float, float] = (20.0, 20.0)) -> np.ndarray:
@@ -67,6 +73,14 @@ def test_what_is_faint_for_its_width_is_flat(width: float, length: float, thickn
     spot = _capsule(width, length, 0.4)
     assert _found(0.25 * spot, thickness) == []
     assert len(_found(0.5 * spot, thickness)) == 1
+
+
+def test_beside_an_artery_is_csf_of_its_cistern() -> None:
+    tube, artery = 0.6 * _capsule(1.5, 6.0, 0.0), np.zeros((80, 80), bool)
+    artery[:38] = True  # ends at its edge
+    assert len(_found(tube, artery=artery)) == 1
+    artery[:40] = True
+    assert _found(tube, artery=artery) == []
 
 
 def test_in_a_cisterns_roof_a_spot_must_stand_out_by_as_much_more() -> None:

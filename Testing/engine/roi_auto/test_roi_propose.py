@@ -244,8 +244,17 @@ def sees_as_before(monkeypatch: pytest.MonkeyPatch, head: Proposal) -> None:
     monkeypatch.setattr(sublentiform, "region_chance", lambda *_: chance)
 
 
-def test_arteries_are_no_part_of_the_sublentiform_region(whole_head: Proposal, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A dark tube with CSF beside it is left out with its rim; a dark dot, and a tube without CSF, stay."""
+def left_in(head: Proposal, array: np.ndarray) -> np.ndarray:
+    """The left region B where ``array`` is what the head's volume holds."""
+    volume = head.phantom.volume.with_array(array)
+    return find_sublentiform(volume, head.anatomy, *csf_levels(head.phantom.volume, head.anatomy))[0]["left"]
+
+
+@pytest.mark.parametrize("share", [1.0, 0.45])
+def test_arteries_are_no_part_of_the_sublentiform_region(
+    whole_head: Proposal, monkeypatch: pytest.MonkeyPatch, share: float
+) -> None:
+    """A dark tube beside a cistern, or its edge, is left out with its rim; a dark dot, and a tube in tissue, stay."""
     volume, anatomy = whole_head.phantom.volume, whole_head.anatomy
     sees_as_before(monkeypatch, whole_head)
     whole = whole_head.regions.masks[names.SUBLENTIFORM_LEFT]
@@ -256,11 +265,11 @@ def test_arteries_are_no_part_of_the_sublentiform_region(whole_head: Proposal, m
     dot = np.argwhere(ndimage.binary_erosion(whole[k], iterations=3))[-1]
     array[k, dot[0], dot[1]] = 0
     assert abs(dot - (j, i)).max() > 5
-    fluid, tissue = csf_levels(volume, anatomy)
-    csf, threshold = float(fluid[k, j, i]), (fluid + tissue) / 2
-    assert np.array_equal(find_sublentiform(volume.with_array(array), anatomy, threshold)["left"], whole)
-    array[k, j - 1 : j + 2, i + 2 : i + 6] = csf
-    left = find_sublentiform(volume.with_array(array), anatomy, threshold)["left"]
+    fluid, tissue = (float(level[k, j, i]) for level in csf_levels(volume, anatomy))
+    array[k, j - 1 : j + 2, i + 2 : i + 6] = tissue + 0.25 * (fluid - tissue)
+    assert np.array_equal(left_in(whole_head, array), whole)
+    array[k, j - 1 : j + 2, i + 2 : i + 6] = tissue + share * (fluid - tissue)
+    left = left_in(whole_head, array)
     assert not left[k, j - 2 : j + 3, i - 2 : i + 3].any() and left[k, dot[0], dot[1]]
     assert left[k].sum() == whole[k].sum() - 25
 
@@ -273,11 +282,11 @@ def test_what_lies_under_an_artery_counts_as_its_level(whole_head: Proposal, mon
     lowest = int(np.flatnonzero(whole.any((1, 2)))[0])
     k = lowest + 1
     j, i = (round(n) for n in np.argwhere(whole[lowest]).mean(0))
-    fluid, tissue = csf_levels(volume, anatomy)
+    fluid, _ = csf_levels(volume, anatomy)
     array = volume.array.copy()
     array[k, j - 1 : j + 2, i - 6 : i + 7] = 0
     array[k, j + 2 : j + 4, i - 6 : i + 7] = float(fluid[k, j, i])
-    left = find_sublentiform(volume.with_array(array), anatomy, (fluid + tissue) / 2)["left"]
+    left = left_in(whole_head, array)
     assert whole[lowest].any() and not left[lowest].any() and not left[k].any()
     assert np.array_equal(left[k + 1 :], whole[k + 1 :])
 
