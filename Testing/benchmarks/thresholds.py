@@ -18,8 +18,8 @@ from proposal import Head, dice, label_heads, shared_heads, simulated_heads
 from scipy import ndimage
 
 from cnsifusion.roi.anatomy import locate
+from cnsifusion.roi.levels import csf_levels
 from cnsifusion.roi.propose import propose
-from cnsifusion.roi.ventricles import csf_levels
 
 _SHARES = np.arange(0.2, 0.9, 0.025)
 _IN_PLANE = ndimage.generate_binary_structure(2, 1)[None]

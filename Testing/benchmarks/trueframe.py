@@ -13,11 +13,11 @@ from cnsifusion.imaging.grid import Grid
 from cnsifusion.imaging.volume import Volume
 from cnsifusion.roi.anatomy import Anatomy
 from cnsifusion.roi.cisterns import cisterns
+from cnsifusion.roi.levels import csf_levels
 from cnsifusion.roi.placement import Placement
 from cnsifusion.roi.regions import Plane
 from cnsifusion.roi.sublentiform import head_frame, on_patient, places
 from cnsifusion.roi.template import DEPTH_MM, below_columns, load_template, sublentiform_window
-from cnsifusion.roi.ventricles import csf_levels
 from cnsifusion.roi.warp import Warp
 
 #: Centres (mm, MNI x as distance from the midline, y, z) of structures in MNI152, measured in the CerebrA atlas

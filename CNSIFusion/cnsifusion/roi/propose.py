@@ -11,11 +11,12 @@ from cnsifusion.imaging.volume import Volume
 from cnsifusion.roi import names
 from cnsifusion.roi.anatomy import Anatomy
 from cnsifusion.roi.foci import find_foci
+from cnsifusion.roi.levels import csf_levels
 from cnsifusion.roi.maps import part_distances
 from cnsifusion.roi.morphology import Box
 from cnsifusion.roi.regions import Focus, RegionSet
 from cnsifusion.roi.sublentiform import find_sublentiform
-from cnsifusion.roi.ventricles import Ventricles, csf_levels, find_ventricles
+from cnsifusion.roi.ventricles import Ventricles, find_ventricles
 from cnsifusion.threads import both
 
 _SIDES = {
@@ -94,7 +95,8 @@ def _whole(regions: RegionSet, grid: Grid, box: Box) -> RegionSet:
 
 
 def _add_ventricles(regions: RegionSet, found: Ventricles, first_slice: int) -> None:
-    regions.notes += [*found.withheld.values(), *(bulge.sentence(first_slice) for bulge in found.bulges)]
+    unsure = [found.lesions] * bool(len(found.lesions.slices)) + found.bulges
+    regions.notes += [*found.withheld.values(), *(place.sentence(first_slice) for place in unsure)]
     if not (found.parts == 1).any():
         regions.withheld[names.VENTRICLES] = "The lateral ventricles were not found; draw the ventricles by hand."
         return

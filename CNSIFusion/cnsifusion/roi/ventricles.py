@@ -10,8 +10,10 @@ from scipy import ndimage
 from cnsifusion.imaging.volume import Volume
 from cnsifusion.roi.anatomy import Anatomy
 from cnsifusion.roi.bulges import Bulge, find_bulges
-from cnsifusion.roi.maps import FAR_MM, coarse_grid, part_distances, tissue_maps
-from cnsifusion.roi.morphology import Box, bounds, boxed, connected, filled, grown, shrunk, widened, windowed
+from cnsifusion.roi.lesions import Lesions, find_lesions
+from cnsifusion.roi.levels import NEAR_MM, SURE_CSF, TISSUE_SHARE
+from cnsifusion.roi.maps import FAR_MM, part_distances
+from cnsifusion.roi.morphology import EDGES, Box, bounds, boxed, connected, filled, grown, widened, windowed
 from cnsifusion.roi.names import PARTS
 from cnsifusion.roi.sharpness import sharpened, wall_blur
 
@@ -20,14 +22,9 @@ _REACH = {"lateral": 9.0, "third": 5.0, "fourth": 5.0}
 #: It lies no farther (mm) from its place than this share of the distance to any other part or other CSF, and so much
 #: more. Fissures and cisterns beside the third ventricle are thin, and the average head of the template has lost them.
 _NEARER = {"lateral": (1.0, 0.0), "third": (0.6, 1.0), "fourth": (1.0, 1.0)}
-#: Within this distance (mm) half-way brightness is enough; beyond it this share of the way from tissue to CSF.
-_NEAR_MM, _SURE_CSF = 2.5, 0.75
 #: Up to this distance (mm) from its expected place a part needs no CSF beside it; elsewhere within _BESIDE_MM.
 _CERTAIN_MM = 1.0
 _BESIDE_MM = 1.5
-#: The tissue that counts for a voxel of the wall lies between these distances (mm) from CSF and is no brighter than
-#: this share of the way from tissue to CSF (no lesion); its level is smoothed over this length (mm).
-_SHELL_MM, _SHELL_SHARE, _SHELL_SMOOTH_MM = (1.5, 5.0), 0.35, 5.0
 #: Template z (mm) of the third ventricle's roof: CSF above it is the velum interpositum's. In front of this LPS y (mm)
 #: it is lower: above it lie the foramina of Monro and what the columns of the fornix have between them.
 _ROOF_Z, _FRONT_Y, _FRONT_ROOF_Z = 4.0, 12.0, 2.0
@@ -46,8 +43,8 @@ _TEMPORAL_X, _TEMPORAL_Y, _TEMPORAL_Z = 20.0, (-10.0, 45.0), 2.0
 _TIP_MM2, _TIP_SHARE = 400.0, 0.5
 #: A piece of a slice smaller than this (mm2) is more often noise than ventricle.
 _CRUMB_MM2 = 1.5
-#: So much tissue (mm3) around the ventricles is enough to know its level.
-_ENOUGH_MM3 = 300.0
+#: In a lesion, an island smaller than this (mm2) that reaches such a share of the way to CSF nowhere is a part of it.
+_SPOT_MM2, _CLEAR = 30.0, 0.92
 #: The darkest within this distance (mm) in plane and in the next slices counts with this weight for the tissue that is
 #: mixed with CSF, the region's with the rest (the best of logistic fits to 12 heads with exact truth: 0.6 to 0.7).
 _MIXED_MM, _MIXED_WEIGHT = 1.0, 2 / 3
@@ -57,11 +54,13 @@ _MIXED_MM, _MIXED_WEIGHT = 1.0, 2 / 3
 class Ventricles:
     """``parts`` labels the voxels by names.PARTS (uint8 [k, j, i], 0 = none); ``withheld``: missing parts, why.
 
-    ``bulges`` are where one lateral ventricle is unlike the other; cavities among them are not in ``parts``.
+    ``bulges`` are where one lateral ventricle is unlike the other; neither cavities among them nor ``lesions`` are in
+    ``parts``.
     """
 
     parts: np.ndarray
     withheld: dict[str, str]
+    lesions: Lesions
     bulges: list[Bulge] = field(default_factory=list)
 
 
@@ -69,20 +68,24 @@ def find_ventricles(volume: Volume, anatomy: Anatomy, fluid: np.ndarray, tissue:
     """Ventricles of ``volume``; ``fluid`` and ``tissue`` [k, j, i] are the local levels of csf_levels.
 
     A voxel half-way between CSF and the tissue it is mixed with is half CSF: the mask is the 50 % partial-volume
-    definition. Far from where the template expects a part only what is nearly as bright as CSF counts, with its rim
-    and what lies over and under it, and a half-bright voxel beside the template's ventricle needs CSF next to it
-    (partial volume has, a lesion has not): lesions at the wall stay out.
+    definition; beside a lesion it is half-way between CSF and lesion. Far from where the template expects a part only
+    what is nearly as bright as CSF counts, with its rim and what lies over and under it, and a half-bright voxel beside
+    the template's ventricle needs CSF next to it (partial volume has, a lesion has not).
     """
     parts = np.zeros(volume.grid.shape, np.uint8)
     withheld: dict[str, str] = {}
     bulges: list[Bulge] = []
     share = _csf_share(volume, fluid, tissue)
     sharp = sharpened(share, wall_blur(share, volume, anatomy), volume)
+    maps, grid = part_distances()
+    lesions = find_lesions(share, anatomy.sample(maps["lateral"], grid, FAR_MM), volume)
     for value, part in PARTS.items():
         box = _part_box(part, volume, anatomy)
         inner = Volume(sharp[box], volume.grid.cropped(box))
-        found, own = _find_part(part, inner, anatomy.cropped(box), share[box])
+        mixed = np.maximum(_mixed_with(share[box], inner), lesions.level[box])
+        found, own = _find_part(part, inner, anatomy.cropped(box), mixed)
         if part == "lateral":
+            found &= ~_spots(found, lesions.level > 0, sharp, volume)
             bulges = find_bulges(volume, anatomy, found, own)
             for cavity in (bulge for bulge in bulges if bulge.cavity):
                 _leave_out(cavity.voxels, found)
@@ -91,7 +94,14 @@ def find_ventricles(volume: Volume, anatomy: Anatomy, fluid: np.ndarray, tissue:
             continue
         parts[box][found & (parts[box] == 0)] = value
     parts[_crumbs(parts > 0, volume)] = 0
-    return Ventricles(parts, withheld, bulges)
+    return Ventricles(parts, withheld, lesions, bulges)
+
+
+def _spots(found: np.ndarray, lesion: np.ndarray, share: np.ndarray, volume: Volume) -> np.ndarray:
+    """Small islands of a slice of ``found`` that lie in a ``lesion`` and hold no clear CSF: its brighter spots."""
+    labels, count = ndimage.label(found, np.pad(EDGES[None], ((1, 1), (0, 0), (0, 0))))
+    sizes, held = (np.bincount(n, minlength=count + 1) for n in (labels.ravel(), labels[~lesion | (share > _CLEAR)]))
+    return ((sizes * volume.spacing[0] * volume.spacing[1] < _SPOT_MM2) & (held == 0))[labels] & found
 
 
 def _crumbs(mask: np.ndarray, volume: Volume) -> np.ndarray:
@@ -139,16 +149,16 @@ def _csf_share(volume: Volume, fluid: np.ndarray, tissue: np.ndarray) -> np.ndar
     return share
 
 
-def _find_part(part: str, volume: Volume, anatomy: Anatomy, blurred: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _find_part(part: str, volume: Volume, anatomy: Anatomy, mixed: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The voxels of one part of the ventricles and how far (mm) all lie from its expected place.
 
-    ``volume`` holds the sharpened share of CSF, ``blurred`` [k, j, i] that of the picture, in which dark voxels are no
-    darker than they are.
+    ``volume`` holds the sharpened share of CSF, ``mixed`` [k, j, i] the level of what is mixed with it.
     """
     share = volume.array
-    strong = share > _SURE_CSF
+    half = (1 + mixed) / 2
+    strong = share > np.maximum(half, SURE_CSF)
     # The third ventricle is a slit between even walls, over and under which cisterns lie.
-    bright = share > (0.5 if part == "third" else (1 + _mixed_with(blurred, volume)) / 2)
+    bright = share > (0.5 if part == "third" else half)
     rim = max(1, round(1.2 / volume.spacing[0]))
     maps, grid = part_distances()
     own = anatomy.sample(maps[part], grid, FAR_MM)
@@ -165,7 +175,7 @@ def _find_part(part: str, volume: Volume, anatomy: Anatomy, blurred: np.ndarray)
     elif part == "third":
         y, z = (anatomy.lattice.spread(anatomy.lattice.points[a]) for a in (1, 2))
         zone &= z <= np.where(y < _FRONT_Y, _FRONT_ROOF_Z, _ROOF_Z)
-    near = zone & bright & (own <= _NEAR_MM) & (_beside(strong, volume) | (own <= _CERTAIN_MM))
+    near = zone & bright & (own <= NEAR_MM) & (_beside(strong, volume) | (own <= _CERTAIN_MM))
     found = connected(near | (zone & strong), near & (own < 0.5))
     found |= _walls(found & strong, rim, part != "third") & zone & bright
     found = filled(found) & zone
@@ -204,7 +214,7 @@ def _mixed_with(share: np.ndarray, volume: Volume) -> np.ndarray:
     darkest = windowed(share, (rows, columns), np.minimum, np.inf)
     np.minimum(darkest[1:], share[:-1], out=darkest[1:])
     np.minimum(darkest[:-1], share[1:], out=darkest[:-1])
-    level = np.clip(darkest, -_SHELL_SHARE, _SHELL_SHARE, out=darkest)
+    level = np.clip(darkest, -TISSUE_SHARE, TISSUE_SHARE, out=darkest)
     level *= _MIXED_WEIGHT
     return level
 
@@ -276,81 +286,3 @@ def _islands_mostly_in(mask: np.ndarray, part: np.ndarray, least: float, most: f
     share = inside / np.maximum(all_of_it, 1)
     share[0] = 0
     return ((share > least) & (all_of_it <= most))[labels]
-
-
-def csf_levels(volume: Volume, anatomy: Anatomy) -> tuple[np.ndarray, np.ndarray]:
-    """Local intensity of pure CSF and of the tissue around the ventricles, as smooth fields [k, j, i].
-
-    Tissue is first all that surrounds the expected ventricles and then, where there is such, the shell around what is
-    bright there: caudate and thalamus are brighter than white matter, and half-way to CSF is higher beside them.
-    """
-    maps, grid = part_distances()
-    distance = anatomy.sample(np.minimum.reduce([maps[part] for part in PARTS.values()]), grid, FAR_MM)
-    outer = anatomy.sample(tissue_maps(1.5)["csf"], coarse_grid())
-    ring = (outer < 0.1) & (distance > 2.5) & (distance < 14) & anatomy.brain
-    if ring.any():  # without lesions and partial volume
-        ring &= volume.array <= np.percentile(volume.array[ring], 80)
-    tissue_level = float(volume.array[ring].mean()) if ring.any() else 0.0
-    expected = distance < 0.6
-    core = expected & (volume.array > 1.3 * tissue_level)
-    fluid_level = float(np.median(volume.array[core])) if core.any() else 2 * tissue_level
-    # Pure CSF is where neither the slice's plane nor the next slices bring partial volume. Of small ventricles in thick
-    # slices little is pure, and their first level is too low: then more is asked of what counts.
-    for least in (0.5, _SURE_CSF):
-        bright = volume.array > tissue_level + least * (fluid_level - tissue_level)
-        pure = _surrounded(bright, volume) & expected
-        if not pure.any():
-            break
-        fluid_level = float(np.median(volume.array[pure]))
-        if least == 0.5:  # the more there is, the better it shows the coil's shading
-            core = pure
-    offset = fluid_level - float(volume.array[core].mean()) if core.any() else 0.0
-    fluid = _field(volume, core, fluid_level - offset, 30.0) + np.float32(offset)
-    tissue = _field(volume, ring, tissue_level, 12.0)
-    bright = volume.array > _on_voxels((fluid + tissue) / 2, volume)
-    shell = boxed(bright & (distance < _NEAR_MM), _SHELL_MM[1], volume) & ~boxed(bright, _SHELL_MM[0], volume)
-    shell &= anatomy.brain
-    shell &= volume.array < _on_voxels(tissue + _SHELL_SHARE * (fluid - tissue), volume)
-    if shell.sum() * volume.grid.voxel_volume >= _ENOUGH_MM3:
-        tissue = _field(volume, shell, float(volume.array[shell].mean()), _SHELL_SMOOTH_MM)
-    return _on_voxels(fluid, volume), _on_voxels(tissue, volume)
-
-
-def _surrounded(fluid: np.ndarray, volume: Volume) -> np.ndarray:
-    """``fluid`` without a rim of about 1 mm in plane, and only where the slices above and below have the same."""
-    inner = shrunk(fluid, max(1, round(1.0 / volume.spacing[0])))
-    result = np.zeros_like(inner)
-    result[1:-1] = inner[1:-1] & inner[:-2] & inner[2:]
-    return result
-
-
-def _field(volume: Volume, mask: np.ndarray, level: float, sigma_mm: float) -> np.ndarray:
-    """Smooth local mean of ``volume`` over ``mask`` (normalised convolution), drawn to ``level`` where it is empty.
-
-    It is given for the cells of _cells, for every slice.
-    """
-    fj, fi = _cells(volume)
-    nk, nj, ni = volume.grid.shape
-    shape = nk, -(-nj // fj), -(-ni // fi)
-    k, j, i = np.nonzero(mask)
-    cell = (k * shape[1] + j // fj) * shape[2] + i // fi
-    widths = [sigma_mm / s for s in (volume.spacing[2], volume.spacing[1] * fj, volume.spacing[0] * fi)]
-
-    def smooth(weights: np.ndarray | None) -> np.ndarray:
-        sums = np.bincount(cell, weights, int(np.prod(shape))).reshape(shape).astype(float)
-        return ndimage.gaussian_filter(sums, widths, truncate=3)
-
-    weight = smooth(None)
-    field = smooth(volume.array[k, j, i] - level) / (weight + 0.01 * max(float(weight.max()), 1e-9))
-    return field.astype(np.float32) + np.float32(level)
-
-
-def _cells(volume: Volume) -> tuple[int, int]:
-    """Rows and columns of a cell of about 2.5 mm, in which the slow change of a level is followed."""
-    return max(1, round(2.5 / volume.spacing[1])), max(1, round(2.5 / volume.spacing[0]))
-
-
-def _on_voxels(field: np.ndarray, volume: Volume) -> np.ndarray:
-    """The ``field`` of cells on the voxels of ``volume`` [k, j, i]."""
-    (fj, fi), (_, rows, columns) = _cells(volume), volume.grid.shape
-    return np.repeat(np.repeat(field, fi, 2), fj, 1)[:, :rows, :columns]

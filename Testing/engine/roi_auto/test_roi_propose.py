@@ -14,6 +14,7 @@ from cnsifusion.imaging.grid import Grid
 from cnsifusion.imaging.volume import Volume
 from cnsifusion.roi import names, sublentiform, ventricles
 from cnsifusion.roi.anatomy import locate
+from cnsifusion.roi.levels import csf_levels
 from cnsifusion.roi.propose import propose
 from cnsifusion.roi.region_net import region_chance
 from cnsifusion.roi.sublentiform import _above_artery, find_sublentiform
@@ -26,7 +27,6 @@ from cnsifusion.roi.ventricles import (
     _mixed_with,
     _slit,
     _walls,
-    csf_levels,
     find_ventricles,
 )
 

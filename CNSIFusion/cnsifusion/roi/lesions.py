@@ -1,0 +1,91 @@
+"""Bright tissue beside the lateral ventricles (lesions, oedema), which is more than half as bright as CSF.
+
+Partial volume is as bright, but steep, narrow, or right over or under CSF: what is wide, even and beside it is tissue.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import ndimage
+
+from cnsifusion.imaging.volume import Volume
+from cnsifusion.roi.levels import smooth_field
+from cnsifusion.roi.morphology import bounds, boxed, connected, grown, shrunk
+
+#: Between these shares of the way from tissue to CSF lies bright tissue, from the last on CSF.
+_BRIGHT, _FLUID = (0.4, 0.82), 0.85
+#: So wide (half-width, mm), even (change per mm; of the picture smoothed by so many mm) and far (mm) from where the
+#: template has the ventricle must some of it be, within the second distance (mm) of it.
+_HALF_WIDTH_MM, _SLOPE, _SMOOTH_MM, _BESIDE_MM, _WITHIN_MM = 2.0, 0.15, 0.8, 1.5, 12.0
+#: What CSF in the next slices may fill in part reaches so far (mm) beyond it. The rest is made even by this (mm).
+_OVER_MM, _EVEN_MM = 1.0, 0.8
+#: Smaller (ml) is no such lesion.
+_LEAST_ML = 2.0
+#: A voxel within this distance (mm) is mixed with it; its level is smoothed over the second (mm), and at most the last.
+_MIXED_MM, _LEVEL_MM, _MOST = 2.5, 3.0, 0.75
+
+
+@dataclass(frozen=True, eq=False)
+class Lesions:
+    """``slices`` that hold some; ``level`` (float32 [k, j, i]): what a voxel is mixed with, as its share of the way
+    from tissue to CSF, -1 where there is no lesion.
+    """
+
+    slices: np.ndarray
+    level: np.ndarray
+
+    def sentence(self, first_slice: int) -> str:
+        """What a reader should look at; ``first_slice`` is the index of the volume's first slice in the reader's."""
+        low, high = (int(k) + first_slice + 1 for k in self.slices[[0, -1]])
+        return (
+            "Bright tissue beside the lateral ventricles (lesions, oedema) was left out of them: "
+            f"check slices {low} to {high}."
+        )
+
+
+def find_lesions(share: np.ndarray, distance: np.ndarray, volume: Volume) -> Lesions:
+    """Lesions by the ``share`` of CSF [k, j, i] and the ``distance`` (mm) from where the lateral ventricles should be.
+
+    All arrays are on the grid of ``volume``.
+    """
+    box = bounds(distance < _WITHIN_MM)
+    mask = np.zeros(share.shape, bool)
+    mask[box] = _lesions(share[box], distance[box], volume)
+    level = np.full(share.shape, -1, np.float32)
+    if mask.any():
+        near = boxed(mask, _MIXED_MM, volume)
+        field = smooth_field(volume.with_array(share), mask, float(share[mask].mean()), _LEVEL_MM)
+        level[near] = np.minimum(field[near], _MOST)
+    return Lesions(np.flatnonzero(mask.any((1, 2))), level)
+
+
+def _lesions(share: np.ndarray, distance: np.ndarray, volume: Volume) -> np.ndarray:
+    rows, columns = volume.spacing[1], volume.spacing[0]
+    smooth = ndimage.gaussian_filter(share, (0, _SMOOTH_MM / rows, _SMOOTH_MM / columns))
+    low, high = _BRIGHT
+    bright = (smooth > low) & (smooth < high) & (distance < _WITHIN_MM)
+    bright &= ~_over_or_under(smooth >= _FLUID, volume)
+    slope = np.hypot(*np.gradient(smooth, rows, columns, axis=(1, 2)))
+    seeds = _opened(bright & (slope < _SLOPE), _HALF_WIDTH_MM, volume) & (distance > _BESIDE_MM)
+    found = ndimage.binary_propagation(seeds, np.ones((1, 3, 3)), bright)
+    found = _opened(found, _EVEN_MM, volume) | seeds
+    labels, _ = ndimage.label(found, np.ones((3, 3, 3)))
+    sizes = np.bincount(labels.ravel()) * volume.grid.voxel_volume / 1000
+    sizes[0] = 0
+    sure = (sizes >= _LEAST_ML)[labels]
+    return _opened(connected(bright, sure), _EVEN_MM, volume) | sure
+
+
+def _over_or_under(fluid: np.ndarray, volume: Volume) -> np.ndarray:
+    near = boxed(fluid, _OVER_MM, volume)
+    result = np.zeros_like(fluid)
+    result[1:] |= near[:-1]
+    result[:-1] |= near[1:]
+    return result
+
+
+def _opened(mask: np.ndarray, half_width_mm: float, volume: Volume) -> np.ndarray:
+    steps = max(1, round(half_width_mm / volume.spacing[0]))
+    return grown(shrunk(mask, steps), steps)
