@@ -7,12 +7,14 @@ give their folder to the benchmark. Signal is linear in the label fractions of a
 ``crisp_heads`` paints the same people as the simulated heads synA and synB of the test data are made: voxel edges of
 the map are kept (the nearest label at the pixel's centre, five times along a slice), and the picture is blurred by a
 pixel in the plane. What is half CSF then lies up to a pixel from where brightness says it does.
+
+With ``lesions``, white matter up to 10 mm from the lateral ventricles is bright in patches: so far on the way to CSF.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
 
@@ -38,6 +40,8 @@ _OUTSIDE_BRAIN, AIR = 140.0, 6.0
 _CRISP_SIGNAL = {25: 270, 57: 270, 136: 180, 163: 180, 30: 95, 62: 95, 85: 145}
 _CRISP_SAMPLES = 5
 _FLUID = (4, 5, 14, 15, 24, 43, 44, 72)
+#: A code that the maps do not have; where a lesion may lie; its depth (mm): mean, spread, length of change, most.
+_LESION, _MAY_BE_ILL, _DEPTH = 499, (2, 41, 77), (3.5, 4.5, 7.0, 10.0)
 #: Codes of each true structure.
 STRUCTURES = {
     "lateral": (4, 5, 43, 44), "third": (14,), "fourth": (15,), "putamen_left": (12,), "pallidum_left": (13,),
@@ -69,6 +73,7 @@ class Protocol:
     shading: float
     blur: float = 0.3
     crisp: bool = False
+    lesions: float = 0.0
 
 
 def protocols() -> Iterator[Protocol]:
@@ -81,18 +86,18 @@ def protocols() -> Iterator[Protocol]:
         yield Protocol(thickness, float(rng.uniform(0.45, 0.8)), tuple(turn.tolist()), 0.02, 0.15)
 
 
-def painted_heads(folder: Path) -> Iterator[PaintedHead]:
+def painted_heads(folder: Path, lesions: float = 0.0) -> Iterator[PaintedHead]:
     """A head of every label map of ``folder``, each under its own protocol."""
-    for path, protocol in zip(sorted(folder.glob("*.nii.gz")), protocols()):
-        yield paint(path, protocol)
+    for number, (path, protocol) in enumerate(zip(sorted(folder.glob("*.nii.gz")), protocols())):
+        yield paint(path, replace(protocol, lesions=lesions), number if lesions else 0)
 
 
-def crisp_heads(folder: Path, thickness: float) -> Iterator[PaintedHead]:
+def crisp_heads(folder: Path, thickness: float, lesions: float = 0.0) -> Iterator[PaintedHead]:
     """A crisp head of every label map of ``folder``, in slices of ``thickness`` (mm), pitched by up to 12 degrees."""
     rng = np.random.default_rng(12)
     for number, path in enumerate(sorted(folder.glob("*.nii.gz"))):
         pitch, noise, shading = rng.uniform(-12, 12), rng.uniform(0.04, 0.055), rng.uniform(0.1, 0.15)
-        yield paint(path, Protocol(thickness, 0.6, (pitch, 0.0, 0.0), noise, shading, 0.6, True), number)
+        yield paint(path, Protocol(thickness, 0.6, (pitch, 0.0, 0.0), noise, shading, 0.6, True, lesions), number)
 
 
 def paint(path: Path, protocol: Protocol, seed: int = 0) -> PaintedHead:
@@ -101,10 +106,12 @@ def paint(path: Path, protocol: Protocol, seed: int = 0) -> PaintedHead:
     target = _slices_of(labels, grid, protocol)
     mean = nearest if protocol.crisp else sampled
     table = np.array([signal_of(code, protocol.crisp) for code in range(int(labels.max()) + 1)], np.float32)
+    if protocol.lesions:
+        labels = _with_lesions(labels, np.random.default_rng(100 + seed))
+        table[_LESION] = table[2] + protocol.lesions * (table[4] - table[2])
     signal = mean(table[labels.astype(int)] - AIR, grid, target) + AIR
     structures = {
-        name: mean(np.isin(labels, codes).astype(np.float32), grid, target) >= 0.5
-        for name, codes in STRUCTURES.items()
+        name: mean(np.isin(labels, codes).astype(np.float32), grid, target) >= 0.5 for name, codes in STRUCTURES.items()
     }
     rng = np.random.default_rng(seed)
     signal = ndimage.gaussian_filter(signal, (0, protocol.blur / protocol.pixel, protocol.blur / protocol.pixel))
@@ -118,6 +125,14 @@ def paint(path: Path, protocol: Protocol, seed: int = 0) -> PaintedHead:
     real, imaginary = rng.standard_normal((2, *signal.shape)) * protocol.noise * 150
     stored = np.rint(np.hypot(signal + real, imaginary)).astype(np.float32)
     return PaintedHead(path.name.split(".")[0], Volume(stored, target), structures)
+
+
+def _with_lesions(labels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    mean, spread, length, most = _DEPTH
+    pattern = ndimage.gaussian_filter(rng.standard_normal(labels.shape).astype(np.float32), length)
+    depth = np.clip(mean + spread * pattern / pattern.std(), 0, most)
+    ill = np.isin(labels, _MAY_BE_ILL) & (ndimage.distance_transform_edt(~np.isin(labels, (4, 43))) < depth)
+    return np.where(ill, _LESION, labels)
 
 
 def signal_of(code: int, crisp: bool = False) -> float:

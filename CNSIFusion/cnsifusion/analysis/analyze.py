@@ -46,6 +46,7 @@ from cnsifusion.roi.instances import Instance, NotClassified, make_instances
 from cnsifusion.roi.patches import PatchSettings, cut_patches
 from cnsifusion.roi.propose import propose
 from cnsifusion.roi.region_io import check_region_file, read_regions, write_regions
+from cnsifusion.roi.region_net import network
 from cnsifusion.roi.regions import RegionSet
 from cnsifusion.roi.statistics import region_statistics
 from cnsifusion.threads import both
@@ -147,6 +148,7 @@ class Analyzer:
         """Read and work out what does not depend on a head, while there is none: 1.2 s less for the first one."""
         with suppress(CNSIFusionError, MemoryError):  # an analysis that needs it says what is wrong
             warm_up()
+            network()
             self.bundle(default_bundle_dir())
 
     def check(self, image: str | Path, emit: Callable[[dict], None] = lambda event: None) -> CheckReport:

@@ -28,7 +28,10 @@ from cnsifusion.source import source_hash
 TABLE = "cohort.csv"
 _STEP = "Analyze patients"
 #: What of this program a result and its report come from.
-_PROGRAM = ("analysis", "bundles", "imaging", "radiomics", "reporting", "roi", "resources/report", "resources/template")
+_PROGRAM = (
+    "analysis", "bundles", "imaging", "inference.py", "radiomics", "reporting", "roi", "resources/report",
+    "resources/template",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)

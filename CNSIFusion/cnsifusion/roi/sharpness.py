@@ -24,16 +24,17 @@ _NOISE = 0.1
 _RIM = 8
 
 
-def wall_blur(share: np.ndarray, volume: Volume, anatomy: Anatomy) -> float:
+def wall_blur(share: np.ndarray, volume: Volume, anatomy: Anatomy, lesion: np.ndarray) -> float:
     """Standard deviation (mm) of a Gaussian blur beyond the pixel that the ventricles' walls show; 0 where they cannot.
 
-    ``share`` [k, j, i] is the share of CSF of every voxel. A wall blurred by s rises by at most 1 / (s sqrt(2 pi)).
+    ``share`` [k, j, i] is the share of CSF of every voxel, ``lesion`` (bool) where half of it is no wall. A wall
+    blurred by s rises by at most 1 / (s sqrt(2 pi)).
     """
     maps, grid = part_distances()
     distance = anatomy.lattice.read(maps["lateral"], grid, FAR_MM)
     box = anatomy.lattice.around(distance < _NEAR_MM)
     inner = share[box]
-    walls = (np.abs(inner - 0.5) < _HALF) & (anatomy.lattice.spread(distance, box) < _NEAR_MM)
+    walls = (np.abs(inner - 0.5) < _HALF) & (anatomy.lattice.spread(distance, box) < _NEAR_MM) & ~lesion[box]
     walls[:, [0, -1]] = walls[:, :, [0, -1]] = False
     k, j, i = np.nonzero(walls)
     if len(k) < _ENOUGH_VOXELS:

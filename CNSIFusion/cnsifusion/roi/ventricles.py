@@ -76,9 +76,9 @@ def find_ventricles(volume: Volume, anatomy: Anatomy, fluid: np.ndarray, tissue:
     withheld: dict[str, str] = {}
     bulges: list[Bulge] = []
     share = _csf_share(volume, fluid, tissue)
-    sharp = sharpened(share, wall_blur(share, volume, anatomy), volume)
     maps, grid = part_distances()
     lesions = find_lesions(share, anatomy.sample(maps["lateral"], grid, FAR_MM), volume)
+    sharp = sharpened(share, wall_blur(share, volume, anatomy, lesions.level > 0), volume)
     for value, part in PARTS.items():
         box = _part_box(part, volume, anatomy)
         inner = Volume(sharp[box], volume.grid.cropped(box))

@@ -91,7 +91,7 @@ def _program() -> str:
     """Hash of all in this program that a prepared patient depends on: a newer clone of the same version must not go on
     with patients that an older one prepared.
     """
-    return source_hash("imaging", "radiomics", "roi", "resources/template", "training/cases.py")
+    return source_hash("imaging", "inference.py", "radiomics", "roi", "resources/template", "training/cases.py")
 
 
 def _compute(task: CaseTask) -> dict[str, np.ndarray]:

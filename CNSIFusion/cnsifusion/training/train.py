@@ -40,7 +40,10 @@ _RANGES = {
     "field_strength_t": "T",
 }  # fmt: skip
 #: Rooms of the program whose source takes part in a bundle.
-_ROOMS = ("analysis", "bundles", "imaging", "models", "radiomics", "roi", "simulation", "training")
+_ROOMS = (
+    "analysis", "bundles", "imaging", "inference.py", "models", "radiomics", "resources/template", "roi", "simulation",
+    "training",
+)  # fmt: skip
 _FIGURES = ("auc", "accuracy", "precision", "sensitivity", "specificity", "f1", "brier", "calibration_slope")
 _DEMONSTRATION = (
     "Trained on simulated patients only: it shows the way from image to result; its numbers mean nothing for patients."

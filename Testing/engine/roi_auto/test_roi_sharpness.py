@@ -28,13 +28,14 @@ def upright(whole_head: Proposal) -> np.ndarray:
 def test_the_blur_is_read_from_the_walls(blur: float, upright: np.ndarray, whole_head: Proposal) -> None:
     volume = whole_head.phantom.volume
     pixels = [blur / volume.spacing[axis] for axis in (1, 0)]
-    found = wall_blur(ndimage.gaussian_filter(upright, (0, *pixels)), volume, whole_head.anatomy)
-    assert found == pytest.approx(0.8 * blur, abs=0.15)
+    share, lesion = ndimage.gaussian_filter(upright, (0, *pixels)), np.zeros(upright.shape, bool)
+    assert wall_blur(share, volume, whole_head.anatomy, lesion) == pytest.approx(0.8 * blur, abs=0.15)
+    assert wall_blur(share, volume, whole_head.anatomy, ~lesion) == 0
 
 
 def test_no_walls_show_no_blur(upright: np.ndarray, whole_head: Proposal) -> None:
-    assert wall_blur(np.zeros_like(upright), whole_head.phantom.volume, whole_head.anatomy) == 0
-    assert wall_blur(np.full_like(upright, 0.5), whole_head.phantom.volume, whole_head.anatomy) == 0
+    for share in (np.zeros_like(upright), np.full_like(upright, 0.5)):
+        assert wall_blur(share, whole_head.phantom.volume, whole_head.anatomy, np.zeros(upright.shape, bool)) == 0
 
 
 def test_sharpening_undoes_blur_and_keeps_what_is_even(upright: np.ndarray, whole_head: Proposal) -> None:
