@@ -52,7 +52,6 @@ def buildResult(app) -> None:
 
 def _out(app) -> None:
     """What leaves the page: the report, and the DICOM objects after a question where the score is a demonstration's."""
-    actionButton("report", raw_attrs=['href="/report"', 'target="_blank"'])
     VTextField(
         v_model=("report_patient",),
         label=PATIENT_LABEL,
@@ -62,6 +61,7 @@ def _out(app) -> None:
         classes="mt-2",
         id="report-patient",
     )
+    actionButton("report", raw_attrs=['href="/report"', 'target="_blank"'])
     # A download says so in an attribute: leaving the page would end its connection.
     actionButton("pdf", raw_attrs=['href="/report.pdf"', "download"])
     actionButton("dicom", click="dicom_open = !dicom_open")
