@@ -19,6 +19,8 @@ _BRIGHT, _FLUID = (0.4, 0.82), 0.85
 #: So wide (half-width, mm), even (change per mm; of the picture smoothed by so many mm) and far (mm) from where the
 #: template has the ventricle must some of it be, within the second distance (mm) of it.
 _HALF_WIDTH_MM, _SLOPE, _SMOOTH_MM, _BESIDE_MM, _WITHIN_MM = 2.0, 0.15, 0.8, 1.5, 12.0
+#: Within this distance (mm) the ventricle is where it should be, and what is half bright more often partial volume.
+_PLACE_MM = 0.3
 #: What CSF in the next slices may fill in part reaches so far (mm) beyond it. The rest is made even by this (mm).
 _OVER_MM, _EVEN_MM = 1.0, 0.8
 #: Smaller (ml) is no such lesion.
@@ -52,7 +54,7 @@ def find_lesions(share: np.ndarray, distance: np.ndarray, volume: Volume) -> Les
     """
     box = bounds(distance < _WITHIN_MM)
     mask = np.zeros(share.shape, bool)
-    mask[box] = _lesions(share[box], distance[box], volume)
+    mask[box] = _lesions(share[box], distance[box], volume) & (distance[box] > _PLACE_MM)
     level = np.full(share.shape, -1, np.float32)
     if mask.any():
         near = boxed(mask, _MIXED_MM, volume)
