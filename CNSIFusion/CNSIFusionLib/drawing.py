@@ -39,7 +39,7 @@ def scrollTo(widget) -> None:
         area.verticalScrollBar().value = widget.mapTo(area.widget(), qt.QPoint(0, 0)).y() - _MARGIN
 
 
-def look() -> tuple:
+def appearance() -> tuple:
     """What pictures and coloured words are drawn for: the style, and the letters with their size."""
     return isDark(), qt.QApplication.font().toString()
 

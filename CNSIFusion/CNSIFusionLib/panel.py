@@ -14,7 +14,7 @@ _SEGMENTS_REDRAW_MILLISECONDS = 300
 #: As wide as the widest step: a panel that grew when a step opens would resize the views, and draw each of them anew.
 _WIDTH = 372
 #: Another style or size of letters: what was drawn in the former one cannot be read in it.
-_LOOK_SIGNALS = ("paletteChanged(QPalette)", "fontChanged(QFont)")
+_APPEARANCE_SIGNALS = ("paletteChanged(QPalette)", "fontChanged(QFont)")
 _STATES = {"done": "✓", "next": "◀ next", "running": "…", "problem": "✖"}
 
 
@@ -45,7 +45,7 @@ class Panel:
         self.ui.installButton.connect("clicked()", self._install)
         self.ui.installFolderButton.connect("clicked()", self._installFromFolder)
         self.ui.removePackagesButton.connect("clicked()", self._remove)
-        for signal in _LOOK_SIGNALS:
+        for signal in _APPEARANCE_SIGNALS:
             slicer.app.connect(signal, self.markDirty)
         self.start()
 
@@ -79,7 +79,7 @@ class Panel:
         """Stop what runs and let go of the scene."""
         self._timer.stop()
         self._segmentsTimer.stop()
-        for signal in _LOOK_SIGNALS:
+        for signal in _APPEARANCE_SIGNALS:
             slicer.app.disconnect(signal, self.markDirty)
         self._watch(None)
         for section in self._sections.values():

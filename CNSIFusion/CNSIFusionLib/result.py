@@ -12,7 +12,7 @@ from cnsifusion.mrml.exporting import CONFIRM_SCORE, PATIENT_LABEL
 from cnsifusion.mrml.panel import RESULT, Line
 from cnsifusion.mrml.results import Outlines
 from CNSIFusionLib import compat, views
-from CNSIFusionLib.drawing import levelColor, linesText, look, placeStrip, scale, sideBar, signedBar
+from CNSIFusionLib.drawing import appearance, levelColor, linesText, placeStrip, scale, sideBar, signedBar
 from CNSIFusionLib.sections import Section, askFolder, silently
 
 _SHOWN_CONTRIBUTIONS = 12
@@ -63,10 +63,10 @@ class ResultSection(Section):
         if self.ui.patientEdit.text != self.session.exports.patient:
             self.ui.patientEdit.text = self.session.exports.patient
         silently(self.ui.pretestBox, lambda box: box.setValue(100 * (case.pretest or 0.0)))
-        if (view.result, look()) != self._drawn:
+        if (view.result, appearance()) != self._drawn:
             self.panel.turns.take(lambda: self._drawHeat(case, view))
             self._drawResult(view.result)
-            self._drawn = view.result, look()
+            self._drawn = view.result, appearance()
         else:
             self._drawHeat(case, view)
         self._select(case.selectedInstance)

@@ -183,8 +183,9 @@ def _simulate(options: argparse.Namespace, output: Output) -> None:
     from cnsifusion.simulation import SimulationSettings, simulate_cohort
 
     confounders = tuple(name.strip() for name in options.confounders.split(",") if name.strip())
-    words = {name: getattr(options, name) for name in ("effect", "pattern", "strength")}
-    settings = SimulationSettings(**words, confounders=confounders)
+    settings = SimulationSettings(
+        effect=options.effect, pattern=options.pattern, strength=options.strength, confounders=confounders
+    )
     manifest = simulate_cohort(
         options.output, options.patients, options.controls, options.seed, settings, jobs=options.jobs,
         progress=counted(output), view=options.view,

@@ -60,8 +60,8 @@ def failure(error: BaseException) -> CNSIFusionError:
         return OutOfMemory("The computer has too little free memory for this; close other programs and try again.")
     if isinstance(error, BrokenExecutor):
         return OutOfMemory(
-            "A process of this run was ended from outside, most often because memory ran out; what was finished is "
-            "kept. Run it again with fewer --jobs."
+            "A process of this run was ended from outside, most often because memory ran out. Run it again with fewer "
+            "--jobs and, where the command has it, --resume: it goes on with what was finished."
         )
     if isinstance(error, KeyboardInterrupt):
         return Cancelled("Cancelled.")

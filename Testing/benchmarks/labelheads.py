@@ -105,9 +105,10 @@ def paint(path: Path, protocol: Protocol, seed: int = 0) -> PaintedHead:
     labels, grid = read_labels(path)
     target = _slices_of(labels, grid, protocol)
     mean = nearest if protocol.crisp else sampled
-    table = np.array([signal_of(code, protocol.crisp) for code in range(int(labels.max()) + 1)], np.float32)
     if protocol.lesions:
         labels = _with_lesions(labels, np.random.default_rng(100 + seed))
+    table = np.array([signal_of(code, protocol.crisp) for code in range(int(labels.max()) + 1)], np.float32)
+    if protocol.lesions:
         table[_LESION] = table[2] + protocol.lesions * (table[4] - table[2])
     signal = mean(table[labels.astype(int)] - AIR, grid, target) + AIR
     structures = {

@@ -64,8 +64,10 @@ class Beside:
     def isOfThisPatient(self, volumeNode) -> bool:
         """Whether a volume is the image in front, the one beside it, or known to be the same patient's."""
         case = self._session.front
-        if case is None or volumeNode in (case.volume, case.beside):
-            return case is not None
+        if case is None:
+            return False
+        if volumeNode in (case.volume, case.beside):
+            return True
         mine = self._patient(case.volume)
         return mine is not None and self._patient(volumeNode) == mine
 

@@ -13,7 +13,7 @@ from cnsifusion.mrml.case import CaseState
 from cnsifusion.mrml.drawn import Remembered
 from cnsifusion.mrml.models import ModelCard
 from cnsifusion.mrml.segmentation import fingerprint
-from cnsifusion.mrml.volumes import ijkToRas, worldMatrix
+from cnsifusion.mrml.volumes import checkMovedAlike, ijkToRas, worldMatrix
 
 _marks = Remembered()
 
@@ -39,23 +39,15 @@ def staleness(case: CaseState, result: PatientResult, card: ModelCard | None) ->
     """
     if case.segmentation is None or case.analyzedRegions != fingerprint(case.segmentation):
         return "The regions changed since this result: analyze again."
-    if _apart(case.segmentation, case.volume):
-        return "The regions moved away from the image since this result: give both the same transform."
+    try:
+        checkMovedAlike(case.segmentation, case.volume)
+    except BadInput as error:
+        return str(error)
     if case.analyzedImage and case.analyzedImage != imageMark(case.volume):
         return "The image changed or moved since this result: analyze again."
     if card is not None and card.sha256 != result.provenance.get("bundle_sha256"):
         return "This result is of another model than the one chosen: analyze again."
     return ""
-
-
-def _apart(segmentationNode, volumeNode) -> bool:
-    """Whether regions and image are under transforms that move them differently."""
-    if segmentationNode.GetParentTransformNode() is volumeNode.GetParentTransformNode():
-        return False
-    try:
-        return not np.allclose(worldMatrix(segmentationNode), worldMatrix(volumeNode), atol=1e-3)
-    except BadInput:
-        return True
 
 
 def _checksum(image) -> int:

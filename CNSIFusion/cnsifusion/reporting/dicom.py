@@ -74,12 +74,12 @@ def export_dicom(
     if volume.sha256 != result.provenance["image_sha256"]:
         raise BadInput("The DICOM folder holds another image than the one this result was made from.")
     regions = read_regions(folder / result.files["regions"], volume)
-    ours = "".join([result.provenance["bundle_name"], *regions.withheld.values()])
+    masks = {name: restore(mask, stored)[frames] for name, mask in regions.masks.items() if mask.any()}
+    missing = {name: why for name, why in regions.withheld.items() if name in SEGMENTS and name not in masks}
+    ours = "".join([result.provenance["bundle_name"], *missing.values()])
     for header in headers:
         _reduce(header, plain=ours.isascii())
-    masks = {name: restore(mask, stored)[frames] for name, mask in regions.masks.items() if mask.any()}
     segmentation = _segmentation(highdicom, headers, masks, result)
-    missing = {name: why for name, why in regions.withheld.items() if name in SEGMENTS and name not in masks}
     report = _report(highdicom, headers, segmentation, list(masks), missing, result, confirm_demonstration)
     picture = _key_image(highdicom, headers, (folder / result.files["key_images"]).read_bytes(), result)
     written = []

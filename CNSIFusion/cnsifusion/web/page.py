@@ -19,14 +19,13 @@ from trame.widgets.vuetify3 import (
     VMain,
     VNavigationDrawer,
     VProgressLinear,
-    VTextField,
 )
 
 from cnsifusion.mrml.importing import CHOICES, LABELS_QUESTION, LABELS_REASON
 from cnsifusion.mrml.panel import TITLES
 from cnsifusion.mrml.resultview import RESEARCH_USE
 from cnsifusion.web.result import buildResult
-from cnsifusion.web.toolbox import actionButton, buildToolbox, fileInput
+from cnsifusion.web.toolbox import actionButton, buildToolbox, fileInput, textField
 from cnsifusion.web.viewer import AXIAL, BESIDE, CORONAL, SAGITTAL
 
 _ICONS = (
@@ -138,19 +137,13 @@ def _beside(app) -> None:
         id="beside-open",
     )
     with html.Div(v_if="beside_open", classes="d-flex align-center mt-1", style="gap: 6px;"):
-        _pathField("beside_path", "Path: another series of this patient", "beside-path")
+        textField("beside_path", "Path: another series of this patient", "beside-path")
         _button(app, "beside", app.openBeside, "beside_path")
-
-
-def _pathField(state: str, label: str, identity: str, **more) -> None:
-    VTextField(
-        v_model=(state,), label=label, density="compact", hide_details=True, variant="outlined", id=identity, **more
-    )
 
 
 def _openControls(app) -> None:
     with html.Div(classes="d-flex align-center mt-1", style="gap: 6px;"):
-        _pathField(
+        textField(
             "path", "Path: image or DICOM folder", "path",
             keydown_enter=(lambda text: app.guarded(app.openPath, text), "[path]"),
         )  # fmt: skip
@@ -230,7 +223,7 @@ def _modelStep(app) -> None:
         with dialog, VCard(raw_attrs=['tabindex="0"']), VCardText(id="card"):  # scrolled by keys too
             html.Div(v_html=("card",), classes="card-text")
         with html.Div(v_if="choosing", classes="d-flex align-center mt-1", style="gap: 6px;"):
-            _pathField("bundle_path", "Bundle folder (empty: the demonstration)", "bundle-path")
+            textField("bundle_path", "Bundle folder (empty: the demonstration)", "bundle-path")
             _button(app, "bundle", app.openBundle, "bundle_path")
 
 
@@ -267,8 +260,8 @@ def _batch(app) -> None:
         id="batch-open",
     )
     with html.Div(v_if="batch_open && !panel.batch.running", classes="mt-1", style="display: grid; gap: 6px;"):
-        _pathField("batch_path", "Folder of images or of DICOM series", "batch-path")
-        _pathField("batch_out", "Folder for the results and the table", "batch-out")
+        textField("batch_path", "Folder of images or of DICOM series", "batch-path")
+        textField("batch_out", "Folder for the results and the table", "batch-out")
         _button(app, "batch", app.startBatch, "batch_path, batch_out")
     with html.Div(v_if="panel.batch.running", classes="mt-1", id="batch-progress"):
         VProgressLinear(model_value=("100 * (panel.batch.progress.fraction || 0)",), height=6, color="primary")

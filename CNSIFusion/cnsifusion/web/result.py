@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from trame.widgets import html
-from trame.widgets.vuetify3 import VBtn, VBtnToggle, VCheckbox, VSlider, VTextField
+from trame.widgets.vuetify3 import VBtn, VBtnToggle, VCheckbox, VSlider
 
 from cnsifusion.mrml.exporting import CONFIRM_SCORE, PATIENT_LABEL
-from cnsifusion.web.toolbox import actionButton
+from cnsifusion.web.toolbox import actionButton, textField
 
 #: What appears comes into view by itself: on a small screen it starts below the edge.
 _INTO_VIEW = '@vue:mounted="({ el }) => el.scrollIntoView({ behavior: \'smooth\' })"'
@@ -31,14 +31,11 @@ def buildResult(app) -> None:
         html.Div("{{ panel.result.range }}. {{ panel.result.slices }}.", classes="line")
         html.Div("{{ panel.result.calibration }}", classes="line")
         with html.Div(classes="d-flex align-center mt-1", style="gap: 8px;"):
-            VTextField(
-                v_model=("pretest",),
-                label="Pre-test prob., %",
-                density="compact",
-                hide_details=True,
-                variant="outlined",
+            textField(
+                "pretest",
+                "Pre-test prob., %",
+                "pretest",
                 style="flex: none; width: 175px;",
-                id="pretest",
                 change=(lambda text: app.guarded(app.setPretest, text), "[$event.target.value]"),
             )
             html.Div("{{ panel.result.atPretest }}", classes="line", id="at-pretest")
@@ -52,15 +49,7 @@ def buildResult(app) -> None:
 
 def _out(app) -> None:
     """What leaves the page: the report, and the DICOM objects after a question where the score is a demonstration's."""
-    VTextField(
-        v_model=("report_patient",),
-        label=PATIENT_LABEL,
-        density="compact",
-        hide_details=True,
-        variant="outlined",
-        classes="mt-2",
-        id="report-patient",
-    )
+    textField("report_patient", PATIENT_LABEL, "report-patient", classes="mt-2")
     actionButton("report", raw_attrs=['href="/report"', 'target="_blank"'])
     # A download says so in an attribute: leaving the page would end its connection.
     actionButton("pdf", raw_attrs=['href="/report.pdf"', "download"])

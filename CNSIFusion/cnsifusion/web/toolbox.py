@@ -1,6 +1,6 @@
 """The page's controls for drawing: tools and their settings, actions on a whole region, foci, figures, agreement.
 
-Also what the other steps are built of: a button of the view, and a place for files.
+Also what the other steps are built of: a button of the view, a line to type into, and a place for files.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from trame.widgets.vuetify3 import (
     VRangeSlider,
     VSelect,
     VSlider,
+    VTextField,
 )
 
 from cnsifusion.mrml.limits import OVERWRITE
@@ -50,6 +51,13 @@ def actionButton(key: str, **words) -> None:
             id=f"button-{key}",
             **words,
         )
+
+
+def textField(state: str, label: str, identity: str, **more) -> None:
+    """A line to type into, kept in the page's ``state`` of that name."""
+    VTextField(
+        v_model=(state,), label=label, density="compact", hide_details=True, variant="outlined", id=identity, **more
+    )
 
 
 def fileInput(app, label: str, opened, identity: str, action: str, **words) -> None:

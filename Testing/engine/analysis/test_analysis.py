@@ -125,8 +125,7 @@ def test_exchanged_sides_and_a_region_too_small_are_said(
     *_, lowest, _ = np.flatnonzero(kept.any(axis=(1, 2)))[::-1]
     kept[lowest] &= np.cumsum(kept[lowest]).reshape(kept[lowest].shape) <= 5
     write_regions(regions, tmp_path / "small.seg.nrrd")
-    words = [str(simulated_image), str(tmp_path / "small.seg.nrrd"), "all", "native", None, None]
-    table = features_of_file(*words)
+    table = features_of_file(simulated_image, tmp_path / "small.seg.nrrd", "all", "native", settings=None, names=None)
     assert f"sublentiform right slice {lowest}: " in table.metadata["warnings"][-1]
     assert table.metadata["image_sha256"] and table.metadata["preparation"]["bias_correction"] is True
     for name, mask in masks.items():
