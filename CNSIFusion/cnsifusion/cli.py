@@ -367,7 +367,8 @@ def _cohort_words(command: Callable[..., argparse.ArgumentParser]) -> None:
     for sub in (pretrain, train):
         sub.add_argument("--model", required=True, help=f"one of {', '.join(MODELS)}")
     train.add_argument("--name", help="of the bundle, on its card; default: model and region")
-    train.add_argument("--controls", help='who they were, for the card: "normal neurological findings", for example')
+    text = 'who they were, for the card: "normal neurological findings", for example'
+    train.add_argument("--kind-of-controls", dest="controls", metavar="TEXT", help=text)
     pretrain.add_argument("--steps", type=int, default=500, help="batches of 16 patches")
     evaluate.add_argument("--models", required=True, help=f"comma-separated, of {', '.join(MODELS)}")
     evaluate.add_argument("--permute-labels", action="store_true", help="shuffle labels between patients")

@@ -161,6 +161,21 @@ def test_a_seed_that_is_typed_goes_before_the_files(cohort, tmp_path, monkeypatc
     assert seen == [7, 0]
 
 
+def test_the_bundles_name_and_the_kind_of_controls_are_typed(cohort, tmp_path, monkeypatch):
+    settings, seen = tmp_path / "settings.json", []
+    settings.write_text(json.dumps(QUICK))
+
+    def stop(experiment, model, out, name, controls):
+        seen.append((model, name, controls))
+        raise Cancelled
+
+    monkeypatch.setattr("cnsifusion.training.train.train_bundle", stop)
+    words = ["train", str(cohort), "--region", "sublentiform", "--model", "radiomics-logistic", "--name", "Ours"]
+    words += ["--settings", str(settings), "--kind-of-controls", "headache", "-o", str(tmp_path / "bundle")]
+    assert main(words) == Cancelled.exit_code
+    assert seen == [("radiomics-logistic", "Ours", "headache")]
+
+
 @pytest.mark.parametrize("jobs", ["0", "-1", "2.5", "all"])
 def test_a_number_of_processes_is_one_or_more(cohort, tmp_path, capsys, jobs):
     words = ["evaluate", str(cohort), "--region", "sublentiform", "--models", "radiomics-logistic"]
