@@ -8,12 +8,13 @@ from pathlib import Path
 
 from cnsifusion import __version__
 from cnsifusion.analysis.progress import FEATURES, LOCATE, PREPARE, READ, StepProgress
+from cnsifusion.analysis.result import place
 from cnsifusion.errors import BadInput
 from cnsifusion.imaging import PreparationSettings, read_image
 from cnsifusion.radiomics import FeatureTable, RadiomicsSettings, RegionMask, extract, extract_with_pyradiomics
 from cnsifusion.radiomics.reference import pyradiomics_package
 from cnsifusion.roi.case import Case, prepare_case
-from cnsifusion.roi.instances import Instance, NotClassified, make_instances
+from cnsifusion.roi.instances import Instance, make_instances
 from cnsifusion.roi.names import REGIONS
 from cnsifusion.roi.region_io import read_regions
 
@@ -67,7 +68,7 @@ def features_of_file(
     for name in REGIONS if region == "all" else (region,):
         found, left_out = make_instances(case, name)
         instances += found
-        reasons += [f"{_where(item)}: {item.reason}" for item in left_out]
+        reasons += [f"{place(item.part, item.side, item.slice_index)}: {item.reason}" for item in left_out]
     if not instances:
         raise BadInput(f"No part of the regions is large enough for features: {'; '.join(reasons)}.")
     table = extract_features(case, instances, given or default_settings(volume.spacing[2]), engine)
@@ -76,11 +77,6 @@ def features_of_file(
         table.metadata["warnings"].append(f"No features of {'; '.join(reasons)}.")
     table.metadata |= {"cnsifusion": __version__, "image_sha256": volume.sha256, "preparation": preparation.to_dict()}
     return table
-
-
-def _where(item: NotClassified) -> str:
-    words = [item.part, "" if item.side == "none" else item.side]
-    return " ".join([*filter(None, words), *([] if item.slice_index is None else [f"slice {item.slice_index}"])])
 
 
 def _read_settings(path: Path) -> RadiomicsSettings:

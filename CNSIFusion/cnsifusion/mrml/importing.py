@@ -42,14 +42,12 @@ class FileLabel:
 def labelsToAssign(path: str | Path, volumeNode) -> list[FileLabel]:
     """The file's labels with a guess each, where one of them has neither a name nor a code of the protocol.
 
-    Values of a labelmap are taken in the protocol's order only where it has no others. Empty where nothing need be
-    asked. Raises BadInput for a file that cannot be read.
+    Empty where nothing need be asked. Raises BadInput for a file that cannot be read.
     """
     stored = stored_segments(path, volumeFromNode(volumeNode))
     if all(label.sure for label in stored):
         return []
-    ordered = all(label.region for label in stored)
-    return [FileLabel(s.name, s.voxels, ((s.sure or ordered) and s.region) or _guess(s.name)) for s in stored]
+    return [FileLabel(s.name, s.voxels, s.region or _guess(s.name)) for s in stored]
 
 
 def assignment(labels: Sequence[FileLabel], chosen: Sequence[str]) -> dict[str, str | None]:

@@ -11,6 +11,7 @@ from scipy.spatial import cKDTree
 from cnsifusion.imaging.volume import Volume
 from cnsifusion.roi.anatomy import Anatomy
 from cnsifusion.roi.morphology import Box
+from cnsifusion.roi.regions import slices_in_words
 
 #: Template LPS y below and z above which horns are judged (mm): occipital and temporal ones are seldom alike.
 _FRONT_Y, _BODY_Z = 30.0, -2.0
@@ -36,8 +37,8 @@ class Bulge:
 
     def sentence(self, first_slice: int) -> str:
         """What a reader should look at; ``first_slice`` is the index of the volume's first slice in the reader's."""
-        low, high = (int(k) + first_slice + 1 for k in (self.voxels[:, 0].min(), self.voxels[:, 0].max()))
-        where = f"slice {low}" if low == high else f"slices {low} to {high}"
+        k = self.voxels[:, 0] + first_slice
+        where = slices_in_words(int(k.min()), int(k.max()))
         if self.cavity:
             return f"CSF beside the {self.side} lateral ventricle was left out as a cavity: check {where}."
         return f"The {self.side} lateral ventricle reaches farther out than the other one: check {where} for a cavity."

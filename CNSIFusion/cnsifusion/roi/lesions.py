@@ -13,6 +13,7 @@ from scipy import ndimage
 from cnsifusion.imaging.volume import Volume
 from cnsifusion.roi.levels import smooth_field
 from cnsifusion.roi.morphology import bounds, boxed, connected, grown, shrunk
+from cnsifusion.roi.regions import slices_in_words
 
 #: Between these shares of the way from tissue to CSF lies bright tissue, from the last on CSF.
 _BRIGHT, _FLUID = (0.4, 0.82), 0.85
@@ -40,11 +41,8 @@ class Lesions:
 
     def sentence(self, first_slice: int) -> str:
         """What a reader should look at; ``first_slice`` is the index of the volume's first slice in the reader's."""
-        low, high = (int(k) + first_slice + 1 for k in self.slices[[0, -1]])
-        return (
-            "Bright tissue beside the lateral ventricles (lesions, oedema) was left out of them: "
-            f"check slices {low} to {high}."
-        )
+        where = slices_in_words(*(int(k) for k in self.slices[[0, -1]] + first_slice))
+        return f"Bright tissue beside the lateral ventricles (lesions, oedema) was left out of them: check {where}."
 
 
 def find_lesions(share: np.ndarray, distance: np.ndarray, volume: Volume) -> Lesions:
@@ -54,7 +52,8 @@ def find_lesions(share: np.ndarray, distance: np.ndarray, volume: Volume) -> Les
     """
     box = bounds(distance < _WITHIN_MM)
     mask = np.zeros(share.shape, bool)
-    mask[box] = _lesions(share[box], distance[box], volume) & (distance[box] > _PLACE_MM)
+    if min(share[box].shape[1:]) > 1:  # else the image holds no place of them
+        mask[box] = _lesions(share[box], distance[box], volume) & (distance[box] > _PLACE_MM)
     level = np.full(share.shape, -1, np.float32)
     if mask.any():
         near = boxed(mask, _MIXED_MM, volume)

@@ -21,6 +21,7 @@ _BRIGHTEST, _LIKE_IT = 90.0, 0.75
 #: So much tissue (mm3) around the ventricles is enough to know its level.
 _ENOUGH_MM3 = 300.0
 
+
 def csf_levels(volume: Volume, anatomy: Anatomy) -> tuple[np.ndarray, np.ndarray]:
     """Local intensity of pure CSF and of the tissue around the ventricles, as smooth fields [k, j, i].
 

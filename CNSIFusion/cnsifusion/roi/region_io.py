@@ -124,11 +124,12 @@ class StoredLabel(NamedTuple):
 
 def stored_segments(path: str | Path, volume: Volume) -> list[StoredLabel]:
     """What a region file holds, for a list to choose from. Raises BadInput for an unreadable file."""
-    found = []
-    for s in read_segments(Path(path), volume.grid)[0]:
-        known = match_name(s.name) or s.code_name
-        found.append(StoredLabel(s.name, int(s.mask.sum()), known or _by_value(s), known is not None))
-    return found
+    segments = read_segments(Path(path), volume.grid)[0]
+    ordered = _in_order(segments)
+    return [
+        StoredLabel(s.name, int(s.mask.sum()), _known(s) or ordered.get(s.value), _known(s) is not None)
+        for s in segments
+    ]
 
 
 def match_name(text: str) -> str | None:
@@ -145,10 +146,17 @@ _KNOWN |= {_plain(code.meaning): PART_SEGMENTS[value] for value, part in PARTS.i
 _KNOWN |= {_plain(f"{VENTRICLES} {part}"): PART_SEGMENTS[value] for value, part in PARTS.items()}
 
 
-def _by_value(segment: StoredSegment) -> str | None:
-    """Protocol name of a plain labelmap's value: 1 to 5 in the order of names.SEGMENTS."""
-    value, ordered = segment.value, list(SEGMENTS)
-    return ordered[value - 1] if value is not None and 1 <= value <= len(ordered) else None
+def _known(segment: StoredSegment) -> str | None:
+    return match_name(segment.name) or segment.code_name
+
+
+def _in_order(segments: list[StoredSegment]) -> dict[int | None, str]:
+    """Protocol names of a labelmap's values: 1 to 5 in the order of names.SEGMENTS.
+
+    None where it has other values too: they are another program's, and so are these (FreeSurfer's 4 is a ventricle).
+    """
+    ordered: dict[int | None, str] = dict(enumerate(SEGMENTS, start=1))
+    return ordered if all(_known(s) or s.value in ordered for s in segments) else {}
 
 
 def _match(segments: list[StoredSegment], names: Mapping | None) -> list[str | None]:
@@ -161,10 +169,11 @@ def _match(segments: list[StoredSegment], names: Mapping | None) -> list[str | N
     absent = [key for key in given if key not in present]
     if absent:
         raise BadInput(f"The region file has no segment or value “{absent[0]}”; it holds {_listed(segments)}.")
+    ordered = {} if given else _in_order(segments)
     matched: list[str | None] = []
     for s in segments:
         key = next((key for key in (s.name, str(s.value)) if key in given), None)
-        chosen = given[key] if key is not None else match_name(s.name) or s.code_name or (not given and _by_value(s))
+        chosen = given[key] if key is not None else _known(s) or ordered.get(s.value)
         matched.append(match_name(chosen) if chosen else None)
     if segments and not any(matched):
         raise BadInput(

@@ -35,6 +35,11 @@ class Focus:
     voxels: np.ndarray  # (n, 3) voxel indices ordered k, j, i
 
 
+def slices_in_words(first: int, last: int) -> str:
+    """Slices by their indices for a reader, who counts from 1: "slice 4", "slices 4 to 7"."""
+    return f"slice {first + 1}" if first == last else f"slices {first + 1} to {last + 1}"
+
+
 @dataclass
 class RegionSet:
     """Regions on the canonical grid of their image.

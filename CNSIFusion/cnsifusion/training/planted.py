@@ -24,8 +24,9 @@ from cnsifusion.training.experiment import Experiment
 from cnsifusion.training.metrics import bootstrap, fold_auc, paired_auc_difference, patient_figures
 from cnsifusion.training.nested import join
 from cnsifusion.training.pretrain import pretrain
-from cnsifusion.training.settings import TrainingSettings, digest, program
+from cnsifusion.training.settings import TrainingSettings, digest
 from cnsifusion.training.tables import scale_ranking
+from cnsifusion.training.train import source_hashes
 
 RADIOMICS, BASE, HYBRID = "radiomics-logistic", "mobilenetv3-large", "mobile-aspp-radfusion"
 #: LoG widths (mm) that count as fine and as coarse.
@@ -91,7 +92,7 @@ def run_scenario(
     """
     models = [RADIOMICS] if backbone is None else [RADIOMICS, BASE, HYBRID]
     simulated = scenario.simulation()
-    name = digest(program(), scenario.__dict__, patients, seed, settings.to_dict(), simulated.to_dict(), models)
+    name = digest(source_hashes(), scenario.__dict__, patients, seed, settings.to_dict(), simulated.to_dict(), models)
     path = work / "planted" / f"{scenario.name}-{patients}-{seed}-{name}.json"
     if path.exists():
         return json.loads(path.read_text("utf-8"))

@@ -72,8 +72,7 @@ def train_bundle(
 
     The bundle's figures are those of the nested cross-validation: each fold model on patients it never saw. Its
     calibration and thresholds are fitted to the out-of-fold scores of all patients. ``controls`` says for the card of
-    what kind they were. Raises BadInput for a model that
-    cannot be a bundle, and for a folder that holds anything else.
+    what kind they were. Raises BadInput for a model that cannot be a bundle, and for a folder that holds anything else.
     """
     check_bundle_folder(out)
     model = get_model(model_name)

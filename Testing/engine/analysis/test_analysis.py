@@ -126,7 +126,7 @@ def test_exchanged_sides_and_a_region_too_small_are_said(
     kept[lowest] &= np.cumsum(kept[lowest]).reshape(kept[lowest].shape) <= 5
     write_regions(regions, tmp_path / "small.seg.nrrd")
     table = features_of_file(simulated_image, tmp_path / "small.seg.nrrd", "all", "native", settings=None, names=None)
-    assert f"sublentiform right slice {lowest}: " in table.metadata["warnings"][-1]
+    assert f"Sub-lentiform right, slice {lowest + 1}: " in table.metadata["warnings"][-1]
     assert table.metadata["image_sha256"] and table.metadata["preparation"]["bias_correction"] is True
     for name, mask in masks.items():
         masks[name] = np.zeros_like(mask)

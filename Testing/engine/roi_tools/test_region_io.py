@@ -123,6 +123,11 @@ def test_labelmap_values_default_and_mapped(tmp_path):
     assert stored_segments(tmp_path / "l.nii.gz", volume)[0] == ("1", int((labels == 1).sum()), VENTRICLES, False)
     without = read_regions(tmp_path / "l.nii.gz", volume, {"1": VENTRICLES, "2": None})
     assert set(without.masks) == {VENTRICLES}
+    labels[labels == 2] = 43  # FreeSurfer's: its 4 is a lateral ventricle, and was taken for "PVS left"
+    sitk.WriteImage(Volume(labels, volume.grid).to_sitk(), str(tmp_path / "other.nii.gz"))
+    with pytest.raises(BadInput, match="say which is which"):
+        read_regions(tmp_path / "other.nii.gz", volume)
+    assert {label.region for label in stored_segments(tmp_path / "other.nii.gz", volume)} == {None}
 
 
 def test_cropped_shifted_and_resampled_grids(tmp_path):
