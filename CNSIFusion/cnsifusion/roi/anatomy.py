@@ -183,6 +183,9 @@ def _doubts(registration: Registration, brain: np.ndarray, white: np.ndarray) ->
     scale = np.cbrt(np.linalg.det(fit.affine.linear))
     if not 0.72 < scale < 1.3:
         reasons.append(f"The brain would be {scale:.2f} times the size of an adult's, which is not believable.")
+    slices = np.flatnonzero(brain.any((1, 2)))
+    if np.any(np.diff(slices) > 1):
+        reasons.append("Slices in the middle of the brain hold no signal.")
     if int(white.sum()) < 50 or not brain.any():
         reasons.append("No reliable white matter was found.")
     return reasons

@@ -16,6 +16,7 @@ from cnsifusion.roi.maps import part_distances
 from cnsifusion.roi.morphology import Box
 from cnsifusion.roi.regions import Focus, RegionSet
 from cnsifusion.roi.sublentiform import find_sublentiform
+from cnsifusion.roi.unlike import UNEQUAL, far_larger, unlike_sides
 from cnsifusion.roi.ventricles import Ventricles, find_ventricles
 from cnsifusion.threads import both
 
@@ -25,6 +26,7 @@ _SIDES = {
 }
 #: A region B smaller than this (ml) is no region a reader could work on.
 _LEAST_SUBLENTIFORM_ML = 0.3
+_TOO_LITTLE = "Too little tissue was found under the lentiform nucleus; draw the region by hand."
 
 
 def propose(volume: Volume, anatomy: Anatomy, sensitivity: float = 0.5) -> RegionSet:
@@ -42,7 +44,7 @@ def _propose(volume: Volume, anatomy: Anatomy, sensitivity: float, first_slice: 
     """The proposal on a volume that holds the deep structures and little else, from ``first_slice`` of the whole."""
     regions = RegionSet(volume.grid, midplane=anatomy.midplane)
     fluid, tissue = csf_levels(volume, anatomy)
-    ventricles, (sides, regions.foci) = both(
+    ventricles, (sides, regions.foci, doubts) = both(
         lambda: find_ventricles(volume, anatomy, fluid, tissue),
         lambda: _under_nuclei(volume, anatomy, fluid, tissue, sensitivity),
     )
@@ -51,7 +53,9 @@ def _propose(volume: Volume, anatomy: Anatomy, sensitivity: float, first_slice: 
         if side in sides:
             regions.masks[name] = sides[side]
         else:
-            regions.withheld[name] = "Too little tissue was found under the lentiform nucleus; draw the region by hand."
+            regions.withheld[name] = doubts.get(side, _TOO_LITTLE)
+    if far_larger(sides):
+        regions.notes.append(UNEQUAL)
     for side in sides:
         _add_foci(regions, side, [focus for focus in regions.foci if focus.side == side and not focus.large])
     regions.origin = dict.fromkeys(regions.masks, "automatic")
@@ -60,13 +64,15 @@ def _propose(volume: Volume, anatomy: Anatomy, sensitivity: float, first_slice: 
 
 def _under_nuclei(
     volume: Volume, anatomy: Anatomy, fluid: np.ndarray, tissue: np.ndarray, sensitivity: float
-) -> tuple[dict[str, np.ndarray], list[Focus]]:
-    """Region B (bool [k, j, i]) of the sides where it is large enough to be offered, and the foci in and above it."""
+) -> tuple[dict[str, np.ndarray], list[Focus], dict[str, str]]:
+    """Region B (bool [k, j, i]) of the sides where it can be offered, the foci in and above it, and doubts by side."""
     least = _LEAST_SUBLENTIFORM_ML * 1000 / volume.grid.voxel_volume
-    found, arteries = find_sublentiform(volume, anatomy, fluid, tissue)
+    found, arteries, doubts = find_sublentiform(volume, anatomy, fluid, tissue)
     sides = {side: mask for side, mask in found.items() if mask.sum() >= least}
+    doubts |= unlike_sides(volume, anatomy.midplane, sides, fluid, tissue)
+    sides = {side: mask for side, mask in sides.items() if side not in doubts}
     contrast = float(np.median((fluid - tissue)[anatomy.brain]))
-    return sides, find_foci(volume, anatomy.white_matter, sides, arteries, contrast, sensitivity)
+    return sides, find_foci(volume, anatomy.white_matter, sides, arteries, contrast, sensitivity), doubts
 
 
 def _deep_box(anatomy: Anatomy) -> Box:
@@ -95,7 +101,7 @@ def _whole(regions: RegionSet, grid: Grid, box: Box) -> RegionSet:
 
 
 def _add_ventricles(regions: RegionSet, found: Ventricles, first_slice: int) -> None:
-    unsure = [found.lesions] * bool(len(found.lesions.slices)) + found.bulges
+    unsure = [found.lesions] * bool(len(found.lesions.slices)) + found.bulges + found.voids
     regions.notes += [*found.withheld.values(), *(place.sentence(first_slice) for place in unsure)]
     if not (found.parts == 1).any():
         regions.withheld[names.VENTRICLES] = "The lateral ventricles were not found; draw the ventricles by hand."

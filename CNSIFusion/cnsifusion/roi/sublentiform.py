@@ -11,6 +11,7 @@ from cnsifusion.roi.anatomy import Anatomy
 from cnsifusion.roi.cisterns import arteries, cisterns, islands
 from cnsifusion.roi.morphology import Box, bounds
 from cnsifusion.roi.region_net import BOTH, LIKELY, region_chance
+from cnsifusion.roi.unlike import bright_sides
 
 #: Corners (mm) of the box, in the turned head's frame about the template's origin, in which columns are followed.
 _LOW, _HIGH = np.array([-40.0, -32.0, -34.0]), np.array([40.0, 32.0, 24.0])
@@ -30,11 +31,11 @@ _ARTERY_LEVEL, _ARTERY_BESIDE = 1 / 3, 1 / 4
 
 def find_sublentiform(
     volume: Volume, anatomy: Anatomy, fluid: np.ndarray, tissue: np.ndarray
-) -> tuple[dict[str, np.ndarray], np.ndarray]:
-    """Bool masks [k, j, i] by side (``left``, ``right``), and one of the arteries in and beside them.
+) -> tuple[dict[str, np.ndarray], np.ndarray, dict[str, str]]:
+    """Bool masks [k, j, i] by side (``left``, ``right``), one of the arteries in and beside them, and doubts.
 
     CSF that reaches the cisterns and arteries are left out, small bright foci stay in. ``fluid`` and ``tissue`` are
-    the levels of CSF and of tissue.
+    the levels of CSF and of tissue. A side that lies in too bright tissue is empty, with its reason among the doubts.
     """
     frame = head_frame(anatomy)
     points, index = places(frame, anatomy, BOTH)
@@ -42,13 +43,24 @@ def find_sublentiform(
     left = anatomy.midplane.distance(points) > 0
     sides = {"left": region & left, "right": region & ~left}
     whole = {side: on_patient(volume, frame, mask) for side, mask in sides.items()}
+    sides, vessels = _without_cisterns(volume, frame, whole, fluid, tissue)
+    doubts = bright_sides(volume, sides, fluid, tissue)
+    if doubts:  # beside so bright a side the other's tissue would look as dark as an artery
+        whole = {side: mask & (side not in doubts) for side, mask in whole.items()}
+        sides, vessels = _without_cisterns(volume, frame, whole, fluid, tissue)
+    return sides, vessels, doubts
+
+
+def _without_cisterns(
+    volume: Volume, frame: Grid, whole: dict[str, np.ndarray], fluid: np.ndarray, tissue: np.ndarray
+) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """The sides ``whole`` without cisterns and arteries, and the arteries."""
     bright = volume.array > tissue + _SOME_CSF * (fluid - tissue)
     vessels = arteries(volume, bright, whole["left"] | whole["right"])
     under = on_patient(volume, frame, _under(volume, frame, vessels), bounds(whole["left"] | whole["right"]))
     solid = ~(cisterns(volume, volume.array > (fluid + tissue) / 2) | vessels)
     above = _above_artery(volume, whole, vessels | under)
-    sides = {side: islands(volume, mask & solid, _SLIVER_MM2, _PIECE_SHARE) for side, mask in above.items()}
-    return sides, vessels
+    return {side: islands(volume, mask & solid, _SLIVER_MM2, _PIECE_SHARE) for side, mask in above.items()}, vessels
 
 
 def places(frame: Grid, anatomy: Anatomy, grid: Grid) -> tuple[np.ndarray, np.ndarray]:

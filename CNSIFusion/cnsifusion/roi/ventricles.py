@@ -50,18 +50,37 @@ _SPOT_MM2, _CLEAR = 30.0, 0.92
 _MIXED_MM, _MIXED_WEIGHT = 1.0, 2 / 3
 
 
+#: Of the third and fourth ventricle's expected place (nearer to it than so many mm) what is darker than the first share
+#: of tissue, and was not found, is at most 0.02 in 84 heads; from the last share on a note names it.
+_DARK, _PLACE_MM, _VOID_SHARE = 0.7, 0.6, 0.08
+
+
+@dataclass(frozen=True)
+class Void:
+    """Where a ``part`` of the ventricles is dark: the first and last of its ``slices``."""
+
+    part: str
+    slices: tuple[int, int]
+
+    def sentence(self, first_slice: int) -> str:
+        """What a reader should look at; ``first_slice`` is the index of the volume's first slice in the reader's."""
+        low, high = (k + first_slice + 1 for k in self.slices)
+        return f"The {self.part} ventricle is dark in part, as flow makes CSF: check slices {low} to {high}."
+
+
 @dataclass(frozen=True, eq=False)
 class Ventricles:
     """``parts`` labels the voxels by names.PARTS (uint8 [k, j, i], 0 = none); ``withheld``: missing parts, why.
 
-    ``bulges`` are where one lateral ventricle is unlike the other; neither cavities among them nor ``lesions`` are in
-    ``parts``.
+    ``bulges`` are where one lateral ventricle is unlike the other, ``voids`` where CSF shows no signal; neither
+    cavities among the bulges nor ``lesions`` are in ``parts``.
     """
 
     parts: np.ndarray
     withheld: dict[str, str]
     lesions: Lesions
     bulges: list[Bulge] = field(default_factory=list)
+    voids: list[Void] = field(default_factory=list)
 
 
 def find_ventricles(volume: Volume, anatomy: Anatomy, fluid: np.ndarray, tissue: np.ndarray) -> Ventricles:
@@ -75,6 +94,7 @@ def find_ventricles(volume: Volume, anatomy: Anatomy, fluid: np.ndarray, tissue:
     parts = np.zeros(volume.grid.shape, np.uint8)
     withheld: dict[str, str] = {}
     bulges: list[Bulge] = []
+    voids: list[Void] = []
     share = _csf_share(volume, fluid, tissue)
     maps, grid = part_distances()
     lesions = find_lesions(share, anatomy.sample(maps["lateral"], grid, FAR_MM), volume)
@@ -89,12 +109,23 @@ def find_ventricles(volume: Volume, anatomy: Anatomy, fluid: np.ndarray, tissue:
             bulges = find_bulges(volume, anatomy, found, own)
             for cavity in (bulge for bulge in bulges if bulge.cavity):
                 _leave_out(cavity.voxels, found)
+        else:
+            voids += _voids(part, own < _PLACE_MM, found, volume.array[box] < _DARK * tissue[box], box[0].start)
         if found.sum() * volume.grid.voxel_volume < 50:
             withheld[part] = f"No {part} ventricle was found where the template expects it."
             continue
         parts[box][found & (parts[box] == 0)] = value
     parts[_crumbs(parts > 0, volume)] = 0
-    return Ventricles(parts, withheld, lesions, bulges)
+    return Ventricles(parts, withheld, lesions, bulges, voids)
+
+
+def _voids(part: str, place: np.ndarray, found: np.ndarray, dark: np.ndarray, first_slice: int) -> list[Void]:
+    """The void of a ``part`` whose ``place`` is ``dark`` and not ``found`` to a good share, or none."""
+    missing = place & dark & ~found
+    if missing.sum() <= _VOID_SHARE * place.sum():
+        return []
+    low, high = (int(k) + first_slice for k in np.flatnonzero(missing.any((1, 2)))[[0, -1]])
+    return [Void(part, (low, high))]
 
 
 def _spots(found: np.ndarray, lesion: np.ndarray, share: np.ndarray, volume: Volume) -> np.ndarray:
