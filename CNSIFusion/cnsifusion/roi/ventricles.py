@@ -15,6 +15,7 @@ from cnsifusion.roi.levels import NEAR_MM, SURE_CSF, TISSUE_SHARE
 from cnsifusion.roi.maps import FAR_MM, part_distances
 from cnsifusion.roi.morphology import EDGES, Box, bounds, boxed, connected, filled, grown, widened, windowed
 from cnsifusion.roi.names import PARTS
+from cnsifusion.roi.regions import slices_in_words
 from cnsifusion.roi.sharpness import sharpened, wall_blur
 
 #: How far (mm, template space) a part may reach beyond its place in the bent template.
@@ -48,8 +49,6 @@ _SPOT_MM2, _CLEAR = 30.0, 0.92
 #: The darkest within this distance (mm) in plane and in the next slices counts with this weight for the tissue that is
 #: mixed with CSF, the region's with the rest (the best of logistic fits to 12 heads with exact truth: 0.6 to 0.7).
 _MIXED_MM, _MIXED_WEIGHT = 1.0, 2 / 3
-
-
 #: Of the third and fourth ventricle's expected place (nearer to it than so many mm) what is darker than the first share
 #: of tissue, and was not found, is at most 0.02 in 84 heads; from the last share on a note names it.
 _DARK, _PLACE_MM, _VOID_SHARE = 0.7, 0.6, 0.08
@@ -64,8 +63,8 @@ class Void:
 
     def sentence(self, first_slice: int) -> str:
         """What a reader should look at; ``first_slice`` is the index of the volume's first slice in the reader's."""
-        low, high = (k + first_slice + 1 for k in self.slices)
-        return f"The {self.part} ventricle is dark in part, as flow makes CSF: check slices {low} to {high}."
+        where = slices_in_words(*(k + first_slice for k in self.slices))
+        return f"The {self.part} ventricle is dark in part, as flow makes CSF: check {where}."
 
 
 @dataclass(frozen=True, eq=False)
