@@ -24,8 +24,8 @@ _HALF_WIDTH_MM, _SLOPE, _SMOOTH_MM, _BESIDE_MM, _WITHIN_MM = 2.0, 0.15, 0.8, 1.5
 _PLACE_MM = 0.3
 #: What CSF in the next slices may fill in part reaches so far (mm) beyond it. The rest is made even by this (mm).
 _OVER_MM, _EVEN_MM = 1.0, 0.8
-#: Smaller (ml) is no such lesion.
-_LEAST_ML = 2.0
+#: Smaller (ml) is no such lesion, and what is in fewer slices may be the roof or the floor of a ventricle.
+_LEAST_ML, _LEAST_SLICES = 2.2, 3
 #: A voxel within this distance (mm) is mixed with it; its level is smoothed over the second (mm), and at most the last.
 _MIXED_MM, _LEVEL_MM, _MOST = 2.5, 3.0, 0.75
 
@@ -74,8 +74,8 @@ def _lesions(share: np.ndarray, distance: np.ndarray, volume: Volume) -> np.ndar
     found = _opened(found, _EVEN_MM, volume) | seeds
     labels, _ = ndimage.label(found, np.ones((3, 3, 3)))
     sizes = np.bincount(labels.ravel()) * volume.grid.voxel_volume / 1000
-    sizes[0] = 0
-    sure = (sizes >= _LEAST_ML)[labels]
+    slices = [0] + [box[0].stop - box[0].start for box in ndimage.find_objects(labels)]
+    sure = ((sizes >= _LEAST_ML) & (np.array(slices) >= _LEAST_SLICES))[labels]
     return _opened(connected(bright, sure), _EVEN_MM, volume) | sure
 
 

@@ -45,7 +45,7 @@ def test_a_wide_even_margin_is_a_lesion_with_its_own_level() -> None:
     assert np.all(np.abs(found.level[near] - 0.62) < 0.06) and np.all(found.level[:2] == -1)
 
 
-@pytest.mark.parametrize("case", ["none", "narrow", "steep", "roof", "grey", "small"])
+@pytest.mark.parametrize("case", ["none", "narrow", "steep", "roof", "grey", "small", "shallow"])
 def test_partial_volume_is_no_lesion(case: str) -> None:
     share, distance = _ventricle(slice(0, 5) if case == "roof" else slice(0, 8))
     if case == "narrow":  # a rim of 2 mm
@@ -56,6 +56,8 @@ def test_partial_volume_is_no_lesion(case: str) -> None:
         share[5] = 0.6 * share[4]
     elif case == "grey":
         share = np.where((distance > 0) & (distance <= 8), np.maximum(share, 0.3), share)
+    elif case == "shallow":  # 2.9 ml in two slices
+        share[3:5] = np.where((distance[3:5] > 0) & (distance[3:5] <= 8), np.maximum(share[3:5], 0.6), share[3:5])
     elif case == "small":  # 0.7 ml
         spot = (distance > 0) & (distance <= 8)
         spot[:, :, 50:] = spot[:, :50] = spot[1:] = False
