@@ -19,6 +19,8 @@ _SHOWN_CONTRIBUTIONS = 12
 #: The number and the verdict are drawn in one size: neither may outshine the other.
 _HEADLINE = "15pt"
 _SCALE_WIDTH = 340
+#: More letters of a feature's name do not fit into the panel's width at the usual size.
+_LONGEST_LINE = 42
 
 
 class ResultSection(Section):
@@ -142,7 +144,7 @@ class ResultSection(Section):
                 place.setToolTip(_("Higher than in {share:.0f} % of the training").format(share=100 * places[name]))
             amount = qt.QTableWidgetItem(f"{value:+.2f}")
             amount.setTextAlignment(qt.Qt.AlignRight | qt.Qt.AlignVCenter)
-            table.setItem(2 * number, 0, qt.QTableWidgetItem(name))
+            table.setItem(2 * number, 0, qt.QTableWidgetItem(_inLines(name)))
             table.item(2 * number, 0).setToolTip(name)
             table.setSpan(2 * number, 0, 1, table.columnCount)
             for column, item in enumerate((bar, amount, place)):
@@ -208,6 +210,11 @@ class ResultSection(Section):
         folder = askFolder(_("Folder for the DICOM objects"))
         if folder:
             self.session.exports.dicom(folder, confirmed)
+
+
+def _inLines(name: str) -> str:
+    """``name`` of a feature; the longest ones in two lines, their own word on the second."""
+    return name if len(name) <= _LONGEST_LINE else "\n".join(name.rsplit(" ", 1))
 
 
 def _columns(table, titles: list, stretched: int) -> None:
