@@ -12,7 +12,7 @@ from scipy import ndimage
 
 from cnsifusion.imaging.volume import Volume
 from cnsifusion.roi.levels import smooth_field
-from cnsifusion.roi.morphology import bounds, boxed, connected, grown, shrunk
+from cnsifusion.roi.morphology import bounds, boxed, connected, grown, over_or_under, shrunk
 from cnsifusion.roi.regions import slices_in_words
 
 #: Between these shares of the way from tissue to CSF lies bright tissue, from the last on CSF.
@@ -39,6 +39,11 @@ class Lesions:
     slices: np.ndarray
     level: np.ndarray
 
+    @property
+    def beside(self) -> np.ndarray:
+        """Where a voxel is mixed with lesion (bool [k, j, i])."""
+        return self.level > 0
+
     def sentence(self, first_slice: int) -> str:
         """What a reader should look at; ``first_slice`` is the index of the volume's first slice in the reader's."""
         where = slices_in_words(*(int(k) for k in self.slices[[0, -1]] + first_slice))
@@ -63,11 +68,12 @@ def find_lesions(share: np.ndarray, distance: np.ndarray, volume: Volume) -> Les
 
 
 def _lesions(share: np.ndarray, distance: np.ndarray, volume: Volume) -> np.ndarray:
+    """What is wide, even and large enough (bool [k, j, i]), and what is as bright beside it; see find_lesions."""
     rows, columns = volume.spacing[1], volume.spacing[0]
     smooth = ndimage.gaussian_filter(share, (0, _SMOOTH_MM / rows, _SMOOTH_MM / columns))
     low, high = _BRIGHT
     bright = (smooth > low) & (smooth < high) & (distance < _WITHIN_MM)
-    bright &= ~_over_or_under(smooth >= _FLUID, volume)
+    bright &= ~over_or_under(boxed(smooth >= _FLUID, _OVER_MM, volume))
     slope = np.hypot(*np.gradient(smooth, rows, columns, axis=(1, 2)))
     seeds = _opened(bright & (slope < _SLOPE), _HALF_WIDTH_MM, volume) & (distance > _BESIDE_MM)
     found = ndimage.binary_propagation(seeds, np.ones((1, 3, 3)), bright)
@@ -77,14 +83,6 @@ def _lesions(share: np.ndarray, distance: np.ndarray, volume: Volume) -> np.ndar
     slices = [0] + [box[0].stop - box[0].start for box in ndimage.find_objects(labels)]
     sure = ((sizes >= _LEAST_ML) & (np.array(slices) >= _LEAST_SLICES))[labels]
     return _opened(connected(bright, sure), _EVEN_MM, volume) | sure
-
-
-def _over_or_under(fluid: np.ndarray, volume: Volume) -> np.ndarray:
-    near = boxed(fluid, _OVER_MM, volume)
-    result = np.zeros_like(fluid)
-    result[1:] |= near[:-1]
-    result[:-1] |= near[1:]
-    return result
 
 
 def _opened(mask: np.ndarray, half_width_mm: float, volume: Volume) -> np.ndarray:

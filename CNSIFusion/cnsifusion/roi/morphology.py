@@ -122,6 +122,14 @@ def shrunk(mask: np.ndarray, steps: int) -> np.ndarray:
     return result
 
 
+def over_or_under(mask: np.ndarray) -> np.ndarray:
+    """The voxels [k, j, i] with one of ``mask`` right over or under them."""
+    result = np.zeros_like(mask)
+    result[1:] |= mask[:-1]
+    result[:-1] |= mask[1:]
+    return result
+
+
 def bounds(mask: np.ndarray) -> Box:
     """The smallest box that holds ``mask``; an empty box for an empty mask."""
     slices = np.flatnonzero(mask.any(axis=(1, 2)))

@@ -13,7 +13,18 @@ from cnsifusion.roi.bulges import Bulge, find_bulges
 from cnsifusion.roi.lesions import Lesions, find_lesions
 from cnsifusion.roi.levels import NEAR_MM, SURE_CSF, TISSUE_SHARE
 from cnsifusion.roi.maps import FAR_MM, part_distances
-from cnsifusion.roi.morphology import EDGES, Box, bounds, boxed, connected, filled, grown, widened, windowed
+from cnsifusion.roi.morphology import (
+    EDGES,
+    Box,
+    bounds,
+    boxed,
+    connected,
+    filled,
+    grown,
+    over_or_under,
+    widened,
+    windowed,
+)
 from cnsifusion.roi.names import PARTS
 from cnsifusion.roi.regions import slices_in_words
 from cnsifusion.roi.sharpness import sharpened, wall_blur
@@ -97,14 +108,14 @@ def find_ventricles(volume: Volume, anatomy: Anatomy, fluid: np.ndarray, tissue:
     share = _csf_share(volume, fluid, tissue)
     maps, grid = part_distances()
     lesions = find_lesions(share, anatomy.sample(maps["lateral"], grid, FAR_MM), volume)
-    sharp = sharpened(share, wall_blur(share, volume, anatomy, lesions.level > 0), volume)
+    sharp = sharpened(share, wall_blur(share, volume, anatomy, lesions.beside), volume)
     for value, part in PARTS.items():
         box = _part_box(part, volume, anatomy)
         inner = Volume(sharp[box], volume.grid.cropped(box))
         mixed = np.maximum(_mixed_with(share[box], inner), lesions.level[box])
         found, own = _find_part(part, inner, anatomy.cropped(box), mixed)
         if part == "lateral":
-            found &= ~_spots(found, lesions.level > 0, sharp, volume)
+            found &= ~_spots(found, lesions.beside, sharp, volume)
             bulges = find_bulges(volume, anatomy, found, own)
             for cavity in (bulge for bulge in bulges if bulge.cavity):
                 _leave_out(cavity.voxels, found)
@@ -136,9 +147,7 @@ def _spots(found: np.ndarray, lesion: np.ndarray, share: np.ndarray, volume: Vol
 
 def _crumbs(mask: np.ndarray, volume: Volume) -> np.ndarray:
     """Pieces of a slice of ``mask`` of less than _CRUMB_MM2 with nothing right over or under them: most are none."""
-    crumbs, next_to = np.zeros_like(mask), np.zeros_like(mask)
-    next_to[1:] |= mask[:-1]
-    next_to[:-1] |= mask[1:]
+    crumbs, next_to = np.zeros_like(mask), over_or_under(mask)
     for k in np.flatnonzero(mask.any((1, 2))):
         labels, count = ndimage.label(mask[k], np.ones((3, 3)))
         sizes, held = (np.bincount(found, minlength=count + 1) for found in (labels.ravel(), labels[next_to[k]]))
@@ -228,10 +237,7 @@ def _slit(found: np.ndarray, across: np.ndarray, row_mm: float) -> np.ndarray:
 def _walls(fluid: np.ndarray, rim: int, over_too: bool) -> np.ndarray:
     """Where voxels may be partly ``fluid``: ``rim`` pixels around it; with ``over_too`` right over and under it too."""
     walls = grown(fluid, rim)
-    if over_too:
-        walls[1:] |= fluid[:-1]
-        walls[:-1] |= fluid[1:]
-    return walls
+    return walls | over_or_under(fluid) if over_too else walls
 
 
 def _mixed_with(share: np.ndarray, volume: Volume) -> np.ndarray:
@@ -252,10 +258,7 @@ def _mixed_with(share: np.ndarray, volume: Volume) -> np.ndarray:
 def _beside(strong: np.ndarray, volume: Volume) -> np.ndarray:
     """Voxels within _BESIDE_MM in plane of ``strong`` ones of their own, the next lower or the next higher slice."""
     near = boxed(strong, _BESIDE_MM, volume)
-    beside = near.copy()
-    beside[1:] |= near[:-1]
-    beside[:-1] |= near[1:]
-    return beside
+    return near | over_or_under(near)
 
 
 def _occipital(volume: Volume, anatomy: Anatomy, sure: np.ndarray, strong: np.ndarray) -> np.ndarray:
