@@ -15,6 +15,7 @@ _SEGMENTS_REDRAW_MILLISECONDS = 300
 _WIDTH = 372
 #: Another style or size of letters: what was drawn in the former one cannot be read in it.
 _APPEARANCE_SIGNALS = ("paletteChanged(QPalette)", "fontChanged(QFont)")
+_STATUS_MILLISECONDS = 8000
 _STATES = {"done": "✓", "next": "◀ next", "running": "…", "problem": "✖"}
 
 
@@ -34,6 +35,7 @@ class Panel:
         self._notice = ""
         #: Why the regions and maps of the case are hidden: the views show another image. "" where they do not.
         self.elsewhere = ""
+        self._seen = []
         self._watched = None
         self._timer = qt.QTimer()
         self._timer.setInterval(_POLL_MILLISECONDS)
@@ -74,6 +76,8 @@ class Panel:
         """The reader left the module; a running analysis goes on."""
         self._entered = False
         self.closeTools()
+        if self._sections:
+            self.keepApart()  # what changed since it was last drawn
 
     def cleanup(self) -> None:
         """Stop what runs and let go of the scene."""
@@ -188,18 +192,36 @@ class Panel:
             self._widget.minimumHeight = height
 
     def _lookElsewhere(self) -> None:
-        """Notice that the views show another image than the case's: Slicer puts what it loads into all of them."""
+        """Notice that the views show another image than the case's: Slicer puts what it loads into all of them.
+
+        With the module left too; there what the reader then shows or hides stays, until the views show another image.
+        """
         from CNSIFusionLib import views
 
-        volume, words = self.volume(), ""
-        if volume is not None and (others := views.othersShown(self.session.beside.isOfThisPatient)):
-            words = _(
+        volume, shown = self.volume(), views.imagesShown()
+        others = [node for node in shown if volume is None or not self.session.beside.isOfThisPatient(node)]
+        seen = [(node.GetID(), node.GetName()) for node in (volume, *others) if node is not None]
+        if seen == self._seen:
+            return
+        self._seen, self.elsewhere, told = seen, "", ""
+        if volume is not None and others:
+            names = {"others": ", ".join(node.GetName() for node in others), "image": volume.GetName()}
+            self.elsewhere = _(
                 "The views show {others}, but this panel is about {image}: its regions and maps are hidden. Choose the "
                 "image in step 1."
-            ).format(others=", ".join(others), image=volume.GetName())
-        if words != self.elsewhere:
-            self.elsewhere = words
-            self.markDirty()
+            ).format(**names)
+            told = _("CNSIFusion hides regions and maps of {image}: the views show {others}.").format(**names)
+        if not self._entered:
+            slicer.util.showStatusMessage(told, _STATUS_MILLISECONDS)
+        self.keepApart()
+        self.markDirty()
+
+    def keepApart(self) -> None:
+        """Take what belongs to another patient than the views show out of them."""
+        from cnsifusion.mrml.apart import keepApart
+        from CNSIFusionLib import views
+
+        keepApart(slicer.mrmlScene, self.session.beside.whose(views.imagesShown()))
 
     def _draw(self) -> None:
         from cnsifusion.mrml.panel import Line, panelView

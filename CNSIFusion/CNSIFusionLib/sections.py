@@ -165,7 +165,10 @@ class RegionsSection(Section):
             self.closeCorrector()
         elif self.corrector.isOpen:
             self.corrector.follow(self.session.case)
-        views.showOnly(self.session.case.segmentation if volume and not self.panel.elsewhere else None)
+        self.panel.keepApart()
+        regions = self.session.case.segmentation if volume and not self.panel.elsewhere else None
+        if regions is not None and regions.GetDisplayNode() is not None:
+            regions.GetDisplayNode().SetVisibility(True)
         self._drawAssign(volume)
 
     def closeCorrector(self) -> None:

@@ -62,15 +62,15 @@ def showVolume(volumeNode) -> None:
     slicer.util.resetSliceViews()
 
 
-def othersShown(isOwn: Callable) -> list[str]:
-    """Names of the images in the slice views that are not ``isOwn`` (of a volume node): Slicer shows what it loads."""
+def imagesShown() -> list:
+    """The volume nodes in the slice views, each once: Slicer shows what it loads in all of them."""
     manager = slicer.app.layoutManager()
     found = []
     for name in manager.sliceViewNames() if manager else []:
         composite = manager.sliceWidget(name).mrmlSliceCompositeNode()
         node = slicer.mrmlScene.GetNodeByID(composite.GetBackgroundVolumeID() or "")
-        if node is not None and node.GetName() not in found and not isOwn(node):
-            found.append(node.GetName())
+        if node is not None and node not in found:
+            found.append(node)
     return found
 
 
@@ -126,16 +126,6 @@ def showHeat(heatNode, shown: bool, opacity: float) -> None:
             composite.SetForegroundOpacity(opacity)
         elif composite.GetForegroundVolumeID() == heatNode.GetID():
             composite.SetForegroundVolumeID(None)
-
-
-def showOnly(segmentationNode) -> None:
-    """Hide the other cases' regions, so that nothing of one patient lies over another."""
-    from cnsifusion.mrml.case import CaseState
-
-    for case in CaseState.all(slicer.mrmlScene):
-        node = case.segmentation
-        if node is not None and node.GetDisplayNode():
-            node.GetDisplayNode().SetVisibility(node is segmentationNode)
 
 
 def offerNoMaps(*selectors) -> None:

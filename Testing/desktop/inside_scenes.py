@@ -110,6 +110,34 @@ def test_another_image_in_the_views_is_told_from_the_cases():
     slicer.mrmlScene.RemoveNode(loaded)
 
 
+def test_with_the_panel_left_nothing_lies_over_an_image_of_another():
+    """Nothing hid regions and maps over an image opened from another module until the panel was opened again."""
+    first, composite = _state["volume"], desk.sliceWidget().mrmlSliceCompositeNode()
+    regions, heat = case().segmentation.GetDisplayNode(), case().shownMap
+    clone = slicer.modules.volumes.logic().CloneVolume
+    others = [clone(slicer.mrmlScene, first, f"Opened from Data {number}") for number in (1, 2)]
+    slicer.util.selectModule("SegmentEditor")
+    desk.settle(0.3)
+    assert regions.GetVisibility() and composite.GetForegroundVolumeID() == heat.GetID(), "over their own image"
+    for other in others:
+        slicer.util.setSliceViewerLayers(background=other)
+        desk.waitFor(lambda: not regions.GetVisibility(), "the regions leaving the views", 2)
+        assert not composite.GetForegroundVolumeID()
+        regions.SetVisibility(True)  # by the eye of the Data module: over this image it is the reader's own wish
+        desk.settle(0.3)
+        assert regions.GetVisibility()
+    slicer.util.setSliceViewerLayers(background=first)
+    desk.waitFor(lambda: composite.GetForegroundVolumeID() == heat.GetID(), "the map's way back", 2)
+    assert regions.GetVisibility()
+    slicer.util.setSliceViewerLayers(background=others[0])
+    slicer.util.selectModule("CNSIFusion")
+    choose(first)
+    waitIdle()
+    assert regions.GetVisibility() and composite.GetForegroundVolumeID() == heat.GetID()
+    for node in others:
+        slicer.mrmlScene.RemoveNode(node)
+
+
 def test_module_reloads():
     slicer.modules.cnsifusion.widgetRepresentation().self().onReload()
     desk.settle(0.5)

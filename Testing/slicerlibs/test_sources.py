@@ -11,8 +11,10 @@ from harness import waitFor
 
 from cnsifusion.errors import BadInput
 from cnsifusion.imaging import read_image, write_volume
+from cnsifusion.mrml.apart import keepApart
 from cnsifusion.mrml.batch import Batch
 from cnsifusion.mrml.beside import LinkedSlices
+from cnsifusion.mrml.case import CaseState
 from cnsifusion.mrml.session import Session
 from cnsifusion.mrml.sources import INSTANCES_ATTRIBUTE, Sources
 from cnsifusion.mrml.volumes import addVolumeNode, volumeFromNode, voxels
@@ -182,3 +184,32 @@ def _demonstration():
     from cnsifusion.bundles import default_bundle_dir
 
     return default_bundle_dir()
+
+
+def test_regions_and_maps_lie_over_their_own_image_alone(session, headless, head):
+    """Whatever module shows another one; what the reader hid stays hidden."""
+    scene, view = headless.scene, headless.scene.AddNewNodeByClass("vtkMRMLSliceCompositeNode")
+    images = [addVolumeNode(scene, head, name) for name in ("first", "second", "stranger")]
+    for image in images[:2]:
+        session.chooseVolume(image)
+        session.segmentation()
+        session.case.heatMap = addVolumeNode(scene, head, f"{image.GetName()} map")
+    first, second = (CaseState.forVolume(scene, image) for image in images[:2])
+    shown = [case.segmentation.GetDisplayNode() for case in (first, second)]
+    view.SetForegroundVolumeID(second.heatMap.GetID())
+
+    def over(*pictures) -> tuple:
+        keepApart(scene, session.beside.whose(list(pictures)))
+        return (*(bool(display.GetVisibility()) for display in shown), view.GetForegroundVolumeID() or "")
+
+    heat = second.heatMap.GetID()
+    assert over(images[1]) == over(images[1], second.heatMap) == (False, True, heat)
+    assert over(images[0]) == (True, False, "")
+    assert over(images[2]) == over(images[0], images[1]) == (False, False, "")
+    assert over(images[1]) == (False, True, heat)
+    shown[1].SetVisibility(False)
+    view.SetForegroundVolumeID(images[2].GetID())
+    assert over(images[2]) == over(images[1]) == (False, False, images[2].GetID()), "the reader's own choice"
+    scene.RemoveNode(images[0])
+    shown[0].SetVisibility(True)
+    assert over(images[2])[0] is False, "regions outlive their image"

@@ -62,14 +62,25 @@ class Beside:
         self._session.onChange()
 
     def isOfThisPatient(self, volumeNode) -> bool:
-        """Whether a volume is the image in front, the one beside it, or known to be the same patient's."""
+        """Whether a volume is the image in front, its maps, the one beside it, or known to be the same patient's."""
         case = self._session.front
         if case is None:
             return False
-        if volumeNode in (case.volume, case.beside):
+        if volumeNode in (case.volume, case.beside, case.logMap, case.heatMap):
             return True
         mine = self._patient(case.volume)
         return mine is not None and self._patient(volumeNode) == mine
+
+    def whose(self, images: list) -> CaseState | None:
+        """The case whose regions and maps may lie over all these images; None where they are no one case's.
+
+        The one in front before another of which they show the image itself.
+        """
+        front = self._session.front
+        if front is not None and all(self.isOfThisPatient(image) for image in images):
+            return front
+        cases = CaseState.all(self._session.scene)
+        return next((case for case in cases if case.volume is not None and images == [case.volume]), None)
 
     def _volumes(self, case: CaseState) -> list:
         every = nodesByClass(self._session.scene, "vtkMRMLScalarVolumeNode")
