@@ -8,6 +8,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
+from functools import lru_cache
 from hashlib import blake2s
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from cnsifusion.simulation.head import load_head
 from cnsifusion.simulation.oracle import oracle_auc
 from cnsifusion.simulation.patient import simulate_patient
 from cnsifusion.simulation.settings import SimulationSettings
+from cnsifusion.source import source_hash
 
 #: How much of a head is imaged.
 VIEWS = ("head", "deep")
@@ -68,18 +70,19 @@ def simulate_cohort(
     """Simulate ``patients`` infected and ``controls`` uninfected people into ``out_dir``; returns the manifest's path.
 
     Writes ``images/*.nii.gz`` (uint16), ``rois/*.seg.nrrd`` (true regions), ``latents/*.json``, ``latents.csv``,
-    ``simulation.json`` (settings, seed, versions, oracle AUC) and, last, ``manifest.csv``; each file atomically. With
-    ``view`` "deep" (see simulate_patient) also ``placements/*.npz``, which the manifest names. A
-    patient depends on ``seed``, class, index and settings alone, so a cohort can be interrupted, resumed and enlarged,
-    and ``jobs`` processes give the same bytes as one. Raises BadInput for impossible numbers and for a folder that
-    holds another cohort, simulated or real.
+    ``simulation.json`` (settings, seed, version, source, oracle AUC) and, last, ``manifest.csv``; each file atomically.
+    With ``view`` "deep" (see simulate_patient) also ``placements/*.npz``, which the manifest names. A patient depends
+    on ``seed``, class, index, settings and this program's source alone, so a cohort can be interrupted, resumed and
+    enlarged, and ``jobs`` processes give the same bytes as one. Raises BadInput for impossible numbers and for a folder
+    that holds another cohort, simulated (by another source too) or real.
     """
     settings, out = settings or SimulationSettings(), Path(out_dir)
     if min(patients, controls) < 0 or not patients + controls or max(patients, controls) > _ROOM or seed < 0:
         raise BadInput("The numbers of patients and controls must be 0 or more, not both 0, and the seed 0 or more.")
     if view not in VIEWS:
         raise BadInput(f"Unknown view {view}; use {' or '.join(VIEWS)}.")
-    about = {"seed": seed, "settings": settings.to_dict(), "version": __version__, "view": view}
+    about = {"seed": seed, "settings": settings.to_dict(), "version": __version__, "view": view,
+             "source": simulation_source()}  # fmt: skip
     about = json.loads(json.dumps(about))  # as it will be read back
     _claim(out, about)
     people = members(patients, controls, seed)
@@ -104,13 +107,25 @@ def _claim(out: Path, about: dict[str, Any]) -> None:
             found = json.loads(path.read_text("utf-8"))
         except (OSError, ValueError) as error:
             raise BadInput("The folder's simulation.json cannot be read; choose an empty folder.") from error
-        if any(found.get(name) != about[name] for name in about):
+        other = [name for name in about if found.get(name) != about[name]]
+        if other == ["source"]:
+            raise BadInput(
+                "The folder holds a cohort that another state of this program began: its patients would not be like "
+                "new ones. Choose an empty folder."
+            )
+        if other:
             raise BadInput("The folder holds a cohort of another seed, settings or version; choose an empty folder.")
     elif (out / "manifest.csv").exists():
         raise BadInput("The folder holds a manifest that was not simulated; choose an empty folder.")
     else:
         check_output(out)
         write_text(json.dumps(about, indent=1), path)
+
+
+@lru_cache(maxsize=1)
+def simulation_source() -> str:
+    """Hash of all in this program that a simulated patient depends on (see training.cases.preparation_source)."""
+    return source_hash("imaging", "resources/template", "roi", "simulation")
 
 
 def _image_path(out: Path, member: Member) -> Path:

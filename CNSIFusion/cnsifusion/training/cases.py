@@ -66,7 +66,7 @@ def build_case(task: CaseTask) -> CaseResult:
     try:
         image = content_sha256(Path(task.image))
         name = digest(
-            _program(),
+            preparation_source(),
             image,
             content_sha256(Path(task.rois)) if task.rois else None,
             task.region,
@@ -87,7 +87,7 @@ def build_case(task: CaseTask) -> CaseResult:
 
 
 @lru_cache(maxsize=1)
-def _program() -> str:
+def preparation_source() -> str:
     """Hash of all in this program that a prepared patient depends on: a newer clone of the same version must not go on
     with patients that an older one prepared.
     """

@@ -16,7 +16,7 @@ from cnsifusion.models.fusion import region_weights
 from cnsifusion.models.settings import ModelSettings
 from cnsifusion.training.augment import augment
 from cnsifusion.training.cohort import Cohort
-from cnsifusion.training.settings import digest, program
+from cnsifusion.training.settings import digest, learning_source
 from cnsifusion.training.tasks import Progress, no_progress, run_tasks
 
 _BATCH = 16
@@ -86,7 +86,7 @@ def _backbone(model: ModelSettings, path: str, sha256: str) -> Backbone:
 def _build_one(task: MapTask) -> str:
     model = task.model
     shape = (model.backbone, model.stride, model.map_channels, model.pooling, model.narrow_window, model.wide_window)
-    name = digest(program(), Path(task.case).stem, task.backbone_sha256, shape, task.augmentations)
+    name = digest(learning_source(), Path(task.case).stem, task.backbone_sha256, shape, task.augmentations)
     path = Path(task.cache) / f"{name}.npz"
     if not path.exists():
         backbone = _backbone(model, task.backbone, task.backbone_sha256)

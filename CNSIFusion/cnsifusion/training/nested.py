@@ -25,7 +25,7 @@ from cnsifusion.training.learners import (
 from cnsifusion.training.maps import load_maps
 from cnsifusion.training.metrics import Predictions
 from cnsifusion.training.selection import frequency
-from cnsifusion.training.settings import TrainingSettings, digest, program
+from cnsifusion.training.settings import TrainingSettings, digest, learning_source
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class FoldTask:
         maps = [Path(m).stem for m in self.maps]
         labels = self.cohort_key if self.labels is None else digest(self.cohort_key, self.labels)
         started = self.weights.sha256 if self.weights else maps
-        name = digest(program(), labels, self.model, self.outer, self.fold, started, self.settings.of_fold())
+        name = digest(learning_source(), labels, self.model, self.outer, self.fold, started, self.settings.of_fold())
         return Path(self.out) / f"{self.row}-{self.fold}-{name}.npz"
 
 

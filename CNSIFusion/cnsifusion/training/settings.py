@@ -126,7 +126,7 @@ def digest(*parts: Any) -> str:
 
 
 @lru_cache(maxsize=1)
-def program() -> str:
+def learning_source() -> str:
     """Hash of the source that maps, folds and figures depend on beyond the prepared patients: with ``digest`` in the
     name of each cached one, a newer clone of the same version goes on with none that an older one made.
     """

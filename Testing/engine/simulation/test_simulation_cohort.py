@@ -70,6 +70,15 @@ def test_another_cohort_is_not_written_over(cohort):
     assert manifest.read_bytes() == before
 
 
+def test_a_cohort_of_another_state_of_the_program_is_not_gone_on_with(cohort, monkeypatch):
+    """A newer clone of the same version took the patients of an older one for its own."""
+    manifest, _ = cohort
+    monkeypatch.setattr("cnsifusion.simulation.cohort.simulation_source", lambda: "the source of another day")
+    with pytest.raises(BadInput, match="another state of this program began"):
+        simulate_cohort(manifest.parent, 1, 2, 4, quick())
+    assert len(read(manifest)) == 2
+
+
 def test_a_real_cohorts_manifest_is_not_written_over(tmp_path):
     (tmp_path / "manifest.csv").write_text("patient_id,image,rois,label\n")
     with pytest.raises(BadInput, match="not simulated"):

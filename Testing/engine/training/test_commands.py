@@ -100,7 +100,7 @@ def test_cohort_features_is_one_table_that_resumes(cohort, tmp_path, capsys, mon
     table.unlink()
     assert main([*words, "--resume"]) == 0 and table.read_bytes() == first
     prepared = len(list((tmp_path / "table.work" / "cases").iterdir()))
-    monkeypatch.setattr(cases, "_program", lambda: "the source of another day")
+    monkeypatch.setattr(cases, "preparation_source", lambda: "the source of another day")
     assert main([*words, "--region", "sublentiform", "--resume"]) == 0
     assert len(list((tmp_path / "table.work" / "cases").iterdir())) > prepared  # prepared anew, not taken for the same
 
