@@ -132,8 +132,8 @@ def test_with_the_panel_left_nothing_lies_over_an_image_of_another():
     slicer.util.setSliceViewerLayers(background=others[0])
     slicer.util.selectModule("CNSIFusion")
     choose(first)
-    waitIdle()
-    assert regions.GetVisibility() and composite.GetForegroundVolumeID() == heat.GetID()
+    desk.waitFor(lambda: composite.GetForegroundVolumeID() == heat.GetID(), "the map in the panel", 5)
+    assert regions.GetVisibility()
     for node in others:
         slicer.mrmlScene.RemoveNode(node)
 
