@@ -39,11 +39,13 @@ _ADDED_NOISE = 30.0  # normalised units: 0.3 robust SD of white matter
 
 @dataclass(frozen=True)
 class CaseTask:
-    """What to make of one patient, and where to keep it. Paths are text so that the task travels to other machines."""
+    """What to make of one patient, for one region or more, and where to keep it. Paths are text so that the task
+    travels to other machines.
+    """
 
     image: str
     rois: str | None
-    region: str
+    regions: tuple[str, ...]
     submask: str
     preparation: PreparationSettings
     patches: PatchSettings
@@ -54,36 +56,39 @@ class CaseTask:
 
 @dataclass(frozen=True)
 class CaseResult:
-    """Path of the cached file, or the sentence that says why there is none; hash of the image's content."""
+    """Path of each region's cached file, or the sentence that says why there is none; hash of the image's content."""
 
-    path: str
+    paths: tuple[str, ...]
     problem: str = ""
     image: str = ""
 
 
 def build_case(task: CaseTask) -> CaseResult:
-    """Prepare one patient, or take it from the cache; expected failures come back as a sentence, not as an error."""
+    """Prepare one patient, once for all regions, or take it from the cache; expected failures come back as a sentence,
+    not as an error.
+    """
     try:
         image = content_sha256(Path(task.image))
-        name = digest(
-            preparation_source(),
-            image,
-            content_sha256(Path(task.rois)) if task.rois else None,
-            task.region,
-            task.submask,
-            task.preparation.to_dict(),
-            task.patches.to_dict(),
-            task.radiomics.hash,
-            *([content_sha256(Path(task.placement))] if task.placement else []),
-        )
-        path = Path(task.cache) / f"{name}.npz"
-        if not path.exists():
-            arrays = _compute(task)
+        rois = content_sha256(Path(task.rois)) if task.rois else None
+        placement = [content_sha256(Path(task.placement))] if task.placement else []
+        names = [
+            digest(
+                preparation_source(), image, rois, region, task.submask, task.preparation.to_dict(),
+                task.patches.to_dict(), task.radiomics.hash, *placement,
+            )
+            for region in task.regions
+        ]  # fmt: skip
+        paths = [Path(task.cache) / f"{name}.npz" for name in names]
+        missing = [(region, path) for region, path in zip(task.regions, paths) if not path.exists()]
+        case = _prepared(task) if missing else None
+        for region, path in missing:
+            assert case is not None
+            arrays = _arrays(case, region, task)
             with atomic_path(path) as temporary:
                 np.savez(temporary, **arrays)  # type: ignore[arg-type]
-        return CaseResult(str(path), image=image)
+        return CaseResult(tuple(str(path) for path in paths), image=image)
     except CNSIFusionError as error:
-        return CaseResult("", str(error))
+        return CaseResult((), str(error))
 
 
 @lru_cache(maxsize=1)
@@ -94,17 +99,21 @@ def preparation_source() -> str:
     return source_hash("imaging", "inference.py", "radiomics", "roi", "resources/template", "training/cases.py")
 
 
-def _compute(task: CaseTask) -> dict[str, np.ndarray]:
+def _prepared(task: CaseTask) -> Case:
     volume = read_image(task.image)
     regions = read_regions(task.rois, volume) if task.rois else None
     placement = read_placement(task.placement) if task.placement else None
     case = prepare_case(volume, regions, task.preparation, placement=placement)
     if case.doubts:
         raise BadInput(" ".join(case.doubts))
-    instances, left_out = make_instances(case, task.region, task.submask)
+    return case
+
+
+def _arrays(case: Case, region: str, task: CaseTask) -> dict[str, np.ndarray]:
+    instances, left_out = make_instances(case, region, task.submask)
     if not instances:
         reasons = "; ".join(sorted({item.reason for item in left_out}))
-        raise BadInput(f"no part of the region {task.region} can be classified ({reasons})")
+        raise BadInput(f"no part of the region {region} can be classified ({reasons})")
     features, clean = _features(case, instances, task.radiomics)
     if np.isinf(features).any():
         raise BadInput("a radiomics feature is infinite (check the intensities in the region)")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -91,17 +91,17 @@ class Cohort:
         return cls(**values)
 
 
-def build_cohort(
+def build_cohorts(
     manifest: Manifest,
-    region: str,
+    regions: Sequence[str],
     settings: TrainingSettings,
     cache: Path,
     *,
     jobs: int = 1,
     scheduler: str | None = None,
     progress: Progress = no_progress,
-) -> Cohort:
-    """Prepare every patient (from the cache where it holds them) and join them.
+) -> list[Cohort]:
+    """Prepare every patient, once for all ``regions`` (from the cache where it holds them); the cohort of each region.
 
     Raises BadInput with a table of all patients that cannot be used; the work on the others is kept in the cache.
     """
@@ -110,7 +110,7 @@ def build_cohort(
         CaseTask(
             str(p.image.resolve()),
             str(p.rois.resolve()) if p.rois else None,
-            region,
+            tuple(regions),
             settings.submask,
             settings.preparation,
             settings.patches,
@@ -126,7 +126,7 @@ def build_cohort(
     if failed:
         head = "1 patient cannot be used" if len(failed) == 1 else f"{len(failed)} patients cannot be used"
         raise BadInput("\n".join([f"{head}; take them out or correct them:", *failed]))
-    return _join(manifest, [r.path for r in results], radiomics)
+    return [_join(manifest, list(paths), radiomics) for paths in zip(*(result.paths for result in results))]
 
 
 def _problems(lines: list[int], results: list[CaseResult]) -> Iterator[str]:

@@ -23,17 +23,17 @@ def cohort_features(options: argparse.Namespace, progress: Progress) -> Path:
     FeatureTable.check_file(options.output)
     regions = ("sublentiform", "ventricles") if options.region == "all" else (options.region,)
     work = _work(options.output.with_suffix(".work"), options.resume)
-    experiments = [_experiment(options, progress, work, region=region, folds=0) for region in regions]
-    cohorts = [experiment.cohort() for experiment in experiments]
+    experiment = _experiment(options, progress, work, region=regions[0], folds=0)
+    cohorts = experiment.cohorts(regions)
     table = FeatureTable.concat([feature_table(cohort) for cohort in cohorts])
     table.metadata |= {
         "cnsifusion": __version__,
-        "preparation": experiments[0].settings.preparation.to_dict(),
-        "submask": experiments[0].settings.submask,
+        "preparation": experiment.settings.preparation.to_dict(),
+        "submask": experiment.settings.submask,
         "manifest_sha256": content_sha256(options.manifest),
         "cohort_hashes": [cohort.key for cohort in cohorts],
     }
-    table.metadata["warnings"] = [*experiments[0].manifest.warnings, *table.metadata["warnings"]]
+    table.metadata["warnings"] = [*experiment.manifest.warnings, *table.metadata["warnings"]]
     table.write(options.output)
     return options.output
 

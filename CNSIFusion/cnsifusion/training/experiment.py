@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from cnsifusion.errors import BadInput
 from cnsifusion.imaging.read import content_sha256
 from cnsifusion.models.backbones import imagenet_backbone, load_backbone, random_backbone, save_backbone
 from cnsifusion.models.settings import ModelSettings, get_model
-from cnsifusion.training.cohort import Cohort, build_cohort
+from cnsifusion.training.cohort import Cohort, build_cohorts
 from cnsifusion.training.finetune import Weights
 from cnsifusion.training.folds import patient_folds, permuted
 from cnsifusion.training.learners import CONFOUNDERS, confounder_cohort
@@ -70,14 +71,18 @@ class Experiment:
 
     def cohort(self) -> Cohort:
         """The cohort's arrays; also written to ``work``, where the tasks read them."""
-        cohort = build_cohort(
-            self.manifest, self.region, self.settings, self.work / "cases",
-            jobs=self.jobs, scheduler=self.scheduler, progress=self.progress,
-        )  # fmt: skip
+        (cohort,) = self.cohorts([self.region])
         path = self.cohort_path(cohort)
         if not path.exists():
             cohort.save(path)
         return cohort
+
+    def cohorts(self, regions: Sequence[str]) -> list[Cohort]:
+        """The cohort's arrays of several regions, each patient prepared once for all of them."""
+        return build_cohorts(
+            self.manifest, regions, self.settings, self.work / "cases",
+            jobs=self.jobs, scheduler=self.scheduler, progress=self.progress,
+        )  # fmt: skip
 
     def cohort_path(self, cohort: Cohort) -> Path:
         """Where the tasks find the cohort."""

@@ -83,7 +83,10 @@ def test_cohort_features_is_one_table_that_resumes(cohort, tmp_path, capsys, mon
     table, settings = tmp_path / "table.csv", tmp_path / "settings.json"
     settings.write_text(json.dumps({"radiomics": {"log_sigmas_mm": [1, 90], "log_mode": "2D"}}))
     words = ["cohort", "features", str(cohort), "--settings", str(settings), "-o", str(table)]
+    heads, prepare = [], cases.prepare_case
+    monkeypatch.setattr(cases, "prepare_case", lambda *a, **k: heads.append(a[0].sha256) or prepare(*a, **k))
     assert main(words) == 0
+    assert len(heads) == len(set(heads)) == 8, "a patient was prepared once for each region"
     found = FeatureTable.read(table)
     assert set(found.ids["patient_id"]) == {row["patient_id"] for row in rows_of(cohort)}
     assert {"sublentiform", "lateral"} <= set(found.ids["part"])
@@ -103,6 +106,8 @@ def test_cohort_features_is_one_table_that_resumes(cohort, tmp_path, capsys, mon
     monkeypatch.setattr(cases, "preparation_source", lambda: "the source of another day")
     assert main([*words, "--region", "sublentiform", "--resume"]) == 0
     assert len(list((tmp_path / "table.work" / "cases").iterdir())) > prepared  # prepared anew, not taken for the same
+    alone = FeatureTable.read(table)
+    assert np.array_equal(alone.values, found.values[: len(alone)], equal_nan=True)  # with the other region, or without
 
 
 def test_evaluate_writes_figures_from_images_and_names_patients_where_it_must(cohort, tmp_path, capsys):
@@ -246,7 +251,7 @@ def test_copies_of_one_image_are_not_two_patients(cohort, tmp_path, capsys):
 
 @pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
 def test_a_cancelled_run_blames_no_patient(cohort, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(cases, "_compute", lambda task: os.kill(os.getpid(), signal.SIGTERM))
+    monkeypatch.setattr(cases, "_prepared", lambda task: os.kill(os.getpid(), signal.SIGTERM))
     words = ["cohort", "features", str(rewritten(cohort, tmp_path, lambda rows: rows[:2])), "--region", "sublentiform"]
     assert main([*words, "-o", str(tmp_path / "table.csv")]) == 5
     assert capsys.readouterr().err.endswith("cnsifusion: Cancelled.\n")
