@@ -121,7 +121,7 @@ def test_another_state_of_the_program_goes_on_with_nothing(tmp_path, strong, mon
     experiment.run(strong, ["radiomics-logistic"])
     before = set((tmp_path / "folds").iterdir())
     for room in (nested, maps):
-        monkeypatch.setattr(room, "program", lambda: "the source of another day")
+        monkeypatch.setattr(room, "learning_source", lambda: "the source of another day")
     experiment.run(strong, ["radiomics-logistic"])
     after = set((tmp_path / "folds").iterdir())
     assert len(after) == 2 * len(before)
