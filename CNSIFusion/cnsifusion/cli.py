@@ -223,7 +223,7 @@ def _cohort(options: argparse.Namespace, output: Output) -> None:
     else:
         from cnsifusion.training.manifest import read_manifest
 
-        listed = read_manifest(options.manifest, folds=0, labelled=False).patients
+        listed = read_manifest(options.manifest, folds=0, labels="ignored").patients
         patients = [Patient(p.patient_id, (p.image,), p.rois) for p in listed]
     analyzer = Analyzer(write_report_beside)
     outcome = analyze_patients(analyzer, patients, options.output, options.bundle, options.resume, output)

@@ -16,7 +16,7 @@ from cnsifusion.radiomics import FeatureTable, RadiomicsSettings
 from cnsifusion.radiomics.settings import ENGINE, ENGINE_VERSION
 from cnsifusion.radiomics.table import ungroup_reasons
 from cnsifusion.training.cases import CaseResult, CaseTask, build_case
-from cnsifusion.training.manifest import Manifest, slice_spacing
+from cnsifusion.training.manifest import UNKNOWN, Manifest, slice_spacing
 from cnsifusion.training.settings import TrainingSettings, digest
 from cnsifusion.training.tasks import Progress, no_progress, run_tasks
 
@@ -25,9 +25,10 @@ from cnsifusion.training.tasks import Progress, no_progress, run_tasks
 class Cohort:
     """P patients with N instances in all, ordered by patient.
 
-    ``labels`` (P,), ``patient`` (N,) index of each instance's patient, ``features`` (N, F) with NaN where missing,
-    ``altered`` (alterations, N, F) the same under mask jitter, slice shift and noise, ``names`` of the F features,
-    ``quantities`` (P, len(QUANTITIES)), ``age`` (P,) and ``male`` (P,) with NaN where unknown, ``site`` (P,).
+    ``labels`` (P,), UNKNOWN where there is none, ``patient`` (N,) index of each instance's patient, ``features`` (N, F)
+    with NaN where missing, ``altered`` (alterations, N, F) the same under mask jitter, slice shift and noise, ``names``
+    of the F features, ``quantities`` (P, len(QUANTITIES)), ``age`` (P,) and ``male`` (P,) with NaN where unknown,
+    ``site`` (P,).
     ``cases`` are the cached files, ``key`` names this very data.
     """
 
@@ -169,7 +170,7 @@ def _join(manifest: Manifest, paths: list[str], radiomics: RadiomicsSettings) ->
 
 
 def feature_table(cohort: Cohort) -> FeatureTable:
-    """The cohort's features as a table with one row per instance."""
+    """The cohort's features as a table with one row per instance; without a column of labels where nobody has one."""
     return FeatureTable.concat([_table_of(cohort, patient) for patient in range(len(cohort.labels))])
 
 
@@ -179,12 +180,14 @@ def _table_of(cohort: Cohort, patient: int) -> FeatureTable:
         about = json.loads(str(data["about"]))
     ids = {
         "patient_id": [str(cohort.patient_ids[patient])] * len(rows),
-        "label": [int(cohort.labels[patient])] * len(rows),
+        "label": [None if cohort.labels[patient] == UNKNOWN else int(cohort.labels[patient])] * len(rows),
         "instance": cohort.keys[rows].tolist(),
         "part": cohort.part[rows].tolist(),
         "side": cohort.side[rows].tolist(),
         "slice": [int(key.rsplit("|", 1)[1]) for key in cohort.keys[rows]],
     }
+    if (cohort.labels == UNKNOWN).all():
+        del ids["label"]
     settings = cohort.radiomics
     metadata = {
         "engine": ENGINE, "engine_version": ENGINE_VERSION, "settings": settings.to_dict(),

@@ -62,9 +62,12 @@ class Experiment:
         folds: int | None = None,
         **options,
     ) -> Experiment:
-        """Read and check the manifest for ``folds`` (default: the settings'); raises BadInput with all its problems."""
+        """Read and check the manifest for ``folds`` (default: the settings'; 0: none, then labels are not needed);
+        raises BadInput with all its problems.
+        """
         wanted = settings.folds if folds is None else folds
-        checked = read_manifest(manifest, wanted, settings.inner_folds if wanted else 0)
+        labels = "needed" if wanted else "taken"
+        checked = read_manifest(manifest, wanted, settings.inner_folds if wanted else 0, labels)
         if region not in ("ventricles", "sublentiform"):
             raise BadInput(f"Unknown region {region}; use ventricles or sublentiform.")
         return cls(checked, region, settings, Path(work), **options)

@@ -24,6 +24,8 @@ from cnsifusion.imaging.volume import grid_of
 REQUIRED = ("patient_id", "image", "rois", "label")
 OPTIONAL = ("site", "age", "sex", "reader", "mask_origin", "edited", "mri_date", "lp_date", "placement")
 UNKNOWN = -1
+#: What becomes of the labels: every patient needs one; those that stand there are taken; none is looked at.
+LABELS = ("needed", "taken", "ignored")
 MASK_ORIGINS = ("automatic", "semiautomatic", "manual", "imported", "truth")
 
 _MAX_BYTES, _MAX_PATIENTS, _MAX_LP_HOURS, _LINKED = 64 << 20, 100_000, 48.0, 0.9
@@ -32,7 +34,7 @@ _MAX_BYTES, _MAX_PATIENTS, _MAX_LP_HOURS, _LINKED = 64 << 20, 100_000, 48.0, 0.9
 @dataclass(frozen=True)
 class Patient:
     """One row. ``rois`` is None where regions are to be proposed; ``label`` 1 is infected, 0 a control, UNKNOWN where
-    none was asked for. ``line`` is the row's in the file.
+    there is none or none was looked at. ``line`` is the row's in the file.
 
     ``placement`` is a file that says where the template lies (simulated heads); None: it is searched for.
     """
@@ -79,21 +81,22 @@ class Manifest:
         return [p.label for p in self.patients]
 
 
-def read_manifest(path: str | Path, folds: int = 5, inner_folds: int = 0, labelled: bool = True) -> Manifest:
+def read_manifest(path: str | Path, folds: int = 5, inner_folds: int = 0, labels: str = "needed") -> Manifest:
     """Read and check a manifest.
 
     Relative paths are relative to the manifest. Raises BadInput whose text is a table of *all* problems: missing files,
     duplicate patients or images, labels other than 0 and 1, one class only, fewer patients per class than ``folds``
     outer (0: no split is meant, any classes will do) and ``inner_folds`` inner folds need, regions that do not fit
-    their image, one class drawn by hand and the other proposed. Without ``labelled`` no label is asked for or read.
+    their image, one class drawn by hand and the other proposed. ``labels`` is one of LABELS.
     """
+    assert labels in LABELS
     path = Path(path)
-    rows, problems = _read_rows(path, REQUIRED if labelled else REQUIRED[:-1])
+    rows, problems = _read_rows(path, REQUIRED if labels == "needed" else REQUIRED[:-1])
     patients: list[Patient] = []
     warnings = _unknown_columns(rows)
     seen: dict[tuple[str, str], int] = {}
     for line, row in rows.items():
-        patient, found = _patient(path.parent, line, row, labelled)
+        patient, found = _patient(path.parent, line, row, labels)
         problems += found
         warnings += _late_puncture(line, row)
         named = {"patient_id": row["patient_id"]}
@@ -107,10 +110,11 @@ def read_manifest(path: str | Path, folds: int = 5, inner_folds: int = 0, labell
                 what = column.removesuffix("_id")
                 problems.append(Problem(line, column, f"the same {what} as in line {first}"))
     problems += _class_problems(rows, folds, inner_folds)
-    problems += _origin_problems(patients) if labelled else []
+    known = [p for p in patients if p.label != UNKNOWN]
+    problems += _origin_problems(known)
     if problems:
         raise BadInput(problem_table(problems))
-    warnings += _link_warnings(patients) + _one_patient_warnings(patients)
+    warnings += (_link_warnings(known) if known else []) + _one_patient_warnings(patients)
     return Manifest(path, patients, _simulated(path, patients), warnings)
 
 
@@ -171,12 +175,13 @@ def _unknown_columns(rows: dict[int, dict[str, str]]) -> list[str]:
 
 
 def _patient(
-    folder: Path, line: int, cell: dict[str, str], labelled: bool
+    folder: Path, line: int, cell: dict[str, str], labels: str
 ) -> tuple[Patient | None, list[Problem]]:
     problems = []
     if not cell["patient_id"]:
         problems.append(Problem(line, "patient_id", "is empty"))
-    if labelled and cell["label"] not in ("0", "1"):
+    written = "" if labels == "ignored" else cell.get("label", "")
+    if written not in ("0", "1") and (written or labels == "needed"):
         problems.append(Problem(line, "label", "must be 0 or 1"))
     image, rois = _file(folder, cell["image"]), _file(folder, cell["rois"])
     if image is None or not _exists(image):
@@ -203,7 +208,7 @@ def _patient(
         return None, problems
     if rois is None:
         origin = "automatic"
-    label = int(cell["label"]) if labelled else UNKNOWN
+    label = int(written) if written else UNKNOWN
     texts = {name: cell.get(name, "") for name in ("site", "sex", "reader", "edited")}
     patient = Patient(
         cell["patient_id"], image, rois, label, age=age, mask_origin=origin, placement=placement, line=line, **texts

@@ -67,6 +67,11 @@ def named_after_patients(rows, folder):
     return rows
 
 
+def without_labels(rows):
+    """The rows of patients of whom nobody knows yet."""
+    return [{name: value for name, value in row.items() if name != "label"} for row in rows]
+
+
 def files_with(folder, word):
     """Files below the folder with the word in their name, bytes or (of arrays) texts."""
 
@@ -102,6 +107,10 @@ def test_cohort_features_is_one_table_that_resumes(cohort, tmp_path, capsys, mon
     first = table.read_bytes()
     table.unlink()
     assert main([*words, "--resume"]) == 0 and table.read_bytes() == first
+    bare = rewritten(cohort, tmp_path, without_labels)
+    assert main([*words[:2], str(bare), *words[3:], "--resume"]) == 0 and len(heads) == 8
+    bare = FeatureTable.read(table)
+    assert "label" not in bare.ids and np.array_equal(bare.values, found.values, equal_nan=True)
     prepared = len(list((tmp_path / "table.work" / "cases").iterdir()))
     monkeypatch.setattr(cases, "preparation_source", lambda: "the source of another day")
     assert main([*words, "--region", "sublentiform", "--resume"]) == 0
@@ -136,7 +145,9 @@ def test_a_backbone_pre_trained_at_the_command_line_serves_evaluation(cohort, tm
     settings, weights = tmp_path / "settings.json", tmp_path / "mobilenet_v3_large.pt"
     settings.write_text(json.dumps({**QUICK, "checkpoints": [1], "augmentations": 0}))
     words = [str(cohort), "--region", "sublentiform", "--settings", str(settings)]
-    pretrain = ["pretrain", *words, "--model", "mobilenetv3-large", "--steps", "10", "-o", str(weights)]
+    (tmp_path / "bare").mkdir()
+    bare = rewritten(cohort, tmp_path / "bare", without_labels)
+    pretrain = ["pretrain", str(bare), *words[1:], "--model", "mobilenetv3-large", "--steps", "10", "-o", str(weights)]
     assert main(pretrain) == 0 and weights.is_file()
     words += ["--models", "mobilenetv3-large", "--backbone-weights", str(tmp_path), "-o", str(tmp_path / "out")]
     assert main(["evaluate", *words]) == 0

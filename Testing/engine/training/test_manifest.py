@@ -14,7 +14,7 @@ import SimpleITK as sitk
 
 from cnsifusion.errors import BadInput
 from cnsifusion.imaging import read_image
-from cnsifusion.training.manifest import read_manifest
+from cnsifusion.training.manifest import UNKNOWN, read_manifest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "imaging"))
 from dicom_files import write_series
@@ -179,9 +179,15 @@ def test_two_series_of_one_patient_under_two_names_are_warned_of(rows, save, tmp
 
 def test_patients_to_be_scored_need_no_label(rows, save):
     path = save(rows, ["patient_id", "image", "rois"])
-    assert len(read_manifest(path, folds=0, labelled=False).patients) == 10
+    for labels in ("taken", "ignored"):
+        assert set(read_manifest(path, folds=0, labels=labels).labels) == {UNKNOWN}
     assert "lacks the column label" in problems(path, folds=0)
     assert "lacks the column image" in problems(save(rows, ["patient_id", "rois", "label"]), folds=0)
+    some = [{**row, "label": "" if n < 4 else row["label"]} for n, row in enumerate(rows)]
+    assert read_manifest(save(some), folds=0, labels="taken").labels == [UNKNOWN] * 4 + [0, 1] * 3
+    assert set(read_manifest(save([{**row, "label": "ill"} for row in rows]), 0, labels="ignored").labels) == {UNKNOWN}
+    with pytest.raises(BadInput, match=r"line 6 .* must be 0 or 1"):
+        read_manifest(save([*some[:4], {**rows[4], "label": "ill"}, *some[5:]]), folds=0, labels="taken")
 
 
 def test_random_bytes_never_crash(tmp_path, rows, save):
