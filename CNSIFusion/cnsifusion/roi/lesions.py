@@ -20,12 +20,16 @@ _BRIGHT, _FLUID = (0.4, 0.82), 0.85
 #: So wide (half-width, mm), even (change per mm; of the picture smoothed by so many mm) and far (mm) from where the
 #: template has the ventricle must some of it be, within the second distance (mm) of it.
 _HALF_WIDTH_MM, _SLOPE, _SMOOTH_MM, _BESIDE_MM, _WITHIN_MM = 2.0, 0.15, 0.8, 1.5, 12.0
+#: That core lies so far (mm) from other CSF of the template, and is such a share of the whole: else it is a cistern or
+#: a horn in the coil's shade.
+_OTHER_MM, _CORE_SHARE = 3.0, 0.05
 #: Within this distance (mm) the ventricle is where it should be, and what is half bright more often partial volume.
 _PLACE_MM = 0.3
 #: What CSF in the next slices may fill in part reaches so far (mm) beyond it. The rest is made even by this (mm).
 _OVER_MM, _EVEN_MM = 1.0, 0.8
-#: Smaller (ml) is no such lesion, and what is in fewer slices may be the roof or the floor of a ventricle.
-_LEAST_ML, _LEAST_SLICES = 2.2, 3
+#: Smaller (area, mm2, in all slices: the thicker they are, the larger roofs and floors look) is no such lesion, and what
+#: is in fewer slices may be the roof or the floor of a ventricle.
+_LEAST_MM2, _LEAST_SLICES = 440.0, 3
 #: A voxel within this distance (mm) is mixed with it; its level is smoothed over the second (mm), and at most the last.
 _MIXED_MM, _LEVEL_MM, _MOST = 2.5, 3.0, 0.75
 
@@ -50,15 +54,15 @@ class Lesions:
         return f"Bright tissue beside the lateral ventricles (lesions, oedema) was left out of them: check {where}."
 
 
-def find_lesions(share: np.ndarray, distance: np.ndarray, volume: Volume) -> Lesions:
+def find_lesions(share: np.ndarray, distance: np.ndarray, other: np.ndarray, volume: Volume) -> Lesions:
     """Lesions by the ``share`` of CSF [k, j, i] and the ``distance`` (mm) from where the lateral ventricles should be.
 
-    All arrays are on the grid of ``volume``.
+    ``other``: the distance (mm) from where other CSF should be. All arrays are on the grid of ``volume``.
     """
     box = bounds(distance < _WITHIN_MM)
     mask = np.zeros(share.shape, bool)
     if min(share[box].shape[1:]) > 1:  # else the image holds no place of them
-        mask[box] = _lesions(share[box], distance[box], volume) & (distance[box] > _PLACE_MM)
+        mask[box] = _lesions(share[box], distance[box], other[box], volume) & (distance[box] > _PLACE_MM)
     level = np.full(share.shape, -1, np.float32)
     if mask.any():
         near = boxed(mask, _MIXED_MM, volume)
@@ -67,7 +71,7 @@ def find_lesions(share: np.ndarray, distance: np.ndarray, volume: Volume) -> Les
     return Lesions(np.flatnonzero(mask.any((1, 2))), level)
 
 
-def _lesions(share: np.ndarray, distance: np.ndarray, volume: Volume) -> np.ndarray:
+def _lesions(share: np.ndarray, distance: np.ndarray, other: np.ndarray, volume: Volume) -> np.ndarray:
     """What is wide, even and large enough (bool [k, j, i]), and what is as bright beside it; see find_lesions."""
     rows, columns = volume.spacing[1], volume.spacing[0]
     smooth = ndimage.gaussian_filter(share, (0, _SMOOTH_MM / rows, _SMOOTH_MM / columns))
@@ -75,13 +79,13 @@ def _lesions(share: np.ndarray, distance: np.ndarray, volume: Volume) -> np.ndar
     bright = (smooth > low) & (smooth < high) & (distance < _WITHIN_MM)
     bright &= ~over_or_under(boxed(smooth >= _FLUID, _OVER_MM, volume))
     slope = np.hypot(*np.gradient(smooth, rows, columns, axis=(1, 2)))
-    seeds = _opened(bright & (slope < _SLOPE), _HALF_WIDTH_MM, volume) & (distance > _BESIDE_MM)
-    found = ndimage.binary_propagation(seeds, np.ones((1, 3, 3)), bright)
-    found = _opened(found, _EVEN_MM, volume) | seeds
-    labels, _ = ndimage.label(found, np.ones((3, 3, 3)))
-    sizes = np.bincount(labels.ravel()) * volume.grid.voxel_volume / 1000
-    slices = [0] + [box[0].stop - box[0].start for box in ndimage.find_objects(labels)]
-    sure = ((sizes >= _LEAST_ML) & (np.array(slices) >= _LEAST_SLICES))[labels]
+    core = _opened(bright & (slope < _SLOPE), _HALF_WIDTH_MM, volume) & (distance > _BESIDE_MM) & (other > _OTHER_MM)
+    found = ndimage.binary_propagation(core, np.ones((1, 3, 3)), bright)
+    found = _opened(found, _EVEN_MM, volume) | core
+    labels, count = ndimage.label(found, np.ones((3, 3, 3)))
+    sizes, cores = (np.bincount(of, minlength=count + 1) for of in (labels.ravel(), labels[core]))
+    slices = np.array([0] + [box[0].stop - box[0].start for box in ndimage.find_objects(labels)])
+    sure = ((sizes * rows * columns >= _LEAST_MM2) & (slices >= _LEAST_SLICES) & (cores >= _CORE_SHARE * sizes))[labels]
     return _opened(connected(bright, sure), _EVEN_MM, volume) | sure
 
 

@@ -107,7 +107,8 @@ def find_ventricles(volume: Volume, anatomy: Anatomy, fluid: np.ndarray, tissue:
     voids: list[Void] = []
     share = _csf_share(volume, fluid, tissue)
     maps, grid = part_distances()
-    lesions = find_lesions(share, anatomy.sample(maps["lateral"], grid, FAR_MM), volume)
+    own, other = maps["lateral"], np.minimum.reduce([away for part, away in maps.items() if part != "lateral"])
+    lesions = find_lesions(share, *(anatomy.sample(away, grid, FAR_MM) for away in (own, other)), volume)
     sharp = sharpened(share, wall_blur(share, volume, anatomy, lesions.beside), volume)
     for value, part in PARTS.items():
         box = _part_box(part, volume, anatomy)

@@ -31,23 +31,41 @@ def _ventricle(slices: slice = slice(0, 8)) -> tuple[np.ndarray, np.ndarray]:
     return ndimage.gaussian_filter(inside.astype(np.float32), (0, 0.8, 0.8)), distance.copy()
 
 
+#: Other CSF is far away.
+_FAR = np.full(_SHAPE, 16.0)
+
+
 def test_a_wide_even_margin_is_a_lesion_with_its_own_level() -> None:
     share, distance = _ventricle()
     lesion = (distance > 0) & (distance <= 8)
     lesion[:2] = lesion[6:] = False
     share = np.where(lesion, np.maximum(share, 0.62), share)
-    found = find_lesions(share, distance, _volume(share))
+    found = find_lesions(share, distance, _FAR, _volume(share))
     assert found.slices.tolist() == [2, 3, 4, 5]
     assert found.sentence(0).endswith("check slices 3 to 6.")
     assert Lesions(found.slices[:1], found.level).sentence(4).endswith("check slice 7.")
-    assert not len(find_lesions(share, np.full(_SHAPE, 30.0), _volume(share)).slices)  # the ventricles are elsewhere
+    assert not len(find_lesions(share, np.full(_SHAPE, 30.0), _FAR, _volume(share)).slices)  # the ventricles are elsewhere
     near = lesion & (distance < 4)
     assert np.all(np.abs(found.level[near] - 0.62) < 0.06) and np.all(found.level[:2] == -1)
 
 
-@pytest.mark.parametrize("case", ["none", "narrow", "steep", "roof", "grey", "small", "shallow"])
+def _spot(share: np.ndarray, distance: np.ndarray, slices: slice) -> np.ndarray:
+    """The ``share`` with bright tissue of 126 mm2 in some slices, 8 mm wide beside the ventricle."""
+    spot = (distance > 0) & (distance <= 8)
+    spot[:, :, 50:] = spot[:, :66] = False
+    spot[: slices.start] = spot[slices.stop :] = False
+    return np.where(spot, np.maximum(share, 0.6), share)
+
+
+def test_what_is_large_in_its_slices_is_a_lesion() -> None:
+    share, distance = _ventricle()
+    share = _spot(share, distance, slice(2, 7))
+    assert find_lesions(share, distance, _FAR, _volume(share)).slices.tolist() == [2, 3, 4, 5, 6]
+
+
+@pytest.mark.parametrize("case", ["none", "narrow", "steep", "roof", "grey", "small", "shallow", "cistern", "shade"])
 def test_partial_volume_is_no_lesion(case: str) -> None:
-    share, distance = _ventricle(slice(0, 5) if case == "roof" else slice(0, 8))
+    (share, distance), other = _ventricle(slice(0, 5) if case == "roof" else slice(0, 8)), _FAR
     if case == "narrow":  # a rim of 2 mm
         share = np.where((distance > 0) & (distance <= 2), np.maximum(share, 0.6), share)
     elif case == "steep":  # a wall that slants through 4 mm
@@ -58,11 +76,15 @@ def test_partial_volume_is_no_lesion(case: str) -> None:
         share = np.where((distance > 0) & (distance <= 8), np.maximum(share, 0.3), share)
     elif case == "shallow":  # 2.9 ml in two slices
         share[3:5] = np.where((distance[3:5] > 0) & (distance[3:5] <= 8), np.maximum(share[3:5], 0.6), share[3:5])
-    elif case == "small":  # 0.7 ml
-        spot = (distance > 0) & (distance <= 8)
-        spot[:, :, 50:] = spot[:, :50] = spot[1:] = False
-        share = np.where(spot, np.maximum(share, 0.6), share)
-    found = find_lesions(share, distance, _volume(share))
+    elif case == "small":  # 380 mm2 in all
+        share = _spot(share, distance, slice(3, 6))
+    elif case == "cistern":
+        share, other = _spot(share, distance, slice(0, 8)), np.full(_SHAPE, 2.0)
+    elif case == "shade":  # a horn less bright than the rest, with a little of it beyond its place
+        share[:, 25:50] = np.minimum(share[:, 25:50], 0.7)
+        share[:, 14:25, 42:58] = 0.7
+        distance[:, 18:25, 40:60] = 0
+    found = find_lesions(share, distance, other, _volume(share))
     assert not len(found.slices) and np.all(found.level == -1)
 
 
@@ -82,5 +104,5 @@ def test_ventricles_keep_their_size_where_lesions_lie_beside_them(whole_head: Pr
     (note,) = (note for note in found.notes if note.startswith("Bright tissue beside the lateral ventricles"))
     assert "check slices" in note
     assert not any(note.startswith("Bright") for note in whole_head.regions.notes)
-    monkeypatch.setattr(lesions, "_LEAST_ML", np.inf)
+    monkeypatch.setattr(lesions, "_LEAST_MM2", np.inf)
     assert ((propose(ill, anatomy).parts == 1) & ~before).sum() > 2.5 * added
