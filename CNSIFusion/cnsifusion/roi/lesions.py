@@ -27,8 +27,8 @@ _OTHER_MM, _CORE_SHARE = 3.0, 0.05
 _PLACE_MM = 0.3
 #: What CSF in the next slices may fill in part reaches so far (mm) beyond it. The rest is made even by this (mm).
 _OVER_MM, _EVEN_MM = 1.0, 0.8
-#: Smaller (area, mm2, in all slices: the thicker they are, the larger roofs and floors look) is no such lesion, and what
-#: is in fewer slices may be the roof or the floor of a ventricle.
+#: Smaller (area in all slices, mm2: the thicker these are, the more ml a roof or a floor has) is no such lesion, and
+#: what is in fewer slices may be the roof or the floor of a ventricle.
 _LEAST_MM2, _LEAST_SLICES = 440.0, 3
 #: A voxel within this distance (mm) is mixed with it; its level is smoothed over the second (mm), and at most the last.
 _MIXED_MM, _LEVEL_MM, _MOST = 2.5, 3.0, 0.75

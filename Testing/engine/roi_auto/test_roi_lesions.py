@@ -44,7 +44,8 @@ def test_a_wide_even_margin_is_a_lesion_with_its_own_level() -> None:
     assert found.slices.tolist() == [2, 3, 4, 5]
     assert found.sentence(0).endswith("check slices 3 to 6.")
     assert Lesions(found.slices[:1], found.level).sentence(4).endswith("check slice 7.")
-    assert not len(find_lesions(share, np.full(_SHAPE, 30.0), _FAR, _volume(share)).slices)  # the ventricles are elsewhere
+    elsewhere = np.full(_SHAPE, 30.0)
+    assert not len(find_lesions(share, elsewhere, _FAR, _volume(share)).slices)
     near = lesion & (distance < 4)
     assert np.all(np.abs(found.level[near] - 0.62) < 0.06) and np.all(found.level[:2] == -1)
 
