@@ -107,8 +107,9 @@ def find_ventricles(volume: Volume, anatomy: Anatomy, fluid: np.ndarray, tissue:
     voids: list[Void] = []
     share = _csf_share(volume, fluid, tissue)
     maps, grid = part_distances()
-    own, other = maps["lateral"], np.minimum.reduce([away for part, away in maps.items() if part != "lateral"])
-    lesions = find_lesions(share, *(anatomy.sample(away, grid, FAR_MM) for away in (own, other)), volume)
+    lateral = anatomy.sample(maps["lateral"], grid, FAR_MM)
+    other = anatomy.sample(np.minimum.reduce([maps[part] for part in maps if part != "lateral"]), grid, FAR_MM)
+    lesions = find_lesions(share, lateral, other, volume)
     sharp = sharpened(share, wall_blur(share, volume, anatomy, lesions.beside), volume)
     for value, part in PARTS.items():
         box = _part_box(part, volume, anatomy)
