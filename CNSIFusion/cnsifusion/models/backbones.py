@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+from collections.abc import Iterable
 from pathlib import Path
 
 import torch
@@ -20,6 +21,8 @@ from cnsifusion.imaging.write import atomic_path
 from cnsifusion.models.settings import ModelSettings
 
 _PROJECTION_SEED = 20250820
+#: Beside the weights in a file: SHA-256 of what tells the patients again whom they were learnt from, uint8 (n, 32).
+_PATIENTS = "pretraining_patients"
 _CHANNELS = {"densenet201": 1920, "mobilenet_v3_large": 960}
 
 
@@ -128,13 +131,16 @@ def _modern_names(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     return renamed
 
 
-def save_backbone(backbone: Backbone, path: Path) -> str:
+def save_backbone(backbone: Backbone, path: Path, patients: Iterable[str] = ()) -> str:
     """Write the weights (tensors only) atomically; returns the file's SHA-256.
 
-    The bytes depend on the weights alone: torch would otherwise write the file's own name into it.
+    ``patients`` are hashes (SHA-256, hex) of those it was pre-trained on, for ``pretraining_patients``. The bytes
+    depend on both alone: torch would otherwise write the file's own name into it.
     """
-    buffer = io.BytesIO()
-    torch.save(backbone.state_dict(), buffer)
+    state, buffer = backbone.state_dict(), io.BytesIO()
+    if hashes := sorted(patients):
+        state[_PATIENTS] = torch.tensor([list(bytes.fromhex(h)) for h in hashes], dtype=torch.uint8)
+    torch.save(state, buffer)
     with atomic_path(path) as temporary:
         temporary.write_bytes(buffer.getvalue())
     return hashlib.sha256(buffer.getvalue()).hexdigest()
@@ -143,8 +149,18 @@ def save_backbone(backbone: Backbone, path: Path) -> str:
 def load_backbone(settings: ModelSettings, path: Path, sha256: str | None = None) -> Backbone:
     """A backbone written by ``save_backbone``; raises BadInput where hash or shapes differ."""
     backbone = new_backbone(settings, 0)
-    _fill(backbone, _load(path, sha256), path)
+    state = _load(path, sha256)
+    state.pop(_PATIENTS, None)
+    _fill(backbone, state, path)
     return backbone.eval()
+
+
+def pretraining_patients(path: Path) -> frozenset[str]:
+    """The hashes that ``save_backbone`` was given; empty where the file keeps none. Raises BadInput as it does."""
+    rows = _load(path, None).get(_PATIENTS, torch.empty(0, 32, dtype=torch.uint8))
+    if not isinstance(rows, torch.Tensor) or rows.dtype != torch.uint8 or rows.dim() != 2:
+        raise BadInput(f"The backbone weights {path} keep the patients of their pre-training in an unknown form.")
+    return frozenset(bytes(row).hex() for row in rows.tolist())
 
 
 def weights_sha256(backbone: Backbone) -> str:
@@ -162,7 +178,8 @@ def _load(path: Path, sha256: str | None) -> dict[str, torch.Tensor]:
     if sha256 is not None and hashlib.sha256(path.read_bytes()).hexdigest() != sha256:
         raise BadInput(f"The backbone weights {path} do not have the given SHA-256; get the file again.")
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        return dict(state.items())
     except Exception as error:  # torch raises several unrelated classes for a damaged file
         raise BadInput(f"The backbone weights {path} cannot be read as a file of tensors.") from error
 

@@ -51,7 +51,7 @@ def pretrain(options: argparse.Namespace, progress: Progress) -> Path:
     experiment = _experiment(options, progress, work, region=options.region, folds=0)
     if not experiment.manifest.simulated:
         raise BadInput("Pre-training takes simulated patients (cnsifusion simulate): so no patient is met again later.")
-    fit(experiment.cohort(), model, out, options.steps, experiment.settings.seed, progress)
+    fit(experiment, model, out, options.steps, experiment.settings.seed)
     return out
 
 

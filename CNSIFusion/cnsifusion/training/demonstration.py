@@ -67,7 +67,7 @@ def make_demonstration(work: Path, out: Path, jobs: int, progress: Progress) -> 
     weights = work / f"{model.backbone}.pt"
     if not weights.exists():
         pretraining = Experiment.open(other, REGION, settings, work / "caches", folds=0, jobs=jobs, progress=progress)
-        pretrain(pretraining.cohort(), model, weights, PRETRAINING_STEPS, PRETRAINING_SEED, progress)
+        pretrain(pretraining, model, weights, PRETRAINING_STEPS, PRETRAINING_SEED)
     experiment = Experiment.open(
         _without_regions(trained), REGION, settings, work / "caches", jobs=jobs, progress=progress,
         backbones={str(model.backbone): weights},

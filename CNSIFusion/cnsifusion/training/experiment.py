@@ -10,18 +10,31 @@ import numpy as np
 
 from cnsifusion.errors import BadInput
 from cnsifusion.imaging.read import content_sha256
-from cnsifusion.models.backbones import imagenet_backbone, load_backbone, random_backbone, save_backbone
+from cnsifusion.models.backbones import (
+    imagenet_backbone,
+    load_backbone,
+    pretraining_patients,
+    random_backbone,
+    save_backbone,
+)
 from cnsifusion.models.settings import ModelSettings, get_model
 from cnsifusion.training.cohort import Cohort, build_cohorts
 from cnsifusion.training.finetune import Weights
 from cnsifusion.training.folds import patient_folds, permuted
 from cnsifusion.training.learners import CONFOUNDERS, confounder_cohort
-from cnsifusion.training.manifest import Manifest, read_manifest
+from cnsifusion.training.manifest import Manifest, known_by, read_manifest
 from cnsifusion.training.maps import build_maps
 from cnsifusion.training.metrics import Predictions
 from cnsifusion.training.nested import FoldResult, FoldTask, join, load_fold, run_fold
 from cnsifusion.training.settings import TrainingSettings
 from cnsifusion.training.tasks import Progress, no_progress, run_tasks
+
+#: So many lines are named in a sentence.
+_LINES = 8
+_UNKNOWN_PATIENTS = (
+    "The backbone's file does not keep which patients it was pre-trained on (an older program wrote it): if one of "
+    "them is evaluated here, the figures are too good."
+)
 
 
 @dataclass(frozen=True)
@@ -94,7 +107,8 @@ class Experiment:
     def backbone(self, model: ModelSettings) -> BackboneSource | None:
         """The backbone of ``model`` as a file in the project's own form (None for radiomics alone).
 
-        Raises BadInput where there is no file and a random backbone was not allowed.
+        Raises BadInput where there is no file and a random backbone was not allowed, and where a patient of the
+        manifest is one of those it was pre-trained on.
         """
         if model.backbone is None:
             return None
@@ -106,13 +120,30 @@ class Experiment:
             )
         shape = f"{model.backbone}-{model.map_channels}-{model.stride}"
         if shape not in self._sources:
+            met: frozenset[str] = frozenset()
             if given is None:
                 origin, loaded = "random", random_backbone(model, self.settings.seed)
             else:
                 origin, loaded = _open_backbone(model, given, content_sha256(given))
+                if origin == "simulated":
+                    met = pretraining_patients(given)
+                    self._check_not_met(met)
             path = self.work.resolve() / f"backbone-{shape}-{origin}.pt"
-            self._sources[shape] = BackboneSource(origin, path, save_backbone(loaded, path))
+            self._sources[shape] = BackboneSource(origin, path, save_backbone(loaded, path, met))
         return self._sources[shape]
+
+    def _check_not_met(self, met: frozenset[str]) -> None:
+        """A patient that a backbone was pre-trained on is not unseen in any fold."""
+        again = [str(p.line) for p in self.manifest.patients if met and known_by(p) & met]
+        if again:
+            who = f"{len(again)} patients" if len(again) > 1 else "1 patient"
+            lines = ", ".join(again[:_LINES]) + (", ..." if len(again) > _LINES else "")
+            raise BadInput(
+                f"The backbone was pre-trained on {who} of this manifest (line {lines}): no fold would be unseen. "
+                "Pre-train on other patients (cnsifusion simulate with another seed)."
+            )
+        if not met and _UNKNOWN_PATIENTS not in self.manifest.warnings:
+            self.manifest.warnings.append(_UNKNOWN_PATIENTS)
 
     def labels(self, cohort: Cohort, permutation: int | None) -> np.ndarray:
         """Labels (P,), shuffled between patients where ``permutation`` gives a seed."""

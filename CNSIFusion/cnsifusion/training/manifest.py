@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -18,7 +19,7 @@ from cnsifusion.imaging.dicom import patient_key
 from cnsifusion.imaging.folders import files_below
 from cnsifusion.imaging.grid import Grid, canonical_grid
 from cnsifusion.imaging.headers import check_header
-from cnsifusion.imaging.read import existing, read_image
+from cnsifusion.imaging.read import content_sha256, existing, read_image
 from cnsifusion.imaging.volume import grid_of
 
 REQUIRED = ("patient_id", "image", "rois", "label")
@@ -116,6 +117,16 @@ def read_manifest(path: str | Path, folds: int = 5, inner_folds: int = 0, labels
         raise BadInput(problem_table(problems))
     warnings += (_link_warnings(known) if known else []) + _one_patient_warnings(patients)
     return Manifest(path, patients, _simulated(path, patients), warnings)
+
+
+def known_by(patient: Patient) -> set[str]:
+    """What tells a patient again in another manifest, as SHA-256 (hex) that names nobody: the image's content, and the
+    number that simulate gives (the same head in another view, or with another effect).
+    """
+    marks = {content_sha256(patient.image)}
+    if patient.patient_id.startswith("sim-"):
+        marks.add(hashlib.sha256(patient.patient_id.encode()).hexdigest())
+    return marks
 
 
 def patients_needed(folds: int, inner_folds: int) -> int:

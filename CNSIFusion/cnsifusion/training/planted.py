@@ -138,7 +138,7 @@ def pretrained(settings: TrainingSettings, work: Path, steps: int, jobs: int) ->
         experiment = Experiment.open(
             manifest, "sublentiform", settings, work / "caches", folds=0, jobs=jobs
         )
-        pretrain(experiment.cohort(), get_model(BASE), path, steps, 1)
+        pretrain(experiment, get_model(BASE), path, steps, 1)
     return path
 
 

@@ -19,20 +19,20 @@ from cnsifusion.errors import BadInput
 from cnsifusion.models.backbones import new_backbone, save_backbone
 from cnsifusion.models.settings import ModelSettings
 from cnsifusion.training.augment import augment
-from cnsifusion.training.cohort import Cohort
-from cnsifusion.training.tasks import Progress, no_progress
+from cnsifusion.training.experiment import Experiment
+from cnsifusion.training.manifest import known_by
 
 _LOG_PIXELS = (1.0, 2.0, 4.0)
 _CROP, _BATCH = 64, 16
 
 
-def pretrain(
-    cohort: Cohort, model: ModelSettings, out: Path, steps: int, seed: int, progress: Progress = no_progress
-) -> str:
-    """Train ``model``'s backbone for ``steps`` batches on the cohort's patches; writes ``out``, returns its SHA-256.
+def pretrain(experiment: Experiment, model: ModelSettings, out: Path, steps: int, seed: int) -> str:
+    """Train ``model``'s backbone for ``steps`` batches on the patches of the experiment's patients; writes ``out``,
+    which keeps hashes of them so that none is evaluated with it later, returns its SHA-256.
 
     Raises BadInput for fewer than 32 patches.
     """
+    cohort, progress = experiment.cohort(), experiment.progress
     patches, side = cohort.patches(), cohort.side
     if len(patches) < 32:
         raise BadInput("Pre-training needs at least 32 patches; give it more patients.")
@@ -58,7 +58,8 @@ def pretrain(
             optimiser.step()
             schedule.step()
             progress(step, steps, f"Pre-train {model.backbone} (loss {float(loss.detach()):.3f})")
-    return save_backbone(backbone.eval(), out)
+    met = set().union(*(known_by(patient) for patient in experiment.manifest.patients))
+    return save_backbone(backbone.eval(), out, met)
 
 
 def cell_targets(image: np.ndarray, stride: int) -> np.ndarray:

@@ -12,6 +12,7 @@ from cnsifusion.inference import new_session  # noqa: E402
 from cnsifusion.models.backbones import (  # noqa: E402
     imagenet_backbone,
     load_backbone,
+    pretraining_patients,
     random_backbone,
     save_backbone,
     weights_sha256,
@@ -154,6 +155,15 @@ def test_backbone_files(tmp_path):
         load_backbone(MOBILE, tmp_path / "b.pt", "0" * 64)
     with pytest.raises(BadInput, match="do not fit"):
         load_backbone(get_model("densenet201"), tmp_path / "b.pt", sha256)
+    assert pretraining_patients(tmp_path / "b.pt") == frozenset()
+    patients = ["ab" * 32, "01" * 32]
+    sha256 = save_backbone(backbone, tmp_path / "met.pt", patients)
+    assert save_backbone(backbone, tmp_path / "met.pt", patients[::-1]) == sha256
+    assert pretraining_patients(tmp_path / "met.pt") == frozenset(patients)
+    assert weights_sha256(load_backbone(MOBILE, tmp_path / "met.pt", sha256)) == weights_sha256(backbone)
+    torch.save([torch.zeros(2)], tmp_path / "list.pt")
+    with pytest.raises(BadInput, match="file of tensors"):
+        load_backbone(MOBILE, tmp_path / "list.pt")
     (tmp_path / "bad.pt").write_bytes(b"nonsense")
     with pytest.raises(BadInput, match="cannot be read"):
         load_backbone(MOBILE, tmp_path / "bad.pt")

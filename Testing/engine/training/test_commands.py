@@ -15,6 +15,8 @@ pytest.importorskip("torch")
 from cnsifusion.cli import main
 from cnsifusion.errors import Cancelled
 from cnsifusion.imaging import read_image
+from cnsifusion.models.backbones import load_backbone, save_backbone
+from cnsifusion.models.settings import get_model
 from cnsifusion.radiomics import FeatureTable
 from cnsifusion.radiomics.settings import ENGINE_VERSION
 from cnsifusion.roi.names import SUBLENTIFORM_LEFT, SUBLENTIFORM_RIGHT
@@ -145,14 +147,21 @@ def test_a_backbone_pre_trained_at_the_command_line_serves_evaluation(cohort, tm
     settings, weights = tmp_path / "settings.json", tmp_path / "mobilenet_v3_large.pt"
     settings.write_text(json.dumps({**QUICK, "checkpoints": [1], "augmentations": 0}))
     words = [str(cohort), "--region", "sublentiform", "--settings", str(settings)]
-    (tmp_path / "bare").mkdir()
-    bare = rewritten(cohort, tmp_path / "bare", without_labels)
+    other = tmp_path / "other"
+    assert main(["simulate", str(other), "--patients", "4", "--controls", "4", "--seed", "4", "--view", "deep"]) == 0
+    bare = rewritten(other / "manifest.csv", tmp_path, without_labels)
     pretrain = ["pretrain", str(bare), *words[1:], "--model", "mobilenetv3-large", "--steps", "10", "-o", str(weights)]
     assert main(pretrain) == 0 and weights.is_file()
+    _assert_no_patient_is_met_again(cohort, rows_of(bare), words[1:], weights, tmp_path, capsys)
     words += ["--models", "mobilenetv3-large", "--backbone-weights", str(tmp_path), "-o", str(tmp_path / "out")]
     assert main(["evaluate", *words]) == 0
     stamp = json.loads((tmp_path / "out" / "evaluation.json").read_text("utf-8"))
     assert stamp["backbone_origins"] == {"mobilenetv3-large": "simulated"}
+    assert not any("pre-trained on" in warning for warning in stamp["warnings"])
+    save_backbone(load_backbone(get_model("mobilenetv3-large"), weights), weights)  # as an older program wrote it
+    assert main(["evaluate", *words, "--resume"]) == 0
+    stamp = json.loads((tmp_path / "out" / "evaluation.json").read_text("utf-8"))
+    assert any("does not keep which patients it was pre-trained on" in warning for warning in stamp["warnings"])
     (tmp_path / "real").mkdir()
     for row in (rows := rows_of(cohort)):
         for column in ("image", "rois", "placement"):
@@ -160,6 +169,21 @@ def test_a_backbone_pre_trained_at_the_command_line_serves_evaluation(cohort, tm
     real = rewritten(cohort, tmp_path / "real", lambda _: rows)
     assert main([*pretrain[:1], str(real), *pretrain[2:-1], str(tmp_path / "x.pt")]) == 2
     assert "takes simulated patients" in capsys.readouterr().err
+
+
+def _assert_no_patient_is_met_again(cohort, learnt_from, words, weights, tmp_path, capsys):
+    """By its image under another number and file name, or by simulate's number though its image differs."""
+    copied = shutil.copy(learnt_from[0]["image"], tmp_path / "copy.nii.gz")
+    first = rows_of(cohort)[0]
+    for number, image in (("P-1", copied), (learnt_from[1]["patient_id"], cohort.parent / first["image"])):
+        met = rewritten(cohort, tmp_path, lambda rows, own=(number, image): [
+            {**row, "placement": ""} | ({"patient_id": own[0], "image": str(own[1]), "rois": ""} if n == 0 else {})
+            for n, row in enumerate(rows)
+        ])  # fmt: skip
+        for command, models in (("evaluate", "--models"), ("train", "--model")):
+            typed = [command, str(met), *words, models, "mobilenetv3-large", "--backbone-weights", str(weights)]
+            assert main([*typed, "-o", str(tmp_path / "refused")]) == 2
+            assert "pre-trained on 1 patient of this manifest (line 2)" in capsys.readouterr().err
 
 
 def test_a_seed_that_is_typed_goes_before_the_files(cohort, tmp_path, monkeypatch):
