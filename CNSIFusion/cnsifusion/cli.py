@@ -182,9 +182,8 @@ def _app(options: argparse.Namespace, output: Output) -> None:
 def _simulate(options: argparse.Namespace, output: Output) -> None:
     from cnsifusion.simulation import SimulationSettings, simulate_cohort
 
-    confounders = tuple(name.strip() for name in options.confounders.split(",") if name.strip())
     settings = SimulationSettings(
-        effect=options.effect, pattern=options.pattern, strength=options.strength, confounders=confounders
+        effect=options.effect, pattern=options.pattern, strength=options.strength, confounders=options.confounders
     )
     manifest = simulate_cohort(
         options.output, options.patients, options.controls, options.seed, settings, jobs=options.jobs,
@@ -336,7 +335,7 @@ def _cohort_words(command: Callable[..., argparse.ArgumentParser]) -> None:
     simulate.add_argument("--pattern", choices=["fine", "coarse", "spatial"], default="fine")
     simulate.add_argument("--strength", type=float, default=1.0, help="of the effect; 0 is none")
     text = "linked with the label without disease: comma-separated, of noise, sharpness, site, age"
-    simulate.add_argument("--confounders", default="", help=text)
+    simulate.add_argument("--confounders", type=_names, default=(), help=text)
     simulate.add_argument("--view", choices=["head", "deep"], default="head", help="deep: around region B only")
     simulate.add_argument("--jobs", type=_processes, default=1, help="processes on this machine")
 
@@ -370,7 +369,7 @@ def _cohort_words(command: Callable[..., argparse.ArgumentParser]) -> None:
     text = 'who they were, for the card: "normal neurological findings", for example'
     train.add_argument("--kind-of-controls", dest="controls", metavar="TEXT", help=text)
     pretrain.add_argument("--steps", type=int, default=500, help="batches of 16 patches")
-    evaluate.add_argument("--models", required=True, help=f"comma-separated, of {', '.join(MODELS)}")
+    evaluate.add_argument("--models", type=_names, required=True, help=f"comma-separated, of {', '.join(MODELS)}")
     evaluate.add_argument("--permute-labels", action="store_true", help="shuffle labels between patients")
 
 
@@ -378,6 +377,11 @@ def _processes(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError("must be a number of processes, at least 1")
     return int(text)
+
+
+def _names(text: str) -> tuple[str, ...]:
+    """What stands between commas, without blanks and empty parts."""
+    return tuple(name.strip() for name in text.split(",") if name.strip())
 
 
 def _machines(sub: argparse.ArgumentParser) -> None:

@@ -73,7 +73,7 @@ def evaluate(options: argparse.Namespace, progress: Progress) -> tuple[Path, lis
     """
     from cnsifusion.training.evaluate import STAMP, evaluate_models
 
-    models = [name.strip() for name in options.models.split(",") if name.strip()]
+    models = list(options.models)
     work = _work(options.output / "work", options.resume)
     experiment = _experiment(options, progress, work, region=options.region, models=models)
     report = evaluate_models(experiment, models, options.output, options.permute_labels)

@@ -190,12 +190,14 @@ def test_a_seed_that_is_typed_goes_before_the_files(cohort, tmp_path, monkeypatc
     settings, seen = tmp_path / "settings.json", []
     settings.write_text(json.dumps({**QUICK, "seed": 7}))
 
-    def stop(experiment, *_):
+    def stop(experiment, models, *_):
         seen.append(experiment.settings.seed)
+        assert models == ["radiomics-logistic", "radiomics-boosting"]
         raise Cancelled
 
     monkeypatch.setattr("cnsifusion.training.evaluate.evaluate_models", stop)
-    words = ["evaluate", str(cohort), "--region", "sublentiform", "--models", "radiomics-logistic", "-o"]
+    named = ["--models", "radiomics-logistic, radiomics-boosting,"]
+    words = ["evaluate", str(cohort), "--region", "sublentiform", *named, "-o"]
     for typed in ([], ["--seed", "0"]):
         assert main([*words, str(tmp_path / "out"), "--settings", str(settings), *typed]) == Cancelled.exit_code
     assert seen == [7, 0]
