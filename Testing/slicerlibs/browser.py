@@ -134,9 +134,10 @@ class Reader:
         self.waitFor("document.querySelector('#slice-Red').innerText.includes('/')")
 
     def withoutName(self) -> list[str]:
-        """What a screen reader could not tell: sliders, lists and dialogs without a name."""
-        found = "document.querySelectorAll('[role=slider], [role=dialog], select:not([hidden])')"
-        return self.page.evaluate(f"[...{found}].filter(e => !e.getAttribute('aria-label')).map(e => e.outerHTML)")
+        """What a screen reader could not tell: sliders, lists, dialogs and pictures without a name."""
+        found = "document.querySelectorAll('[role=slider], [role=dialog], select:not([hidden]), img')"
+        named = "e.alt || e.getAttribute('aria-label')"
+        return self.page.evaluate(f"[...{found}].filter(e => !({named})).map(e => e.outerHTML)")
 
     def milliliters(self, region: str) -> float:
         """The volume that stands in a region's row."""

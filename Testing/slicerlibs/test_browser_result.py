@@ -60,6 +60,7 @@ def test_10b_all_that_is_clicked_is_reached_with_the_keyboard(reader):
     reader.page.keyboard.press("Enter")
     reader.page.wait_for_selector("#card")
     assert reader.withoutName() == []
+    assert reader.page.locator("img").first.get_attribute("alt") == reader.text("#slice-Red")
     reader.page.keyboard.press("Escape")
     reader.page.wait_for_selector("#card", state="hidden")
 

@@ -34,6 +34,8 @@ _ICONS = (
 )
 _DIALOGS = ("beside_open", "batch_open", "card_open", "dicom_open", "dicom_confirm", "labels_open")
 _VIEW_NAMES = {AXIAL: "Axial", CORONAL: "Coronal", SAGITTAL: "Sagittal", BESIDE: "{{ panel.beside }}"}
+#: The picture of a view is trame's own and has no name: it gets the words that stand over it, "Axial 14/36".
+_NAMED = "({el}) => { const picture = el.parentElement.querySelector('img'); if (picture) picture.alt = el.innerText; }"
 
 
 def fillView(server, viewId: str, _view) -> None:
@@ -43,7 +45,10 @@ def fillView(server, viewId: str, _view) -> None:
     edges = f"edges_{AXIAL if viewId == BESIDE else viewId}"  # the other series lies in the axial view's plane
     for edge in ("left", "right", "top", "bottom"):
         html.Div(f"{{{{ {edges}.{edge} }}}}", classes=f"edge edge-{edge}", id=f"edge-{viewId}-{edge}")
-    html.Div(f"{_VIEW_NAMES[viewId]} {{{{ slice_{viewId} }}}}", classes="view-text", id=f"slice-{viewId}")
+    html.Div(
+        f"{_VIEW_NAMES[viewId]} {{{{ slice_{viewId} }}}}", classes="view-text", id=f"slice-{viewId}",
+        raw_attrs=[f'@vue:mounted="{_NAMED}"', f'@vue:updated="{_NAMED}"'],
+    )  # fmt: skip
     if viewId == AXIAL:
         html.Div(v_html=("outline",), classes="outline", id="outline")
         html.Div("{{ tools.hint }}", classes="view-hint", id="tool-hint")
