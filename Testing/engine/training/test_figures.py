@@ -21,10 +21,12 @@ from cnsifusion.training.cases import shifted
 from cnsifusion.training.folds import patient_folds, permuted, site_folds
 from cnsifusion.training.metrics import (
     Predictions,
+    _interval,
     auc,
     bootstrap,
     decision_figures,
     decisions,
+    instance_figures,
     net_benefit,
     paired_auc_difference,
     patient_figures,
@@ -87,6 +89,7 @@ def test_calibration_line_sees_overconfidence(random):
     labels = (random.random(4000) < sigmoid(truth)).astype(int)
     slope, intercept = calibration_line(sigmoid(2 * truth + 1), labels)
     assert slope == pytest.approx(0.5, abs=0.06) and intercept < -0.5
+    assert sigmoid(2 * truth + 1 + intercept).mean() == pytest.approx(labels.mean(), abs=1e-9)
 
 
 def test_thresholds():
@@ -94,6 +97,7 @@ def test_thresholds():
     labels = np.array([0, 0, 1, 0, 1, 1, 1, 1])
     assert threshold_at_sensitivity(probability, labels, 1.0) == 0.3
     assert threshold_at_sensitivity(probability, labels, 0.8) == 0.5
+    assert threshold_at_sensitivity(np.arange(20) / 20, np.ones(20), 0.55) == 0.45  # 0.55 * 20 is 11 and a bit
     assert threshold_youden(probability, labels) == pytest.approx(0.45)
 
 
@@ -135,6 +139,25 @@ def test_figures_of_a_two_by_two_table():
     assert figures["lr_plus"] == pytest.approx(8 / 3) and figures["lr_minus"] == pytest.approx(0.2 / 0.7)
 
 
+def test_squared_errors_and_figures_over_instances(four):
+    """By hand: three of five infected instances at or above 0.5, three of four others below."""
+    assert patient_figures(four, "mean")["brier"] == pytest.approx((0.15**2 + 0.7**2 + 0.15**2 + 0.5**2) / 4)
+    found = instance_figures(four)
+    assert (found["sensitivity"], found["specificity"], found["accuracy"]) == (3 / 5, 3 / 4, 6 / 9)
+    assert found["auc"] == pytest.approx((4 + 4 + 4 + 0.5 + 0.5) / 20)
+    assert found["brier"] == pytest.approx(np.mean([0.01, 0.04, 0.01, 0.81, 0.81, 0.01, 0.04, 0.36, 0.16]))
+
+
+def test_an_interval_leaves_two_and_a_half_percent_on_either_side():
+    assert _interval([*np.arange(1001) / 1000, float("nan")]) == pytest.approx((0.025, 0.975))
+    assert np.isfinite(_interval([1.0, float("nan")])).all() and np.isnan(_interval([1.0] + [float("nan")] * 2)).all()
+
+
+def test_resamples_keep_the_number_of_infected():
+    drawn = make_predictions([0.5] * 8, [1] * 2 + [0] * 6, [np.array([0.5])] * 8)
+    assert bootstrap(drawn, lambda q: {"share": q.labels.mean()}, 20, 0)["share"] == (0.25, 0.25)
+
+
 def test_bootstrap_covers_and_narrows(random):
     def limits(count, resamples):
         labels = np.arange(count) % 2
@@ -157,10 +180,31 @@ def test_paired_difference_of_a_model_with_itself_is_zero(random):
     assert (value, low, high) == (0, 0, 0)
 
 
+def test_paired_difference_is_the_first_models_gain(random):
+    labels, instances = np.arange(40) % 2, [np.array([0.5])] * 40
+    told, blind = make_predictions(labels * 1.0, labels, instances), make_predictions([0.5] * 40, labels, instances)
+    assert paired_auc_difference(told, blind, 20, 0) == (0.5, 0.5, 0.5)
+    assert paired_auc_difference(blind, told, 20, 0) == (-0.5, -0.5, -0.5)
+    noisy = make_predictions(labels + random.normal(size=40), labels, instances)
+    value, low, high = paired_auc_difference(noisy, blind, 200, 0)
+    assert low < value < high
+
+
 def test_net_benefit_at_the_training_prevalence():
     probability, labels = np.array([0.9, 0.6, 0.4, 0.1]), np.array([1, 0, 1, 0])
     assert net_benefit(probability, labels, 0.5, 0.5) == pytest.approx(0.25 - 0.25)
     assert net_benefit(probability, labels, 0.5, 0.2) == pytest.approx(0.5 - 0.25 * 0.25)
+
+
+def test_net_benefit_where_infection_is_rarer_or_commoner_than_in_training():
+    """Odds move by Bayes' rule: 9 to 1 among as many infected as not is 1 to 1 where one in ten is infected."""
+    probability, labels = np.array([0.9, 0.6, 0.4, 0.1]), np.array([1, 0, 1, 0])
+    assert net_benefit(probability, labels, 0.1, 0.51) == 0
+    assert net_benefit(probability, labels, 0.1, 0.49) == pytest.approx(0.5 * 0.1)
+    assert net_benefit(probability, labels, 0.1, 0.1) == pytest.approx(0.5 * 0.1 - 0.5 * 0.9 / 9)
+    one_in_four = np.array([1, 0, 0, 0])  # 0.4 is 2 to 3, and 2 to 1 where half are infected
+    assert net_benefit(probability, one_in_four, 0.5, 0.66) == pytest.approx(0.5 - 0.5 * 2 / 3 * 0.66 / 0.34)
+    assert net_benefit(probability, one_in_four, 0.5, 0.67) == pytest.approx(0.5 - 0.5 / 3 * 0.67 / 0.33)
 
 
 def test_platts_targets_keep_a_perfect_score_from_certainty():
