@@ -81,6 +81,21 @@ def test_key_images_say_what_their_maps_are(exported) -> None:
     assert len(lines) >= 2 and np.array_equal(capture[50 : 50 + len(sheet)], sheet)
 
 
+def numbers(report: pydicom.Dataset) -> dict[str, dict[str, float]]:
+    """Values of each group of measurements, under the code of what they are or of how they were derived."""
+    found: dict[str, dict[str, float]] = {}
+    for group in next(i for i in report.ContentSequence if codes(i) == ["126010"]).ContentSequence:
+        (name,) = (i.TextValue for i in group.ContentSequence if codes(i) == ["112039"])
+        found[name] = {}
+        for item in group.ContentSequence:
+            if item.ValueType == "NUM":
+                derived = [c.ConceptCodeSequence[0].CodeValue for c in item.get("ContentSequence", [])
+                           if codes(c) == ["121401"]]  # fmt: skip
+                value = float(item.MeasuredValueSequence[0].NumericValue)
+                found[name][(derived or codes(item))[0]] = value
+    return found
+
+
 def texts(item: pydicom.Dataset) -> list[str]:
     """Code values and texts of an SR tree."""
     found = [c.CodeValue for c in item.get("ConceptNameCodeSequence", []) if "CodeValue" in c]
@@ -97,8 +112,19 @@ def test_score_of_a_demonstration_needs_confirmation(exported, series, tmp_path)
     assert "CNSIPROB" not in texts(report) and "118565006" in texts(report)
     export_dicom(result / "result.json", series, tmp_path, confirm_demonstration=True)
     confirmed = pydicom.dcmread(tmp_path / "sr.dcm")
-    assert "CNSIPROB" in texts(confirmed)
+    probability = 100 * read_result(result / "result.json").patient.probability
+    assert numbers(confirmed)["Model score of the patient"] == {"CNSIPROB": pytest.approx(probability, abs=0.05)}
     assert any("DEMONSTRATION" in text for text in texts(confirmed))
+
+
+def test_the_report_holds_the_results_numbers_under_their_codes(exported) -> None:
+    result, found = read_result(exported[0] / "result.json"), numbers(pydicom.dcmread(exported[1] / "sr.dcm"))
+    for name, row in result.statistics["segments"].items():
+        expected = {"118565006": row["volume_ml"], "373098007": row["mean"], "386136009": row["sd"]}
+        if name.startswith("PVS"):
+            expected["PVSCOUNT"] = result.pvs[SEGMENTS[name].side]
+        assert found.pop(name) == pytest.approx(expected), name
+    assert not found
 
 
 def test_the_report_says_which_region_is_missing_and_why(exported, series, tmp_path) -> None:

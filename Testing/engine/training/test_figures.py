@@ -97,7 +97,7 @@ def test_thresholds():
     labels = np.array([0, 0, 1, 0, 1, 1, 1, 1])
     assert threshold_at_sensitivity(probability, labels, 1.0) == 0.3
     assert threshold_at_sensitivity(probability, labels, 0.8) == 0.5
-    assert threshold_at_sensitivity(np.arange(20) / 20, np.ones(20), 0.55) == 0.45  # 0.55 * 20 is 11 and a bit
+    assert threshold_at_sensitivity(np.arange(100) / 100, np.ones(100), 0.55) == 0.45  # 0.55 * 100 is 55 and a bit
     assert threshold_youden(probability, labels) == pytest.approx(0.45)
 
 
