@@ -35,7 +35,8 @@ def read_dicom_seg(path: Path, image_grid: Grid) -> list[StoredSegment]:
     try:
         frames = _frames(dataset)
         grid, slots = _grid(dataset, image_grid)
-        return [_segment(dataset, item, frames, grid, slots) for item in dataset.SegmentSequence]
+        segments = [item for item in dataset.SegmentSequence if item.SegmentNumber]  # 0: a labelmap's background
+        return [_segment(dataset, item, frames, grid, slots) for item in segments]
     except (AttributeError, KeyError, IndexError, TypeError, ValueError, RuntimeError, ArithmeticError) as error:
         raise BadInput(_DAMAGED.format(type(error).__name__)) from error
 

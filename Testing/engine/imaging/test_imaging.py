@@ -6,6 +6,7 @@ import itertools
 import os
 
 import numpy as np
+import pydicom
 import pytest
 import SimpleITK as sitk
 from dicom_files import write_enhanced, write_series
@@ -67,6 +68,8 @@ def test_dicom_classic_and_enhanced_read_bit_equal(volume: Volume, tmp_path) -> 
     assert (acquisition.repetition_time, acquisition.echo_time, acquisition.field_strength) == (4000, 100, 1.5)
     assert acquisition.patient_age_years == 45
     assert acquisition.acquired_pixel_mm == pytest.approx(110 * 1.8 / 55)
+    write_series(volume.cropped((slice(0, 4), slice(0, 50), slice(0, 90))), tmp_path / "wide")
+    assert read_image(tmp_path / "wide").acquisition.acquired_pixel_mm == pytest.approx(90 * 2 / 45)
 
 
 def test_rescale_slope_is_applied(volume: Volume, tmp_path) -> None:
@@ -101,14 +104,28 @@ def test_dicom_faults_have_their_own_sentences(volume: Volume, tmp_path) -> None
     write_series(volume, tmp_path / "d", Modality="CT")
     with pytest.raises(BadInput, match="not MR"):
         read_image(tmp_path / "d")
+    for number, (tag, value, said) in enumerate((
+        ("ImagePositionPatient", lambda p: [p[0] + 0.6, p[1], p[2]], "shifted"),
+        ("ImagePositionPatient", lambda p: [p[0], p[1], p[2] + 1], "missing"),
+        ("PixelSpacing", lambda s: [s[0], s[1] + 0.01], "homogeneous"),
+        ("ImageOrientationPatient", lambda o: [1, 0, 0, 0, 1, 0], "differ in orientation"),
+    )):  # fmt: skip
+        path = write_series(volume, tmp_path / f"one of {number}")[5]
+        header = pydicom.dcmread(path)
+        setattr(header, tag, value(getattr(header, tag)))
+        header.save_as(path)
+        with pytest.raises(BadInput, match=said):
+            read_image(path.parent)
+    for path in write_series(volume, tmp_path / "j")[1:]:
+        path.unlink()
+    with pytest.raises(BadInput, match="single slice"):
+        read_image(tmp_path / "j")
     (tmp_path / "e").mkdir()
     with pytest.raises(BadInput, match="no readable DICOM"):
         read_image(tmp_path / "e")
 
 
 def test_a_deflated_file_is_passed_over_unread_even_where_it_cannot_be_unpacked(volume: Volume, tmp_path) -> None:
-    import pydicom
-
     path = write_series(volume, tmp_path)[0]
     header = pydicom.dcmread(path)
     header.file_meta.TransferSyntaxUID = pydicom.uid.DeflatedExplicitVRLittleEndian
@@ -121,8 +138,6 @@ def test_a_deflated_file_is_passed_over_unread_even_where_it_cannot_be_unpacked(
 
 
 def read_position(path) -> float:
-    import pydicom
-
     header = pydicom.dcmread(path, stop_before_pixels=True)
     normal = np.cross(*np.array(header.ImageOrientationPatient, float).reshape(2, 3))
     return float(np.array(header.ImagePositionPatient, float) @ normal)
@@ -176,7 +191,11 @@ def test_restore_is_the_inverse_of_reorder(axes) -> None:
     matrix = np.eye(3)[:, list(axes)] * rng.choice([-1, 1], 3)
     grid = Grid((4, 5, 6), (1.0, 1.1, 1.2), (0, 0, 0), tuple(matrix.ravel()))
     array = rng.random(grid.shape)
-    assert np.array_equal(restore(reorder(array, grid)[0], grid), array)
+    turned, canonical = reorder(array, grid)
+    assert np.array_equal(restore(turned, grid), array)
+    brightest = [np.unravel_index(a.argmax(), a.shape)[::-1] for a in (array, turned)]
+    assert np.allclose(grid.to_lps(brightest[0]), canonical.to_lps(brightest[1]))
+    assert np.array_equal(canonical.matrix, np.eye(3))
 
 
 def test_sheared_axes_are_refused() -> None:
@@ -192,6 +211,8 @@ def test_grid_maps_there_and_back(volume: Volume) -> None:
     assert np.allclose(volume.grid.to_ijk(volume.grid.to_lps(ijk)), ijk)
     point = volume.to_sitk().TransformIndexToPhysicalPoint((3, 5, 7))
     assert np.allclose(volume.grid.to_lps(np.array([3, 5, 7])), point)
+    part = volume.grid.cropped((slice(2, 9), slice(1, 20), slice(3, 8)))
+    assert part.shape == (7, 19, 5) and np.allclose(part.to_lps(np.array([0, 4, 5])), point)
 
 
 @pytest.mark.parametrize(("levels", "warned"), [(24, True), (255, False), (4096, False)])

@@ -7,6 +7,8 @@ import pytest
 
 from cnsifusion.errors import BadInput
 from cnsifusion.imaging import Volume
+from cnsifusion.imaging.read import MAX_VOXELS
+from cnsifusion.roi.dicom_seg import read_dicom_seg
 from cnsifusion.roi.names import PVS_LEFT, SEGMENTS, SUBLENTIFORM_LEFT, VENTRICLES
 from cnsifusion.roi.region_io import read_regions, stored_segments
 
@@ -51,7 +53,7 @@ def segmentation(volume, masks, labels, kind, omit_empty=True):
             description.SegmentedPropertyTypeCodeSequence[0].SegmentedPropertyTypeModifierCodeSequence = [side]
         descriptions.append(description)
     stack = np.stack(list(masks.values()), axis=-1)
-    pixels = stack.astype(np.uint8) if kind == "BINARY" else np.where(stack, 0.8, 0.3).astype(np.float32)
+    pixels = np.where(stack, 0.55, 0.45).astype(np.float32) if kind == "FRACTIONAL" else stack.astype(np.uint8)
     return highdicom.seg.Segmentation(
         series(volume.grid), pixels, kind, descriptions, "1.2.7", 2, "1.2.8", 1, "m", "m", "1", "1",
         omit_empty_frames=omit_empty, content_date=datetime.date(2026, 1, 1),
@@ -64,9 +66,11 @@ def volume():
     return Volume(np.zeros(grid.shape, np.float32), grid)
 
 
-@pytest.mark.parametrize("kind", ["BINARY", "FRACTIONAL"])
+@pytest.mark.parametrize("kind", ["BINARY", "FRACTIONAL", "LABELMAP"])
 def test_masks_come_back_bit_equal_by_code(tmp_path, volume, kind):
     masks = {n: m for n, m in regions_of(volume).masks.items() if n in (VENTRICLES, SUBLENTIFORM_LEFT, PVS_LEFT)}
+    if kind == "LABELMAP":  # its segments cannot overlap
+        masks[SUBLENTIFORM_LEFT] = masks[SUBLENTIFORM_LEFT] & ~masks[PVS_LEFT] & ~masks[VENTRICLES]
     segmentation(volume, masks, ["a", "b", "c"], kind).save_as(tmp_path / "seg.dcm")
     for path in (tmp_path / "seg.dcm", tmp_path):
         regions = read_regions(path, volume)
@@ -87,6 +91,20 @@ def test_sparse_frames_without_stated_spacing_use_the_images(tmp_path, volume):
         del measures.SpacingBetweenSlices
     dataset.save_as(tmp_path / "seg.dcm")
     np.testing.assert_array_equal(read_regions(tmp_path / "seg.dcm", volume).masks[PVS_LEFT], masks[PVS_LEFT])
+    other = volume.grid.resized(volume.grid.size, (0.6, 0.7, 5.0))  # an image that the frames do not fit
+    masks[PVS_LEFT][5] = masks[PVS_LEFT][9] = True
+    dataset = segmentation(volume, masks, ["a"], "BINARY")
+    dataset.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0].pop("SpacingBetweenSlices", None)
+    dataset.save_as(tmp_path / "other.dcm")
+    (stored,) = read_dicom_seg(tmp_path / "other.dcm", other)  # slices 4, 5, 6 and 9
+    assert stored.grid.size[2] == 6 and stored.grid.spacing[2] == pytest.approx(4.4)
+
+
+def test_a_segmentation_of_one_slice(tmp_path, volume):
+    mask = np.zeros(volume.grid.shape, bool)
+    mask[7, 3:9, 20:30] = True
+    segmentation(volume, {VENTRICLES: mask}, ["a"], "BINARY").save_as(tmp_path / "seg.dcm")
+    np.testing.assert_array_equal(read_regions(tmp_path / "seg.dcm", volume).masks[VENTRICLES], mask)
 
 
 def test_not_a_segmentation_or_damaged(tmp_path, volume):
@@ -94,6 +112,15 @@ def test_not_a_segmentation_or_damaged(tmp_path, volume):
     with pytest.raises(BadInput, match="no DICOM segmentation"):
         read_regions(tmp_path / "a.dcm", volume)
     dataset = segmentation(volume, {VENTRICLES: regions_of(volume).masks[VENTRICLES]}, ["a"], "BINARY")
+    place = dataset.PerFrameFunctionalGroupsSequence[-1].PlanePositionSequence[0]
+    here = np.array(place.ImagePositionPatient, float)
+    normal = volume.grid.matrix[:, 2]
+    far = volume.grid.spacing[2] * (MAX_VOXELS // (40 * 36) + 1)
+    for name, moved in (("far", far * normal), ("between", 2 * normal)):
+        place.ImagePositionPatient = [round(float(v), 4) for v in here + moved]
+        dataset.save_as(tmp_path / name)
+        with pytest.raises(BadInput, match="damaged or of a kind"):
+            read_regions(tmp_path / name, volume)
     del dataset.PerFrameFunctionalGroupsSequence
     dataset.save_as(tmp_path / "b.dcm")
     with pytest.raises(BadInput, match="damaged or of a kind"):

@@ -193,6 +193,7 @@ def test_paired_difference_is_the_first_models_gain(random):
 def test_net_benefit_at_the_training_prevalence():
     probability, labels = np.array([0.9, 0.6, 0.4, 0.1]), np.array([1, 0, 1, 0])
     assert net_benefit(probability, labels, 0.5, 0.5) == pytest.approx(0.25 - 0.25)
+    assert net_benefit(np.array([0.5, 0.1]), np.array([1, 0]), 0.5, 0.5) == 0.5  # at the threshold is above it
     assert net_benefit(probability, labels, 0.5, 0.2) == pytest.approx(0.5 - 0.25 * 0.25)
 
 
