@@ -10,6 +10,7 @@ import pydicom
 import pytest
 import SimpleITK as sitk
 from dicom_files import write_enhanced, write_series
+from scipy.ndimage import map_coordinates
 
 from cnsifusion.errors import BadInput
 from cnsifusion.imaging import (
@@ -272,8 +273,21 @@ def test_white_matter_is_zero_and_hundred_per_robust_sd(volume: Volume) -> None:
     values = prepared.normalised.array[brain]
     assert np.median(values) == pytest.approx(0, abs=1e-3)
     assert 1.4826 * np.median(np.abs(values)) == pytest.approx(100, rel=1e-4)
+    assert prepared.wm_median == np.median(volume.array[brain])
+    scale = np.ptp(values) / np.ptp(volume.array[brain])  # nothing but a shift and a scale without the bias correction
+    assert np.ptp(prepared.normalised.array) == pytest.approx(scale * np.ptp(volume.array), rel=1e-5)
     assert prepared.resampled.spacing == (0.5, 0.5, 6.0)
     assert prepared.resampled.array.shape == (24, 396, 360)
+
+
+def test_other_normalisations_and_a_flat_image(volume: Volume) -> None:
+    brain = volume.array > 150
+    inside = volume.array[brain]
+    for choice, expected in (("brain", (0, 100)), ("none", (inside.mean(), inside.std()))):
+        found = prepare(volume, brain, brain, PreparationSettings(False, normalisation=choice)).normalised.array[brain]
+        assert (found.mean(), found.std()) == pytest.approx(expected, abs=1e-2)
+    with pytest.raises(BadInput, match="flat"):
+        prepare(volume.with_array(np.full_like(volume.array, 7)), brain, brain, PreparationSettings(False))
 
 
 def test_resampling_is_interpolating_and_keeps_places(volume: Volume) -> None:
@@ -282,6 +296,9 @@ def test_resampling_is_interpolating_and_keeps_places(volume: Volume) -> None:
     rows = fine.array[:, j]
     expected = volume.array.mean()
     assert abs(rows.mean() - expected) < 0.5
+    at = np.array([[300, 400, 513], [200, 351, 402]])  # rows and columns of the fine slice
+    places = [(at[0] + 0.5) / 9 - 0.5, (at[1] + 0.5) / 10 - 0.5]
+    assert np.allclose(fine.array[3][tuple(at)], map_coordinates(volume.array[3], places, mode="mirror"), atol=0.01)
     lps = volume.grid.to_lps(np.array([10.0, 20.0, 3.0]))
     index = fine.grid.to_ijk(lps)
     assert np.allclose(index, [104.5, 184.0, 3.0], atol=1e-6)
@@ -301,6 +318,10 @@ def test_other_settings_are_refused() -> None:
         PreparationSettings(control_point_mm=50)
     with pytest.raises(BadInput, match="normalisation"):
         PreparationSettings(normalisation="histogram")
+    for pixel in (0.09, 2.1):
+        with pytest.raises(BadInput, match="in-plane pixel"):
+            PreparationSettings(pixel_mm=pixel)
+    PreparationSettings(pixel_mm=0.1), PreparationSettings(pixel_mm=2, control_point_mm=150)  # the limits themselves
 
 
 def test_a_file_is_replaced_whole_and_never_written_over(tmp_path) -> None:

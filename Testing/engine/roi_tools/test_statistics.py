@@ -34,6 +34,7 @@ def test_size_signal_slices_pieces_and_left_against_right():
     compared = found["left_right"]["sublentiform"]
     assert compared["volume_ml"] == pytest.approx((13 - 4) * 3 / 1000, abs=1e-4)
     assert compared["mean"] == pytest.approx(one["mean"] - other["mean"], abs=1e-3)
+    assert found["segments"][PVS_LEFT]["slices"] == 3  # one voxel each
     assert found["segments"][PVS_LEFT]["pieces"] == 2  # what touches by a corner in the next slice is one focus
     assert found["left_right"]["pvs_count"] == {"left": 2, "right": 0}
     assert "pvs" not in found["left_right"] and PVS_RIGHT not in found["segments"]
