@@ -24,7 +24,7 @@ from cnsifusion.imaging import temporary_folder, write_text
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="POSIX signals and /proc")
 
 
-def test_temporary_files_of_dead_processes_go_and_others_stay(tmp_path) -> None:
+def test_temporary_files_of_dead_processes_go_and_others_stay(tmp_path, monkeypatch) -> None:
     code = (
         "import sys, os, signal; from cnsifusion.imaging import temporary_folder, atomic_path\n"
         "(temporary_folder(sys.argv[1]) / 'a').write_text('half')\n"
@@ -42,12 +42,22 @@ def test_temporary_files_of_dead_processes_go_and_others_stay(tmp_path) -> None:
     other_host = tmp_path / ".cnsifusion-00000000-1-recent.json"
     old_host = tmp_path / ".cnsifusion-00000000-1-old.json"
     strange = tmp_path / ".cnsifusion-notes.txt"
-    for path in (other_host, old_host, strange):
+    other_user = tmp_path / f"{kept.name.rsplit('-', 2)[0]}-1-of-root.json"
+    for path in (other_host, old_host, strange, other_user):
         path.write_text("x")
-    os.utime(old_host, (time.time() - 30 * 86400,) * 2)
+    for path, days in ((other_host, 6), (old_host, 8)):
+        os.utime(path, (time.time() - days * 86400,) * 2)
+    kill = os.kill
+
+    def of_a_user(pid: int, number: int) -> None:
+        if pid == 1:
+            raise PermissionError
+        kill(pid, number)
+
+    monkeypatch.setattr(os, "kill", of_a_user)
     write_text("x", tmp_path / "c.json")
     mine = temporary_folder(tmp_path)
-    assert set(faults.leftovers(tmp_path)) == {kept.name, other_host.name, strange.name, mine.name}
+    assert set(faults.leftovers(tmp_path)) == {p.name for p in (kept, other_host, strange, other_user, mine)}
     living.communicate("\n", timeout=30)
 
 

@@ -68,6 +68,8 @@ def assert_same(a, b):
 def test_round_trip_is_bit_equal(tmp_path):
     volume = head()
     regions = regions_of(volume)
+    corner = np.array([[0, 0, 0]])  # one voxel, the first
+    regions.foci.append(Focus("right", (0, 0, 0), (0.0, 0.0, 0.0), 1.0, 5.0, 0.5, True, corner))
     write_regions(regions, tmp_path / "r.seg.nrrd")
     assert_same(regions, read_regions(tmp_path / "r.seg.nrrd", volume))
     assert [p.name for p in tmp_path.iterdir()] == ["r.seg.nrrd"]
@@ -139,7 +141,9 @@ def test_cropped_shifted_and_resampled_grids(tmp_path):
     np.testing.assert_array_equal(read.masks[VENTRICLES], mask)
     padded = sitk.ConstantPad(whole, [3, 4, 5], [2, 0, 1])
     sitk.WriteImage(padded, str(tmp_path / "pad.nii.gz"))
-    np.testing.assert_array_equal(read_regions(tmp_path / "pad.nii.gz", volume).masks[VENTRICLES], mask)
+    padded = read_regions(tmp_path / "pad.nii.gz", volume)
+    np.testing.assert_array_equal(padded.masks[VENTRICLES], mask)
+    assert not [note for note in read.notes + padded.notes if "another grid" in note]  # nothing was moved
     fine = volume.grid.resized((80, 72, 12), (0.3, 0.35, 4.4))
     doubled = np.repeat(np.repeat(mask, 2, 1), 2, 2).astype(np.uint8)
     sitk.WriteImage(Volume(doubled, fine).to_sitk(), str(tmp_path / "fine.nii.gz"))
@@ -147,6 +151,11 @@ def test_cropped_shifted_and_resampled_grids(tmp_path):
     # a coarse centre lies between fine voxels of the same coarse one or on its edge: at most one pixel of difference
     assert abs(int(read.masks[VENTRICLES].sum()) - int(mask.sum())) < 0.1 * mask.sum()
     assert any("spacing 0.3 x 0.35 x 4.4 instead of 0.6 x 0.7 x 4.4 mm" in note for note in read.notes)
+    turned = Grid(volume.grid.size, volume.grid.spacing, volume.grid.origin, oblique_grid(angle=0.17).direction)
+    sitk.WriteImage(Volume(mask.astype(np.uint8), turned).to_sitk(), str(tmp_path / "turned.nii.gz"))
+    degrees = float(np.degrees(np.arccos((np.trace(turned.matrix.T @ volume.grid.matrix) - 1) / 2)))
+    notes = read_regions(tmp_path / "turned.nii.gz", volume).notes
+    assert 1.4 < degrees < 1.8 and any(f"axes turned by {degrees:.1f} degrees" in note for note in notes)
 
 
 def test_other_head_is_refused_with_what_differs(tmp_path):
