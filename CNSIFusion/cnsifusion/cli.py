@@ -70,10 +70,10 @@ def _check(options: argparse.Namespace, output: Output) -> None:
 def _propose(options: argparse.Namespace, output: Output) -> None:
     from cnsifusion.analysis import Analyzer
 
-    _, regions = Analyzer().propose(options.image, options.output, output)
+    check, regions = Analyzer().propose(options.image, options.output, output)
     millilitres = regions.grid.voxel_volume / 1000
     volumes = [f"{name}: {mask.sum() * millilitres:.2f} ml" for name, mask in regions.masks.items()]
-    notes = [f"note: {sentence}" for sentence in [*regions.withheld.values(), *regions.notes]]
+    notes = [f"note: {sentence}" for sentence in [*check.reasons, *regions.withheld.values(), *regions.notes]]
     output.done({"rois": str(options.output)}, *volumes, *notes)
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from cnsifusion.imaging.neighbours import misfit
 from cnsifusion.imaging.volume import Volume
 
 #: Fewer grey values of tissue: a simulated head's probability moved by 0.11 with 15 of them, by 0.03 with 39.
@@ -49,8 +50,9 @@ class CheckReport:
 
 def check_image(volume: Volume) -> CheckReport:
     """Geometry, voxel values and acquisition of ``volume`` against the protocol's intended input."""
-    findings = [*_values(volume.array), *_geometry(volume), *_acquisition(volume)]
-    return CheckReport(findings)
+    report = CheckReport([*_values(volume.array), *_geometry(volume), *_acquisition(volume)])
+    misfits = misfit(volume) if report.verdict != "refuse" else None
+    return report + CheckReport([Finding(misfits[0], "warn", misfits[1])] if misfits else [])
 
 
 def _values(array: np.ndarray) -> list[Finding]:

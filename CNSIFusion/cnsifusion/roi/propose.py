@@ -16,7 +16,7 @@ from cnsifusion.roi.maps import part_distances
 from cnsifusion.roi.morphology import Box
 from cnsifusion.roi.regions import Focus, RegionSet
 from cnsifusion.roi.sublentiform import find_sublentiform
-from cnsifusion.roi.unlike import UNEQUAL, far_larger, unlike_sides
+from cnsifusion.roi.unlike import UNEQUAL, beside_nuclei, far_larger, unlike_sides
 from cnsifusion.roi.ventricles import Ventricles, find_ventricles
 from cnsifusion.threads import both
 
@@ -44,9 +44,10 @@ def _propose(volume: Volume, anatomy: Anatomy, sensitivity: float, first_slice: 
     """The proposal on a volume that holds the deep structures and little else, from ``first_slice`` of the whole."""
     regions = RegionSet(volume.grid, midplane=anatomy.midplane)
     fluid, tissue = csf_levels(volume, anatomy)
+    dark, holes = beside_nuclei(volume, anatomy, fluid, tissue)
     ventricles, (sides, regions.foci, doubts) = both(
         lambda: find_ventricles(volume, anatomy, fluid, tissue),
-        lambda: _under_nuclei(volume, anatomy, fluid, tissue, sensitivity),
+        lambda: _under_nuclei(volume, anatomy, fluid, tissue, dark, sensitivity),
     )
     _add_ventricles(regions, ventricles, first_slice)
     for side, (name, _) in _SIDES.items():
@@ -56,6 +57,7 @@ def _propose(volume: Volume, anatomy: Anatomy, sensitivity: float, first_slice: 
             regions.withheld[name] = doubts.get(side, _TOO_LITTLE)
     if far_larger(sides):
         regions.notes.append(UNEQUAL)
+    regions.notes += [holes[side] for side in sides if side in holes]
     for side in sides:
         _add_foci(regions, side, [focus for focus in regions.foci if focus.side == side and not focus.large])
     regions.origin = dict.fromkeys(regions.masks, "automatic")
@@ -63,13 +65,21 @@ def _propose(volume: Volume, anatomy: Anatomy, sensitivity: float, first_slice: 
 
 
 def _under_nuclei(
-    volume: Volume, anatomy: Anatomy, fluid: np.ndarray, tissue: np.ndarray, sensitivity: float
+    volume: Volume,
+    anatomy: Anatomy,
+    fluid: np.ndarray,
+    tissue: np.ndarray,
+    dark: dict[str, str],
+    sensitivity: float,
 ) -> tuple[dict[str, np.ndarray], list[Focus], dict[str, str]]:
-    """Region B (bool [k, j, i]) of the sides where it can be offered, the foci in and above it, and doubts by side."""
+    """Region B (bool [k, j, i]) of the sides where it can be offered, the foci in and above it, and doubts by side.
+
+    Sides that are ``dark`` are not offered.
+    """
     least = _LEAST_SUBLENTIFORM_ML * 1000 / volume.grid.voxel_volume
     found, arteries, doubts = find_sublentiform(volume, anatomy, fluid, tissue)
     sides = {side: mask for side, mask in found.items() if mask.sum() >= least}
-    doubts |= unlike_sides(volume, anatomy.midplane, sides, fluid, tissue)
+    doubts |= unlike_sides(volume, anatomy.midplane, sides, fluid, tissue) | dark
     sides = {side: mask for side, mask in sides.items() if side not in doubts}
     contrast = float(np.median((fluid - tissue)[anatomy.brain]))
     return sides, find_foci(volume, anatomy.white_matter, sides, arteries, contrast, sensitivity), doubts

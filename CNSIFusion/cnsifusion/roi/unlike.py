@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from cnsifusion.imaging.volume import Volume
+from cnsifusion.roi.anatomy import LANDMARKS, Anatomy
+from cnsifusion.roi.maps import coarse_grid, tissue_maps
 from cnsifusion.roi.regions import Plane
 
 #: Of 84 heads without such, the middle of a side lies at most at 0.27 of the way from tissue to CSF, of oedema painted
@@ -17,6 +19,13 @@ _CSF_SHARE, _CSF = 0.42, 0.75
 #: Of the same heads but a stroke patient's (2.4) the larger side has at most 1.8 times the volume.
 _LARGER = 2.7
 
+#: So near (mm) to where the template has the nucleus' base, so much more of the brain (ml) than about the other is
+#: darker than this share of tissue: at most 0.1 ml in 89 heads without blood or metal there, 1.6 and more with it.
+_AROUND_MM, _VOID_ML, _VOID = 32.0, 1.0, 0.35
+#: Where the template has a nucleus, so much (ml) is so far on the way to CSF: at most 0.02 ml in the same heads.
+_HOLE_ML, _HOLE = 0.3, 0.65
+
+_DARK_TISSUE = "What lies under or in the lentiform nucleus is dark (blood, metal?); draw the region by hand."
 _BRIGHT_TISSUE = (
     "The tissue under the lentiform nucleus is too bright (oedema?); draw the region by hand, and check the other side."
 )
@@ -55,12 +64,39 @@ def unlike_sides(
         here, there = tuple(place.T), tuple(voxels.T)
         dark = _DARKER * np.median(volume.array[there])
         if np.mean(volume.array[here] < dark) - np.mean(volume.array[there] < dark) > _DARK_SHARE:
-            doubts[side] = (
-                "What lies under or in the lentiform nucleus is dark (blood, metal?); draw the region by hand."
-            )
+            doubts[side] = _DARK_TISSUE
         elif np.mean(fluid[here]) - np.mean(fluid[there]) > _CSF_SHARE:
             doubts[side] = "CSF lies under or in the lentiform nucleus (a cavity?); draw the region by hand."
     return doubts
+
+
+def beside_nuclei(
+    volume: Volume, anatomy: Anatomy, csf: np.ndarray, tissue: np.ndarray
+) -> tuple[dict[str, str], dict[str, str]]:
+    """Which side has a bleeding or metal in or beside the nucleus as the other has not, and in which nucleus CSF lies.
+
+    Both by side with a sentence, by the voxels (two millimetres apart) that the anatomy's lattice keeps.
+    """
+    x, y, z = anatomy.lattice.points
+    (across, back, up), maps = LANDMARKS["lentiform base left"], tissue_maps(2.0)
+    box = anatomy.lattice.around((np.abs(x) - across) ** 2 + (y - back) ** 2 + (z - up) ** 2 < _AROUND_MM**2)
+    lattice = anatomy.lattice.cropped(box)
+    x, y, z = lattice.points
+    near = (np.abs(x) - across) ** 2 + (y - back) ** 2 + (z - up) ** 2 < _AROUND_MM**2
+    kept = np.ix_(*(np.clip(knots, 0, size - 1) for knots, size in zip(lattice.knots, lattice.grid.shape)))
+    signal, tissue, csf = volume.array[box][kept], tissue[box][kept], csf[box][kept]
+    apart = [(knots[-1] - knots[0]) / max(len(knots) - 1, 1) for knots in lattice.knots]
+    ml = volume.grid.voxel_volume * float(np.prod(apart)) / 1000
+    brain = lattice.read(sum(maps.values()), coarse_grid(), 0.0) > 0.5
+    nuclei = lattice.read(maps["putamen"] + maps["pallidum"], coarse_grid(), 0.0) > 0.5
+    void, hole = near & brain & (signal < _VOID * tissue), nuclei & (signal > tissue + _HOLE * (csf - tissue))
+    voids, holes = {}, {}
+    for side, own in (("left", x > 0), ("right", x < 0)):
+        voids[side] = np.sum(void & own) * ml
+        if np.sum(hole & own) * ml > _HOLE_ML:
+            holes[side] = f"CSF lies in the {side} lentiform nucleus (an old infarct?): check the region under it."
+    more = voids["left"] - voids["right"]
+    return ({"left" if more > 0 else "right": _DARK_TISSUE} if abs(more) > _VOID_ML else {}), holes
 
 
 def far_larger(sides: dict[str, np.ndarray]) -> bool:

@@ -1,4 +1,4 @@
-"""Blood, oedema, cavities, flow and missing slices are named, and what they make unsure is not offered."""
+"""Blood, metal, oedema, infarcts, cavities, flow and missing slices are named, and what they make unsure is not offered."""
 
 from __future__ import annotations
 
@@ -39,6 +39,24 @@ def test_an_ill_side_is_not_offered(whole_head: Proposal, what: str, name: str) 
     assert name not in found.masks and other in found.masks and other not in found.withheld
     assert all(focus.side != ("left" if name == _LEFT else "right") for focus in found.foci)
     assert np.mean(found.masks[other] == whole_head.regions.masks[other]) > 0.999
+
+
+@pytest.mark.parametrize("name", [_LEFT, _RIGHT])
+def test_a_side_beside_metal_is_not_offered(whole_head: Proposal, name: str) -> None:
+    """The void lies 10 mm beside the region, where the region's own mirror image does not reach."""
+    region, grid = whole_head.regions.masks[name], whole_head.phantom.volume.grid
+    points = grid.to_lps(np.moveaxis(np.indices(grid.shape)[::-1], 0, -1))
+    centre = points[region].mean(0) + np.array([16.0 if name == _LEFT else -16.0, -12.0, -6.0])
+    void = (np.linalg.norm(points - centre, axis=-1) < 13) & ~ndimage.binary_dilation(region, iterations=2)
+    found = propose(_painted(whole_head, void, 6.0), whole_head.anatomy)
+    assert list(found.withheld) == [name] and "metal" in found.withheld[name]
+
+
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_csf_in_a_nucleus_is_named(whole_head: Proposal, side: str) -> None:
+    nucleus = ndimage.binary_erosion(whole_head.anatomy.prior(f"putamen_{side}") > 0.5, np.ones((1, 3, 3)))
+    (note,) = propose(_painted(whole_head, nucleus, LEVELS["csf"]), whole_head.anatomy).notes
+    assert note.startswith(f"CSF lies in the {side} lentiform nucleus")
 
 
 @pytest.mark.parametrize("part", ["third", "fourth"])
