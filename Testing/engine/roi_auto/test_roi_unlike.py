@@ -1,4 +1,4 @@
-"""Blood, metal, oedema, infarcts, cavities, flow and missing slices are named, and what they make unsure is not offered."""
+"""Blood, metal, oedema, infarcts, cavities, flow and missing slices are named; what they make unsure is withheld."""
 
 from __future__ import annotations
 
