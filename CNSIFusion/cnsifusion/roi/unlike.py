@@ -87,7 +87,7 @@ def beside_nuclei(
     signal, tissue, csf = volume.array[box][kept], tissue[box][kept], csf[box][kept]
     apart = [(knots[-1] - knots[0]) / max(len(knots) - 1, 1) for knots in lattice.knots]
     ml = volume.grid.voxel_volume * float(np.prod(apart)) / 1000
-    brain = lattice.read(sum(maps.values()), coarse_grid(), 0.0) > 0.5
+    brain = lattice.read(np.sum(list(maps.values()), 0), coarse_grid(), 0.0) > 0.5
     nuclei = lattice.read(maps["putamen"] + maps["pallidum"], coarse_grid(), 0.0) > 0.5
     void, hole = near & brain & (signal < _VOID * tissue), nuclei & (signal > tissue + _HOLE * (csf - tissue))
     voids, holes = {}, {}
