@@ -30,6 +30,12 @@ _OVER_MM, _EVEN_MM = 1.0, 0.8
 #: Smaller (area in all slices, mm2: the thicker these are, the more ml a roof or a floor has) is no such lesion, and
 #: what is in fewer slices may be the roof or the floor of a ventricle.
 _LEAST_MM2, _LEAST_SLICES = 440.0, 3
+#: Oedema fades outward from all walls: of what lies between these distances (mm) from so much CSF (ml; of smaller
+#: ventricles too much is partly filled) at most a quarter is less bright than this share.
+_AROUND_MM, _AROUND_ML, _AROUND_SHARE = (2.0, 3.0), 3.0, 0.08
+#: The ventricle's CSF lies so near (mm) to where the template has it; slices next to what is brighter than this share
+#: may be partly filled.
+_NEAR_MM, _FILLED = 4.0, 0.7
 #: A voxel within this distance (mm) is mixed with it; its level is smoothed over the second (mm), and at most the last.
 _MIXED_MM, _LEVEL_MM, _MOST = 2.5, 3.0, 0.75
 
@@ -62,7 +68,10 @@ def find_lesions(share: np.ndarray, distance: np.ndarray, other: np.ndarray, vol
     box = bounds(distance < _WITHIN_MM)
     mask = np.zeros(share.shape, bool)
     if min(share[box].shape[1:]) > 1:  # else the image holds no place of them
-        mask[box] = _lesions(share[box], distance[box], other[box], volume) & (distance[box] > _PLACE_MM)
+        rows, columns = volume.spacing[1], volume.spacing[0]
+        smooth = ndimage.gaussian_filter(share[box], (0, _SMOOTH_MM / rows, _SMOOTH_MM / columns))
+        mask[box] = _lesions(smooth, distance[box], other[box], volume) & (distance[box] > _PLACE_MM)
+        mask[box] |= _oedema(smooth, distance[box], other[box], volume)
     level = np.full(share.shape, -1, np.float32)
     if mask.any():
         near = boxed(mask, _MIXED_MM, volume)
@@ -71,10 +80,19 @@ def find_lesions(share: np.ndarray, distance: np.ndarray, other: np.ndarray, vol
     return Lesions(np.flatnonzero(mask.any((1, 2))), level)
 
 
-def _lesions(share: np.ndarray, distance: np.ndarray, other: np.ndarray, volume: Volume) -> np.ndarray:
+def _oedema(smooth: np.ndarray, distance: np.ndarray, other: np.ndarray, volume: Volume) -> np.ndarray:
+    """What surrounds the ventricles (bool [k, j, i]) if it is bright on all sides, else nothing; see find_lesions."""
+    fluid = (smooth >= _FLUID) & (distance < _NEAR_MM)
+    near, far = (boxed(fluid, reach, volume) for reach in _AROUND_MM)
+    around = far & ~near & (other > _OTHER_MM) & ~over_or_under(boxed(smooth >= _FILLED, _OVER_MM, volume))
+    if fluid.sum() * volume.grid.voxel_volume < 1000 * _AROUND_ML or not around.any():
+        return np.zeros_like(fluid)
+    return around & (np.percentile(smooth[around], 25) >= _AROUND_SHARE)
+
+
+def _lesions(smooth: np.ndarray, distance: np.ndarray, other: np.ndarray, volume: Volume) -> np.ndarray:
     """What is wide, even and large enough (bool [k, j, i]), and what is as bright beside it; see find_lesions."""
     rows, columns = volume.spacing[1], volume.spacing[0]
-    smooth = ndimage.gaussian_filter(share, (0, _SMOOTH_MM / rows, _SMOOTH_MM / columns))
     low, high = _BRIGHT
     bright = (smooth > low) & (smooth < high) & (distance < _WITHIN_MM)
     bright &= ~over_or_under(boxed(smooth >= _FLUID, _OVER_MM, volume))
