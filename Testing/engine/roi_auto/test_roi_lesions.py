@@ -64,9 +64,28 @@ def test_what_is_large_in_its_slices_is_a_lesion() -> None:
     assert find_lesions(share, distance, _FAR, _volume(share)).slices.tolist() == [2, 3, 4, 5, 6]
 
 
+def _faded(share: np.ndarray, distance: np.ndarray) -> np.ndarray:
+    """The ``share`` with tissue that is 0.6 bright at the wall and as dark as ever 8 mm from it."""
+    return share + (1 - share) * 0.6 * np.clip(1 - distance / 8, 0, 1) * (distance > 0)
+
+
+def test_oedema_that_fades_from_all_walls_is_seen() -> None:
+    share, distance = _ventricle()
+    faded = _faded(share, distance)
+    found = find_lesions(faded, distance, _FAR, _volume(faded))
+    assert found.slices.tolist() == list(range(8))
+    assert np.all(np.abs(found.level[(distance > 0) & (distance < 1)] - 0.41) < 0.1)
+    one_side = np.where(np.arange(100) < 50, faded, share)
+    assert not len(find_lesions(one_side, distance, _FAR, _volume(one_side)).slices)
+    assert not len(find_lesions(faded, distance, np.full(_SHAPE, 2.0), _volume(faded)).slices)
+    small = Volume(faded.astype(np.float32), Grid((100, 100, 8), (_PIXEL, _PIXEL, 0.9), (0, 0, 0), np.eye(3).ravel()))
+    assert not len(find_lesions(faded, distance, _FAR, small).slices)
+
+
 @pytest.mark.parametrize("case", ["none", "narrow", "steep", "roof", "grey", "small", "shallow", "cistern", "shade"])
 def test_partial_volume_is_no_lesion(case: str) -> None:
-    (share, distance), other = _ventricle(slice(0, 5) if case == "roof" else slice(0, 8)), _FAR
+    (plain, distance), other = _ventricle(slice(0, 5) if case == "roof" else slice(0, 8)), _FAR
+    share = plain.copy()
     if case == "narrow":  # a rim of 2 mm
         share = np.where((distance > 0) & (distance <= 2), np.maximum(share, 0.6), share)
     elif case == "steep":  # a wall that slants through 4 mm
@@ -85,6 +104,7 @@ def test_partial_volume_is_no_lesion(case: str) -> None:
         share[:, 25:50] = np.minimum(share[:, 25:50], 0.7)
         share[:, 14:25, 42:58] = 0.7
         distance[:, 18:25, 40:60] = 0
+    share = np.where(np.arange(100) < 46, share, plain)  # what is bright on all sides is oedema
     found = find_lesions(share, distance, other, _volume(share))
     assert not len(found.slices) and np.all(found.level == -1)
 
@@ -105,5 +125,6 @@ def test_ventricles_keep_their_size_where_lesions_lie_beside_them(whole_head: Pr
     (note,) = (note for note in found.notes if note.startswith("Bright tissue beside the lateral ventricles"))
     assert "check slices" in note
     assert not any(note.startswith("Bright") for note in whole_head.regions.notes)
-    monkeypatch.setattr(lesions, "_LEAST_MM2", np.inf)
+    for limit in ("_LEAST_MM2", "_AROUND_SHARE"):
+        monkeypatch.setattr(lesions, limit, np.inf)
     assert ((propose(ill, anatomy).parts == 1) & ~before).sum() > 2.5 * added
