@@ -172,10 +172,10 @@ def _white_matter(volume: Volume, lattice: Lattice, brain: np.ndarray) -> np.nda
 def _doubts(registration: Registration, brain: np.ndarray, white: np.ndarray) -> list[str]:
     """Why the placement should not be trusted, one sentence each, the most telling first; empty if it should."""
     fit, levels, reasons = registration.fit, registration.levels, []
-    if not levels["csf"] > _CSF_OVER_TISSUE * max(levels["gm"], levels["wm"]):
-        reasons.append("CSF is not clearly brighter than brain tissue.")
-    if fit.correlation < 0.5:
+    if fit.correlation < 0.5:  # then the levels are no tissue's
         reasons.append("The head could not be matched to the template well enough.")
+    elif not levels["csf"] > _CSF_OVER_TISSUE * max(levels["gm"], levels["wm"]):
+        reasons.append("CSF is not clearly brighter than brain tissue.")
     if fit.inside < 0.75:
         reasons.append("A large part of the brain is outside the image; regions are not proposed.")
     if registration.rival_mm > 12:

@@ -140,5 +140,7 @@ def test_a_few_slices_are_no_head_and_no_fault(whole_head: Proposal) -> None:
 def test_csf_must_be_clearly_brighter_than_tissue(grey: float, clear: bool, stripped: Proposal) -> None:
     levels = {"csf": 1.0, "gm": grey, "wm": 0.6}
     found = replace(registration.register(stripped.phantom.volume), levels=levels)
-    reasons = _doubts(found, stripped.anatomy.brain, stripped.anatomy.white_matter)
-    assert reasons == ([] if clear else ["CSF is not clearly brighter than brain tissue."])
+    brain, white = stripped.anatomy.brain, stripped.anatomy.white_matter
+    assert _doubts(found, brain, white) == ([] if clear else ["CSF is not clearly brighter than brain tissue."])
+    lost = replace(found, fit=replace(found.fit, correlation=0.3))
+    assert _doubts(lost, brain, white) == ["The head could not be matched to the template well enough."]
