@@ -50,6 +50,26 @@ def test_contributions_sum_to_each_instances_log_odds(analyzed) -> None:
     result = analyzed[1]
     mean = np.mean([i.log_odds for i in result.instances])
     assert sum(c.log_odds for c in result.contributions) == pytest.approx(mean, abs=1e-6)
+    blocks, features = result.contributions[:2], [abs(c.log_odds) for c in result.contributions[2:]]
+    assert [c.name for c in blocks] == ["baseline", "network"]
+    assert features == sorted(features, reverse=True) and features[0] > features[-1]
+    for part in result.contributions[2:]:
+        same = [c for i in result.instances for c in i.contributions if c.name == part.name]
+        known = [(c.value, c.training_quantile) for c in same if c.value is not None]
+        assert (part.value, part.training_quantile) == pytest.approx(tuple(np.mean(known, axis=0)))
+
+
+def test_scores_and_what_lies_above_the_threshold(analyzed) -> None:
+    bundle, result = load_bundle(default_bundle_dir()), analyzed[1]
+    for i in result.instances:
+        assert i.probability == pytest.approx(float(bundle.probability(i.log_odds)))
+        assert i.above_threshold == (i.probability >= bundle.settings.threshold)
+    score = result.patient
+    assert score.log_odds == pytest.approx(np.mean([i.log_odds for i in result.instances]))
+    assert score.probability == pytest.approx(float(bundle.probability(score.log_odds)))
+    assert score.above_threshold == (score.probability >= score.threshold == bundle.settings.threshold)
+    assert score.instances_above == sum(i.above_threshold for i in result.instances)
+    assert score.training_prevalence == bundle.settings.cohort.prevalence
 
 
 def test_demonstration_is_said_everywhere(analyzed) -> None:
@@ -162,6 +182,17 @@ def test_damaged_results_are_refused(analyzed, tmp_path) -> None:
     for name, change in (("schema", "other"), ("schema_version", 99), ("patient", {})):
         (tmp_path / "r.json").write_text(json.dumps({**data, name: change}))
         with pytest.raises(BadInput):
+            read_result(tmp_path / "r.json")
+    for place, name, value in (
+        ("patient", "probability", 1.01), ("patient", "low", -0.01), ("patient", "high", 1.01),
+        ("patient", "threshold", 1.01), ("patient", "training_prevalence", 0.0),
+        ("patient", "training_prevalence", 1.0), ("instances", "probability", 1.01),
+    ):  # fmt: skip
+        changed = json.loads(json.dumps(data))
+        part = changed[place] if place == "patient" else changed[place][-1]
+        part[name] = value
+        (tmp_path / "r.json").write_text(json.dumps(changed))
+        with pytest.raises(BadInput, match="outside 0 to 1"):
             read_result(tmp_path / "r.json")
 
 

@@ -74,6 +74,24 @@ def test_a_score_that_rounds_up_to_the_threshold_is_not_shown_as_it() -> None:
     assert percent(0.26, 0.301) == "26 %" and percent(0.002, 0.003) == "<1 %"
 
 
+def test_no_probability_is_told_as_certain() -> None:
+    found = [percent(p) for p in (0.0, 0.0099, 0.01, 0.99, 0.9901, 1.0)]
+    assert found == ["<1 %", "<1 %", "1 %", "99 %", ">99 %", ">99 %"]
+
+
+def test_the_sides_are_told_by_their_means(analyzed) -> None:
+    result, first = analyzed[1], analyzed[1].instances[0]
+    for left, right, said in (
+        ((0.6, 0.8), (0.2,), "right 20 %, left 70 %; left is 50 points higher."),
+        ((0.2,), (0.3, 0.5), "right 40 %, left 20 %; right is 20 points higher."),
+        ((0.50,), (0.54,), "right 54 %, left 50 %; the sides are alike."),
+        ((0.50,), (), ""),
+    ):
+        both = [(side, p) for side, each in (("left", left), ("right", right)) for p in each]
+        told = replace(result, instances=[replace(first, side=side, probability=p) for side, p in both])
+        assert told.side_words == (said and f"Mean of the slices: {said}")
+
+
 @pytest.mark.parametrize("name", CHARTS)
 def test_words_of_charts_are_not_cut_off(analyzed, name) -> None:
     drawing = CHARTS[name](analyzed[1], 300.0)

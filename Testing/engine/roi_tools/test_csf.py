@@ -73,6 +73,28 @@ def test_lobe_takes_a_piece_off():
     assert (piece[5] & left[5]).sum() > 0.95 * left[5].sum() and (piece[5] & right[5]).sum() < 0.1 * right[5].sum()
 
 
+@pytest.mark.parametrize("axis", [1, 2])
+@pytest.mark.parametrize("click", [(4, 100, 120), (5, 100, 120), (4, 100, 127)])
+def test_rows_and_columns_of_different_size_are_not_confused(axis, click):
+    """Every row, or column, twice and half as wide: the same head, so the same region."""
+
+    def twice(array):
+        return array.repeat(2, axis)
+
+    image, left, right, _ = phantom(sulcus_pixels=6)
+    rules, spacing, point = CsfSettings(neighbours=ALL_SLICES), list(SPACING), list(click)
+    spacing[2 - axis], point[axis] = 0.3, 2 * click[axis]
+    found = grow(image, SPACING, click, rules).on(image.shape)
+    assert overlap(twice(found), grow(twice(image), spacing, point, rules).on(twice(image).shape)) > 0.98
+    joined = left | right
+    joined[4:6, 98:102, 80:120] = True
+    at = (click[0], 100, 80)
+    piece = lobe(cropped(joined, (0, 0, 0), ""), SPACING, at).on(image.shape)
+    at = (*at[:axis], 2 * at[axis], *at[axis + 1 :])
+    fine = lobe(cropped(twice(joined), (0, 0, 0), ""), spacing, at).on(twice(image).shape)
+    assert overlap(twice(piece), fine) > 0.98
+
+
 @pytest.mark.parametrize("point", [(5, 20, 100), (-1, 3, 3), (5, 100, 500), (0, 0, 0)])
 def test_tissue_air_and_outside_give_a_reason(point):
     image, *_ = phantom()

@@ -47,6 +47,19 @@ def test_detects_a_focus_near_the_click(diameter):
         assert 2 * (found & dot).sum() / (found.sum() + dot.sum()) > 0.8
 
 
+@pytest.mark.parametrize("axis", [1, 2])
+def test_a_focus_is_measured_in_millimetres_along_both_axes(axis):
+    """Every row, or column, twice and half as wide; a brighter spot 2 mm away is not what the click means."""
+    spacing, point = list(SPACING), [1, 30, 30]
+    spacing[2 - axis], point[axis] = 0.25, 61
+    for diameter, wide in ((2.0, False), (3.6, True)):
+        image, _ = scene(diameter, 60, noise=1.0)
+        image[:, 30, 34] = image[:, 34, 30] = 400 if not wide else 100
+        plain, fine = detect(image, SPACING, (1, 30, 30)), detect(image.repeat(2, axis), spacing, tuple(point))
+        assert plain.empty == fine.empty == wide and plain.reason[:10] == fine.reason[:10]
+        assert np.array_equal(plain.mask.repeat(2, axis), fine.mask)
+
+
 def test_faint_large_and_empty_give_a_reason_and_sensitivity_helps():
     faint, _ = scene(2.0, 14)
     assert detect(faint, SPACING, (1, 30, 30), PvsSettings(0.0)).reason
@@ -62,7 +75,9 @@ def test_icc_equals_the_published_example():
     assert icc.value == pytest.approx(0.2898, abs=1e-4)
     assert (icc.low, icc.high) == (pytest.approx(0.0188, abs=2e-3), pytest.approx(0.7611, abs=2e-3))
     assert icc_2_1(np.array([[1, 1], [2, 2], [5, 5]])).value == 1
-    alike = ([[1, 3], [3, 1], [2, 2]], [[10, 20], [20, 10]], [[2, 0], [1, 1]])  # readers differ, heads do not
+    alike = (  # readers differ, heads do not (the last ones' means in their last bit alone)
+        [[1, 3], [3, 1], [2, 2]], [[10, 20], [20, 10]], [[2, 0], [1, 1]], [[0.1, 0.2], [0.05, 0.25], [0.3, 0.0]],
+    )  # fmt: skip
     for bad in ([[1, 2]], [[1], [2]], [[1, 1], [1, 1]], [[8, 0], [8, 0]], [[1, np.nan], [2, 2]], *alike):
         with pytest.raises(BadInput):
             icc_2_1(np.array(bad))
