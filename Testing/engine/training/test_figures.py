@@ -1,5 +1,7 @@
 """Figures of merit, calibration and selection against definitions, scikit-learn and worked examples."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
@@ -31,7 +33,7 @@ from cnsifusion.training.metrics import (
     paired_auc_difference,
     patient_figures,
 )
-from cnsifusion.training.selection import candidates, icc21, l1, mrmr, select, stability
+from cnsifusion.training.selection import candidates, frequency, icc21, l1, mrmr, select, stability
 from cnsifusion.training.tables import scale_ranking
 
 
@@ -263,6 +265,16 @@ def test_unstable_and_shape_features_are_not_chosen(cohort):
     cohort.names[2] = "original_shape2D_Area"
     assert 2 not in candidates(cohort, rows, 0.5, False, 8)
     assert 2 in candidates(cohort, rows, 0.5, True, 8)
+    steadiest = np.sort(np.argsort(-np.nan_to_num(stability(cohort, rows), nan=-1))[:3])
+    assert np.array_equal(candidates(cohort, rows, 1.0, True, 3), steadiest)  # too few are stable enough
+    for missing, kept in ((0, True), (1, False)):
+        cohort.features[: len(rows) // 5 + missing, 4] = np.nan
+        assert (4 in candidates(cohort, rows, 0.5, False, 8)) == kept
+
+
+def test_how_often_features_were_chosen():
+    chosen = [SimpleNamespace(columns=np.array(columns)) for columns in ([0, 2], [2])]
+    assert frequency(chosen, 4).tolist() == [0.5, 0, 1, 0] and frequency([], 2).tolist() == [0, 0]
 
 
 def test_stability_is_judged_where_a_feature_is_known(cohort):

@@ -3,6 +3,7 @@
 import csv
 import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +14,9 @@ pytest.importorskip("torch")
 import SimpleITK as sitk
 
 from cnsifusion.errors import BadInput
-from cnsifusion.imaging import read_image
-from cnsifusion.training.manifest import UNKNOWN, read_manifest
+from cnsifusion.imaging import Grid, read_image
+from cnsifusion.imaging.grid import ALONG_LPS
+from cnsifusion.training.manifest import UNKNOWN, _inside, read_manifest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "imaging"))
 from dicom_files import write_series
@@ -107,6 +109,24 @@ def test_regions_cropped_to_their_content_fit(rows, save, tmp_path):
     read_manifest(save(rows), 5)
     write_image(tmp_path / "0.nrrd", shape=(1, 3, 9), origin=(2.0, 1.0, 5.0))
     assert "grid" in problems(save(rows))
+
+
+@pytest.mark.parametrize(
+    ("change", "fits"),
+    [
+        ({}, True),
+        ({"origin": (10.04, 20.0, 30.0)}, True),
+        ({"origin": (10.2, 20.0, 30.0)}, False),  # between the voxels
+        ({"origin": (9.0, 20.0, 30.0)}, False),  # one before the first
+        ({"size": (41, 50, 12)}, False),
+        ({"size": (39, 50, 10)}, True),
+        ({"spacing": (1.0, 1.0, 5.02)}, False),
+        ({"direction": (1.0, 0.0, 0.0, 0.0, 0.999, -0.04, 0.0, 0.04, 0.999)}, False),
+    ],
+)
+def test_regions_lie_on_voxels_of_the_image(change, fits):
+    image = Grid((40, 50, 12), (1.0, 1.0, 5.0), (10.0, 20.0, 30.0), ALONG_LPS)
+    assert _inside(replace(image, **change), image) == fits
 
 
 def test_warnings(rows, save):

@@ -75,6 +75,8 @@ def test_every_kind_of_model_learns_what_is_there(tmp_path, strong):
     for folds in found.values():
         assert sorted(np.concatenate([f.patients for f in folds])) == list(range(36))
         assert all(0 < f.thresholds["sensitivity95"] < 1 for f in folds)
+    for f in found["radiomics-logistic"]:
+        assert len(f.columns) == 4 and f.frequency.sum() == pytest.approx(4)  # over the inner folds
 
 
 def test_the_network_sees_what_radiomics_cannot(tmp_path):
