@@ -7,10 +7,12 @@ import pytest
 from hypothesis import given, settings, strategies
 from radiomics_cases import IDENTITY, discs, image, solid
 
+from cnsifusion.errors import BadInput
 from cnsifusion.imaging.grid import Grid
 from cnsifusion.imaging.volume import Volume
 from cnsifusion.radiomics import RadiomicsSettings, RegionMask, extract
-from cnsifusion.radiomics.log import kernel
+from cnsifusion.radiomics.discretise import MAX_LEVELS, bin_edges, grey_levels
+from cnsifusion.radiomics.log import kernel, too_small
 from cnsifusion.radiomics.settings import TEXTURE_CLASSES
 
 WIDTH = 8.0
@@ -127,6 +129,24 @@ def test_kernels_keep_their_moments(sigma):
     assert both @ kernel(0, sigma, n) == pytest.approx(1, abs=1e-12)
     assert both @ kernel(2, sigma, n) == pytest.approx(0, abs=1e-12)
     assert both @ (kernel(2, sigma, n) * n**2) == pytest.approx(2, abs=1e-9)
+
+
+@pytest.mark.parametrize("offset", [-1e6, 0.0, 1e6])
+def test_only_a_region_of_too_many_levels_is_refused_wherever_its_zero_is(offset):
+    values = offset + np.array([0.0, 1.0, MAX_LEVELS - 1])
+    assert grey_levels(values, 1.0, None).tolist() == [1, 2, MAX_LEVELS]
+    with pytest.raises(BadInput, match="larger bin_width"):
+        bin_edges(values, 0.9, None)
+
+
+@pytest.mark.parametrize(
+    ("shape", "sigma", "small"),
+    [((4, 9, 9), 3.0, False), ((3, 9, 9), 1.0, True), ((9, 9, 5), 4.5, True), ((9, 9, 6), 4.5, False)],
+)
+def test_an_image_smaller_than_the_filter_is_not_filtered(shape, sigma, small):
+    """An axis of four voxels, and of the filter's sigma and one more, is enough."""
+    assert too_small(shape, (1.0, 1.0, 1.0), sigma) == small
+    assert too_small(shape, (2.0, 2.0, 2.0), 2 * sigma) == small
 
 
 def test_a_crop_far_away_does_not_reach_the_region():

@@ -130,6 +130,14 @@ def test_the_reference_engine_says_what_to_install(monkeypatch):
         extract_with_pyradiomics(image(), [], SMALL)
 
 
+@pytest.mark.parametrize(
+    ("ids", "shape"), [({"id": ["a", "b"]}, (2, 2)), ({"id": ["a", "b"]}, (3, 1)), ({"id": ["a"], "side": []}, (1, 1))]
+)
+def test_rows_and_columns_fit_together(ids, shape):
+    with pytest.raises(ValueError, match="do not fit"):
+        FeatureTable(ids, ["x"], np.zeros(shape), {}, {})
+
+
 def test_an_unknown_feature_is_refused():
     with pytest.raises(BadInput, match="no feature"):
         table().column("original_glcm_Nothing")

@@ -105,6 +105,21 @@ def test_what_is_drawn_on_the_other_side_stays_as_the_reader_left_it():
         assert overlap(found[2], expected) > 0.97
 
 
+def test_both_sides_of_a_head_far_from_the_images_corner():
+    """A click looks at a window of the image, which does not begin at its first pixel."""
+    image, near, far = head()
+    margins, at = ((90, 40), (110, 60)), (2, *np.add(point(), (90, 110)))
+    wide = np.pad(image, ((0, 0), *margins))
+    line = find_midline(wide[2], PIXEL)
+    for drawn, expected in ((np.zeros_like(far), near | far), (far, near)):
+        corrected = np.zeros(wide.shape, bool)
+        corrected[2] = np.pad(drawn & (np.arange(200) > 110)[:, None], margins)
+        found = grow(wide, SPACING, at, CsfSettings(), line, cropped(corrected, (0, 0, 0), ""))
+        assert overlap(found.on(wide.shape)[2], np.pad(expected, margins)) > 0.97
+    (row, column) = line.mirrored(np.array([at[1:]]), PIXEL)[0] - (90, 110)
+    assert far[row, column]
+
+
 def test_csf_in_the_middle_has_no_other_side():
     image, *_ = head()
     third = ellipse((40, 0), (14, 4))
