@@ -61,6 +61,7 @@ EDITS = {
     "region": (lambda v: v.update(region="liver"), "region"),
     "heads": (lambda v: v["architecture"].update(heads=10**9), "heads"),
     "pixels": (lambda v: v["architecture"].update(patch_shape=[2, 10**6, 10**6]), "patch_shape"),
+    "cells": (lambda v: v["architecture"].update(map_cells=[4, 10**6]), "map_cells"),
     "other pixels": (lambda v: v["architecture"].update(patch_shape=[2, 64, 64]), "model.onnx"),
     "scale": (lambda v: v["features"]["scale"].__setitem__(0, 0.0), "scale"),
     "names": (lambda v: v["features"]["names"].__setitem__(0, v["features"]["names"][1]), "repeats"),
@@ -135,6 +136,10 @@ def _more_output(model):
     model.graph.output.append(helper.make_tensor_value_info("more", TensorProto.FLOAT, [1]))
 
 
+def _double_input(model):
+    model.graph.input[0].type.tensor_type.elem_type = TensorProto.DOUBLE
+
+
 GRAPHS = {
     "unknown operation": (_replace_op("Tan"), "does not allow"),
     "loop": (_replace_op("Loop"), "does not allow"),
@@ -145,6 +150,7 @@ GRAPHS = {
     "padding": (_padding, "oversize"),
     "function": (_function, "does not know"),
     "another output": (_more_output, "inputs and outputs"),
+    "double input": (_double_input, "inputs and outputs"),
     "opset": (lambda m: m.opset_import.append(helper.make_opsetid("ai.onnx.ml", 3)), "operator set"),
 }
 
