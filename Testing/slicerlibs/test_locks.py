@@ -1,6 +1,7 @@
 """Nobody but this computer's browser with the first address gets anything from the browser server."""
 
 import http.client
+from types import SimpleNamespace
 
 import pytest
 from browser import RunningApp
@@ -51,6 +52,17 @@ def own(app):
 @pytest.mark.parametrize("path", ["/", "/index.html", "/report", "/vue.global.js", "/ws", "/?key=wrong", "/?key="])
 def test_nothing_without_the_cookie(app, path):
     assert ask(app, path)[0] == 403
+
+
+def test_no_other_interface_is_served():
+    from cnsifusion.web.locks import Locks
+
+    with pytest.raises(RuntimeError, match=r"alone, not 0\.0\.0\.0"):
+        Locks().install(SimpleNamespace(host="0.0.0.0"))
+
+
+def test_the_key_opens_the_page_alone(app):
+    assert [ask(app, f"{path}?key={app.key}")[0] for path in ("/index.html", "/report", "/ws")] == [302, 403, 403]
 
 
 def test_the_first_address_opens_the_page(app, cookie):

@@ -128,6 +128,13 @@ def _padding(model):
             attribute.ints[:] = [10**8] * 4
 
 
+def _no_stride(model):
+    conv = next(n for n in model.graph.node if n.op_type == "Conv")
+    for attribute in conv.attribute:
+        if attribute.name == "strides":
+            attribute.ints[:] = [0, 1]
+
+
 def _function(model):
     model.functions.append(helper.make_function("d", "f", [], [], [], [helper.make_opsetid("", 17)]))
 
@@ -148,6 +155,7 @@ GRAPHS = {
     "external data": (_external, "outside the file"),
     "amplification": (_amplify, "too much memory"),
     "padding": (_padding, "oversize"),
+    "no stride": (_no_stride, "unexpected attributes"),
     "function": (_function, "does not know"),
     "another output": (_more_output, "inputs and outputs"),
     "double input": (_double_input, "inputs and outputs"),
