@@ -44,11 +44,15 @@ _MAY_BE_EMPTY = (
 )  # fmt: skip
 #: What of the patient's group an archive files an object by; other names, addresses and the like stay behind.
 _FILED_BY = {"PatientName", "PatientID", "IssuerOfPatientID", "PatientBirthDate", "PatientSex"}
-#: The source's hospital, scanner and staff: they did not make these objects.
+#: The source's hospital, scanner and staff, who did not make these objects, and why the patient was examined.
 _OF_THE_SOURCE = {
-    "InstitutionName", "InstitutionAddress", "InstitutionalDepartmentName", "StationName", "OperatorsName",
-    "PerformingPhysicianName", "PhysiciansOfRecord", "NameOfPhysiciansReadingStudy", "RequestingPhysician",
+    "InstitutionName", "InstitutionAddress", "InstitutionalDepartmentName", "InstitutionalDepartmentTypeCodeSequence",
+    "StationName", "OperatorsName", "PerformingPhysicianName", "PhysiciansOfRecord", "NameOfPhysiciansReadingStudy",
+    "ConsultingPhysicianName", "ReferringPhysicianIdentificationSequence", "ConsultingPhysicianIdentificationSequence",
+    "PhysiciansOfRecordIdentificationSequence", "PhysiciansReadingStudyIdentificationSequence",
+    "AdmittingDiagnosesDescription", "AdmittingDiagnosesCodeSequence", "ReasonForPerformedProcedureCodeSequence",
 }  # fmt: skip
+_PATIENT, _ORDER, _VISIT = 0x0010, 0x0032, 0x0038  # groups of attributes
 _BANNER, _LINE = 50, 20  # pixels above the key images, and of a line below them
 _MAKER = "CNSIFusion (research use only)"
 _ALGORITHM_TYPES = {"automatic": "AUTOMATIC", "manual": "MANUAL"}
@@ -96,7 +100,8 @@ def _reduce(header: pydicom.Dataset, plain: bool) -> None:
     Names in several character sets (Japanese, Korean, Chinese archives) become UTF-8: highdicom knows single ones only.
     So do all where our own words are not ``plain`` ASCII, which every set holds.
     """
-    for element in list(header.group_dataset(0x0010)) + [header[k] for k in _OF_THE_SOURCE if k in header]:
+    groups = [element for group in (_PATIENT, _ORDER, _VISIT) for element in header.group_dataset(group)]
+    for element in groups + [header[k] for k in _OF_THE_SOURCE if k in header]:
         if element.keyword not in _FILED_BY:
             del header[element.tag]
     for keyword in _MAY_BE_EMPTY:

@@ -27,12 +27,30 @@ from dicom_files import write_enhanced, write_series  # a helper of the imaging 
 
 pytest.importorskip("highdicom")
 
+#: What an archive files by, and what it does not and the objects must not hold.
+FILED = {"PatientID": "ID-4711", "PatientBirthDate": "19610203", "PatientSex": "F", "IssuerOfPatientID": "Archive"}
+HIDDEN = (
+    "OtherPatientNames PatientBirthName PatientMotherBirthName PatientAddress PatientTelephoneNumbers PatientComments "
+    "MedicalAlerts Allergies EthnicGroup Occupation AdditionalPatientHistory MilitaryRank ResponsiblePerson "
+    "InstitutionName InstitutionAddress InstitutionalDepartmentName StationName OperatorsName PerformingPhysicianName "
+    "PhysiciansOfRecord NameOfPhysiciansReadingStudy ConsultingPhysicianName RequestingPhysician RequestingService "
+    "AdmittingDiagnosesDescription ReasonForVisit AdmissionID ServiceEpisodeDescription PatientState"
+).split()
+HIDDEN_CODES = (
+    "OtherPatientIDsSequence ReferringPhysicianIdentificationSequence ConsultingPhysicianIdentificationSequence "
+    "PhysiciansOfRecordIdentificationSequence PhysiciansReadingStudyIdentificationSequence "
+    "AdmittingDiagnosesCodeSequence ReasonForPerformedProcedureCodeSequence InstitutionalDepartmentTypeCodeSequence"
+).split()
+
 
 @pytest.fixture(scope="module")
 def series(simulated_image, tmp_path_factory) -> Path:
     """The simulated patient as a DICOM series."""
     folder = tmp_path_factory.mktemp("dicom") / "series"
-    write_series(read_image(simulated_image), folder, name="Secret^Name")
+    code = pydicom.Dataset()
+    code.PatientID = code.CodeMeaning = "Hidden"
+    hidden = dict.fromkeys(HIDDEN, "Hidden") | {keyword: [code] for keyword in HIDDEN_CODES}
+    write_series(read_image(simulated_image), folder, name="Secret^Name", **FILED, **hidden)
     return folder
 
 
@@ -72,6 +90,20 @@ def test_objects_reference_the_series_and_say_research_use_only(exported, series
         assert "RESEARCH USE ONLY" in dataset.SeriesDescription
 
 
+def test_of_the_patient_the_objects_hold_what_an_archive_files_by_alone(exported, series) -> None:
+    """The consulting physician, the diagnoses at admission and the reason for the visit went along."""
+    source = next(series.iterdir())
+    assert source.read_bytes().count(b"Hidden") >= len(HIDDEN) + len(HIDDEN_CODES)
+    for path in exported[1].iterdir():
+        dataset = pydicom.dcmread(path)
+        assert b"Hidden" not in path.read_bytes(), [e.keyword for e in dataset.iterall() if "Hidden" in str(e.value)]
+        assert dataset.PatientName == "Secret^Name"
+        assert {e.keyword: e.value for e in dataset.group_dataset(0x0010)} == {
+            keyword: value for keyword, value in FILED.items() if keyword in dataset
+        } | {"PatientName": "Secret^Name"}
+        assert {"PatientID", "PatientBirthDate", "PatientSex"} <= set(dataset.dir())
+
+
 def test_key_images_say_what_their_maps_are(exported) -> None:
     """An archive shows them without the report: coloured spots that looked like the infection's place."""
     capture = pydicom.dcmread(exported[1] / "key_images.dcm").pixel_array
@@ -79,6 +111,13 @@ def test_key_images_say_what_their_maps_are(exported) -> None:
     below = capture[50 + len(sheet) :].max(axis=(1, 2)) > 128
     lines = np.flatnonzero(np.diff(below.astype(int)) == 1)
     assert len(lines) >= 2 and np.array_equal(capture[50 : 50 + len(sheet)], sheet)
+
+
+def test_key_images_tell_viewers_where_left_and_behind_are(exported) -> None:
+    """The letters beside the picture in a viewer: the patient's left on the right, behind below, as drawn inside it."""
+    capture = pydicom.dcmread(exported[1] / "key_images.dcm", stop_before_pixels=True)
+    assert list(capture.PatientOrientation) == ["L", "P"] and capture.Laterality == ""
+    assert "ImageOrientationPatient" not in capture and "FrameOfReferenceUID" not in capture  # no place on a sheet
 
 
 def numbers(report: pydicom.Dataset) -> dict[str, dict[str, float]]:
@@ -275,3 +314,18 @@ def test_segments_carry_the_protocols_codes_and_the_patients_side(exported) -> N
         assert kind.CodeValue == known.type.value
         modifiers = [code.CodeValue for code in kind.get("SegmentedPropertyTypeModifierCodeSequence", [])]
         assert modifiers == {"left": ["7771000"], "right": ["24028007"], "none": []}[known.side]
+
+
+def test_segments_say_who_drew_them(exported, series, tmp_path) -> None:
+    shutil.copytree(exported[0], tmp_path / "result")
+    file = tmp_path / "result" / "result.json"
+    kept = json.loads(file.read_text("utf-8"))
+    made = {"CSF ventricles": "manual", "Sub-lentiform left": "automatic", "Sub-lentiform right": "automatic, edited"}
+    kept["provenance"]["region_origin"] = made
+    file.write_text(json.dumps(kept), "utf-8")
+    export_dicom(file, series, tmp_path / "dicom")
+    items = {i.SegmentLabel: i for i in pydicom.dcmread(tmp_path / "dicom" / "seg.dcm").SegmentSequence}
+    assert [items[name].SegmentAlgorithmType for name in made] == ["MANUAL", "AUTOMATIC", "SEMIAUTOMATIC"]
+    assert {i.SegmentAlgorithmType for name, i in items.items() if name not in made} <= {"SEMIAUTOMATIC"}  # unknown
+    named = {name for name, i in items.items() if "SegmentAlgorithmName" in i}
+    assert named == set(items) - {"CSF ventricles"}  # no program takes a reader's drawing for its own
