@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 from reportlab.pdfbase.pdfmetrics import stringWidth
 
-from cnsifusion.analysis.result import percent
+from cnsifusion.analysis.result import percent, readable
 from cnsifusion.imaging import Volume, read_image
 from cnsifusion.reporting import pdf
 from cnsifusion.reporting.charts import CHARTS, svg
@@ -90,6 +90,89 @@ def test_the_sides_are_told_by_their_means(analyzed) -> None:
         both = [(side, p) for side, each in (("left", left), ("right", right)) for p in each]
         told = replace(result, instances=[replace(first, side=side, probability=p) for side, p in both])
         assert told.side_words == (said and f"Mean of the slices: {said}")
+
+
+@pytest.fixture(scope="module")
+def distinct(analyzed):
+    """The result with numbers that cannot be taken for one another."""
+    result = analyzed[1]
+    numbers = {"probability": 0.37, "low": 0.12, "high": 0.83, "threshold": 0.42, "training_prevalence": 0.25}
+    segments = {
+        name: {**row, "volume_ml": 11.11 + n, "slices": 21 + n, "mean": 310.0 + n, "sd": 41.0 + n}
+        for n, (name, row) in enumerate(result.statistics["segments"].items())
+    }
+    return replace(
+        result,
+        patient=replace(result.patient, **numbers, instances_above=2, instances=19),
+        statistics={**result.statistics, "segments": segments},
+        pvs={**result.pvs, "left": 13, "right": 17, "foci": [{**result.pvs["foci"][0], "large": True}] * 3},
+    )
+
+
+def test_both_reports_show_the_results_own_numbers(distinct, analyzed, tmp_path, monkeypatch) -> None:
+    pictures, written = (analyzed[0] / "key_images.png").read_bytes(), []
+    monkeypatch.setattr(pdf, "_paragraph", lambda words, *a: written.append(words) or _paragraph(words, *a))
+    write_pdf(distinct, pictures, tmp_path / "report.pdf")
+    page = " ".join(re.sub(r"<[^>]+>", " ", html.unescape(render(distinct, pictures))).split())
+    for text in (page, " ".join(written)):
+        assert "calibrated where 25 % were infected; range over fold models 12 % to 83 %. 2 of 19 slices" in text
+        assert "PVS-like foci: left 13, right 17" in text and "Does not replace lumbar puncture" in text
+        assert text.index("37 %") < text.index("12 % to 83 %")
+    made = distinct.provenance["region_origin"]
+    for name, row in distinct.statistics["segments"].items():
+        assert f"{name} {row['volume_ml']:.2f} {row['slices']} {row['mean']:.0f} {row['sd']:.0f} {made[name]} " in page
+        line = f"{name} ({made[name]}): {row['volume_ml']:.2f} ml, {row['slices']} slices, mean {row['mean']:.0f}, SD"
+        assert f"{line} {row['sd']:.0f}" in "\n".join(written)
+    assert "1 % 2 % 5 % 10 % 20 % 30 % 50 % it would be 2 % 3 % 8 % 16 % 31 % 43 % 64 %" in page
+    assert "With a pre-test probability of 5 % it would be 8 %, with 20 % 31 %" in " ".join(written)
+    assert "above threshold, each side for itself (42 %, " in page and "; 3 larger than 3 mm" in page
+    first = distinct.contributions[2]
+    assert f"{first.value:.4g} {100 * first.training_quantile:.0f} % {first.log_odds:+.2f}" in page
+
+
+def test_no_probability_without_its_demonstration(distinct, analyzed, tmp_path, monkeypatch) -> None:
+    """Beside the number in the same size, and again as a sentence; a clinical bundle's result says nothing of it."""
+    pictures, written = (analyzed[0] / "key_images.png").read_bytes(), []
+    monkeypatch.setattr(pdf, "_paragraph", lambda words, *a: written.append((words, *a)) or _paragraph(words, *a))
+    for result in (distinct, replace(distinct, demonstration=False)):
+        written.clear()
+        write_pdf(result, pictures, tmp_path / "report.pdf")
+        page, words = html.unescape(render(result, pictures)), "DEMONSTRATION, not meaningful for patients"
+        shown = result.demonstration
+        assert (f'class="verdict demonstration">{words}<' in page) == ('"banner">DEMONSTRATION: ' in page) == shown
+        assert any(w == words and size >= 17 for w, size, *_ in written) == shown
+        assert any(result.demonstration_text in w for w, *_ in written) == shown
+        assert (result.demonstration_text in page) == shown and ("2 of 19 slices above threshold<" in page) != shown
+
+
+def test_bars_stand_under_their_own_side_and_slice(distinct) -> None:
+    """The patient's right first, in the colour of its outline; each bar is its own instance's probability."""
+    colours = {side: SEGMENTS[f"Sub-lentiform {side}"].color for side in ("left", "right")}
+    shapes = CHARTS["slices"](distinct, 390.0).contents
+    chart = next(s for s in shapes if hasattr(s, "barSpacing"))
+    pairs = next(s for s in shapes if hasattr(s, "colorNamePairs")).colorNamePairs
+    assert [name for _, name in pairs] == ["right", "left"]
+    for n, (colour, side) in enumerate(pairs):
+        assert colour.rgb() == chart.bars[n].fillColor.rgb() == pytest.approx(colours[side])
+        for number, value in zip(chart.categoryAxis.categoryNames, chart.data[n]):
+            own = [i.probability for i in distinct.instances if (i.side, str(i.slice_index + 1)) == (side, number)]
+            assert ([] if value is None else [value]) == pytest.approx([100 * p for p in own])
+    line = next(s for s in shapes if hasattr(s, "x1"))
+    assert line.y1 == line.y2 == pytest.approx(chart.y + 0.42 * chart.height)
+
+
+def test_the_scale_and_what_drove_it_stand_where_their_numbers_are(distinct) -> None:
+    track, spread, line, words, dot, axis = CHARTS["score"](distinct, 330.0).contents
+    places = (dot.cx, spread.x, spread.x + spread.width, line.x1)
+    assert [(x - axis._x) / axis._length for x in places] == pytest.approx([0.37, 0.12, 0.83, 0.42])
+    assert words.text == "threshold 42 %" and (track.x, track.width) == (axis._x, axis._length)
+    chart = CHARTS["drivers"](distinct, 390.0).contents[0]
+    baseline, network, *features = distinct.contributions
+    shown = [network, *features[:8]][::-1]
+    assert baseline.name == "baseline" and network.log_odds and chart.data == [[c.log_odds for c in shown]]
+    assert chart.categoryAxis.categoryNames == [readable(c.name) for c in shown]
+    reds = [chart.bars[(0, n)].fillColor.red > 0.5 for n in range(len(shown))]
+    assert reds == [c.log_odds > 0 for c in shown] and len(set(reds)) == 2
 
 
 @pytest.mark.parametrize("name", CHARTS)
