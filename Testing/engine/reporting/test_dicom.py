@@ -30,17 +30,19 @@ pytest.importorskip("highdicom")
 #: What an archive files by, and what it does not and the objects must not hold.
 FILED = {"PatientID": "ID-4711", "PatientBirthDate": "19610203", "PatientSex": "F", "IssuerOfPatientID": "Archive"}
 HIDDEN = (
-    "OtherPatientNames PatientBirthName PatientMotherBirthName PatientAddress PatientTelephoneNumbers PatientComments "
-    "MedicalAlerts Allergies EthnicGroup Occupation AdditionalPatientHistory MilitaryRank ResponsiblePerson "
-    "InstitutionName InstitutionAddress InstitutionalDepartmentName StationName OperatorsName PerformingPhysicianName "
-    "PhysiciansOfRecord NameOfPhysiciansReadingStudy ConsultingPhysicianName RequestingPhysician RequestingService "
-    "AdmittingDiagnosesDescription ReasonForVisit AdmissionID ServiceEpisodeDescription PatientState"
-).split()
+    "OtherPatientNames", "PatientBirthName", "PatientMotherBirthName", "PatientAddress", "PatientTelephoneNumbers",
+    "PatientComments", "MedicalAlerts", "Allergies", "EthnicGroup", "Occupation", "AdditionalPatientHistory",
+    "MilitaryRank", "ResponsiblePerson", "InstitutionName", "InstitutionAddress", "InstitutionalDepartmentName",
+    "StationName", "OperatorsName", "PerformingPhysicianName", "PhysiciansOfRecord", "NameOfPhysiciansReadingStudy",
+    "ConsultingPhysicianName", "RequestingPhysician", "RequestingService", "AdmittingDiagnosesDescription",
+    "ReasonForVisit", "AdmissionID", "ServiceEpisodeDescription", "PatientState",
+)  # fmt: skip
 HIDDEN_CODES = (
-    "OtherPatientIDsSequence ReferringPhysicianIdentificationSequence ConsultingPhysicianIdentificationSequence "
-    "PhysiciansOfRecordIdentificationSequence PhysiciansReadingStudyIdentificationSequence "
-    "AdmittingDiagnosesCodeSequence ReasonForPerformedProcedureCodeSequence InstitutionalDepartmentTypeCodeSequence"
-).split()
+    "OtherPatientIDsSequence", "ReferringPhysicianIdentificationSequence",
+    "ConsultingPhysicianIdentificationSequence", "PhysiciansOfRecordIdentificationSequence",
+    "PhysiciansReadingStudyIdentificationSequence", "AdmittingDiagnosesCodeSequence",
+    "ReasonForPerformedProcedureCodeSequence", "InstitutionalDepartmentTypeCodeSequence",
+)  # fmt: skip
 
 
 @pytest.fixture(scope="module")
