@@ -30,9 +30,10 @@ _OVER_MM, _EVEN_MM = 1.0, 0.8
 #: Smaller (area in all slices, mm2: the thicker these are, the more ml a roof or a floor has) is no such lesion, and
 #: what is in fewer slices may be the roof or the floor of a ventricle.
 _LEAST_MM2, _LEAST_SLICES = 440.0, 3
-#: Oedema fades outward from all walls: of what lies between these distances (mm) from so much CSF (ml; of smaller
-#: ventricles too much is partly filled) at most a quarter is less bright than this share.
-_AROUND_MM, _AROUND_ML, _AROUND_SHARE = (2.0, 3.0), 3.0, 0.08
+#: Oedema fades outward from all walls: of what lies between the first two distances (mm) from so much CSF (ml; of
+#: smaller ventricles too much is partly filled) at most a quarter is less bright than this share. At the wall, as far
+#: inward as the other two distances outward, it is brighter by as much as it is darker there.
+_AROUND_MM, _AROUND_ML, _AROUND_SHARE = (2.0, 3.0, 4.0, 5.0), 3.0, 0.08
 #: The ventricle's CSF lies so near (mm) to where the template has it; slices next to what is brighter than this share
 #: may be partly filled.
 _NEAR_MM, _FILLED = 4.0, 0.7
@@ -66,28 +67,37 @@ def find_lesions(share: np.ndarray, distance: np.ndarray, other: np.ndarray, vol
     ``other``: the distance (mm) from where other CSF should be. All arrays are on the grid of ``volume``.
     """
     box = bounds(distance < _WITHIN_MM)
-    mask = np.zeros(share.shape, bool)
+    mask, rise = np.zeros(share.shape, bool), 0.0
     if min(share[box].shape[1:]) > 1:  # else the image holds no place of them
         rows, columns = volume.spacing[1], volume.spacing[0]
         smooth = ndimage.gaussian_filter(share[box], (0, _SMOOTH_MM / rows, _SMOOTH_MM / columns))
         mask[box] = _lesions(smooth, distance[box], other[box], volume) & (distance[box] > _PLACE_MM)
-        mask[box] |= _oedema(smooth, distance[box], other[box], volume)
+        oedema, rise = _oedema(smooth, distance[box], other[box], volume)
+        if mask.any():  # lesions that end nearby fade no more at the wall
+            rise = 0.0
+        mask[box] |= oedema
     level = np.full(share.shape, -1, np.float32)
     if mask.any():
         near = boxed(mask, _MIXED_MM, volume)
         field = smooth_field(volume.with_array(share), mask, float(share[mask].mean()), _LEVEL_MM)
-        level[near] = np.minimum(field[near], _MOST)
+        level[near] = np.minimum(field[near] + rise, _MOST)
     return Lesions(np.flatnonzero(mask.any((1, 2))), level)
 
 
-def _oedema(smooth: np.ndarray, distance: np.ndarray, other: np.ndarray, volume: Volume) -> np.ndarray:
-    """What surrounds the ventricles (bool [k, j, i]) if it is bright on all sides, else nothing; see find_lesions."""
+def _oedema(smooth: np.ndarray, distance: np.ndarray, other: np.ndarray, volume: Volume) -> tuple[np.ndarray, float]:
+    """What surrounds the ventricles (bool [k, j, i]) if it is bright on all sides, else nothing; see find_lesions.
+
+    Second, by how much (share of the way to CSF) the wall is brighter than it.
+    """
     fluid = (smooth >= _FLUID) & (distance < _NEAR_MM)
-    near, far = (boxed(fluid, reach, volume) for reach in _AROUND_MM)
-    around = far & ~near & (other > _OTHER_MM) & ~over_or_under(boxed(smooth >= _FILLED, _OVER_MM, volume))
-    if fluid.sum() * volume.grid.voxel_volume < 1000 * _AROUND_ML or not around.any():
-        return np.zeros_like(fluid)
-    return around & (np.percentile(smooth[around], 25) >= _AROUND_SHARE)
+    tissue = (other > _OTHER_MM) & ~over_or_under(boxed(smooth >= _FILLED, _OVER_MM, volume))
+    reaches = [boxed(fluid, reach, volume) for reach in _AROUND_MM]
+    around, outside = (far & ~near & tissue for near, far in (reaches[:2], reaches[2:]))
+    if fluid.sum() * volume.grid.voxel_volume < 1000 * _AROUND_ML or not around.any() or not outside.any():
+        return np.zeros_like(fluid), 0.0
+    if np.percentile(smooth[around], 25) < _AROUND_SHARE:
+        return np.zeros_like(fluid), 0.0
+    return around, max(0.0, float(np.median(smooth[around]) - np.median(smooth[outside])))
 
 
 def _lesions(smooth: np.ndarray, distance: np.ndarray, other: np.ndarray, volume: Volume) -> np.ndarray:
