@@ -138,6 +138,33 @@ def test_other_settings_are_other_results(tmp_path, strong):
     assert len(list((tmp_path / "folds").iterdir())) == 12
 
 
+def test_the_fold_model_knows_nothing_of_its_test_patients(tmp_path, strong):
+    """Their labels turned and their numbers changed: selection, scaling, calibration, threshold, weights are the same.
+    """
+    outer, rows = np.arange(36) // 2 % 3, ["radiomics-logistic", "age-sex", "acquisition"]
+    unseen = np.flatnonzero(outer == 0)
+    labels, features, quantities = strong.labels.copy(), strong.features.copy(), strong.quantities.copy()
+    altered, age = strong.altered.copy(), strong.age.copy()
+    labels[unseen], age[unseen] = 1 - labels[unseen], np.nan
+    quantities[unseen] += 50
+    inside = np.isin(strong.patient, unseen)
+    features[inside] = 100 - features[inside]
+    altered[:, inside] = -1000
+    other = replace(strong, labels=labels, features=features, altered=altered, age=age, quantities=quantities, key="x")
+    found = []
+    for cohort in (strong, other):
+        found.append(open_experiment(tmp_path, cohort).run(cohort, rows, outer=outer))
+    for row in rows:
+        one, two = (each[row][0] for each in found)
+        assert np.array_equal(one.patients, unseen) and np.array_equal(two.patients, unseen)
+        assert (one.platt, one.thresholds, one.choice) == (two.platt, two.thresholds, two.choice)
+        for name in ("columns", "impute", "mean", "scale", "frequency"):
+            assert np.array_equal(getattr(one, name), getattr(two, name)), (row, name)
+        assert all(np.array_equal(one.state[name], two.state[name]) for name in one.state)
+    assert not np.array_equal(*(each[rows[0]][0].scores for each in found))
+    assert found[0][rows[0]][1].thresholds != found[1][rows[0]][1].thresholds  # the other folds did learn from them
+
+
 @pytest.fixture
 def null(tmp_path):
     """No effect at all, but instances of one patient resemble each other."""
