@@ -164,9 +164,15 @@ def test_foci_are_counted_as_drawn_not_as_proposed(analyzer, analyzed, simulated
     del regions.masks[PVS_LEFT]
     regions.masks[PVS_RIGHT] = regions.masks.get(PVS_RIGHT, np.zeros(regions.grid.shape, bool)).copy()
     regions.masks[PVS_RIGHT][3, 4:6, 4:6] = True
+    rejected, note = "The reader rejected PVS left (artefact).", "One focus may be a lacune."
+    regions.withheld[PVS_LEFT], regions.notes[:], regions.origin[VENTRICLES] = rejected, [note], "imported"
+    regions.edited.add(PVS_RIGHT)
     write_regions(regions, tmp_path / "edited.seg.nrrd")
     edited = analyzer.analyze(simulated_image, tmp_path / "edited", rois=tmp_path / "edited.seg.nrrd")
     assert (edited.pvs["left"], edited.pvs["right"]) == (0, result.pvs["right"] + 1)
+    assert {rejected, note} <= set(edited.warnings)
+    made = edited.provenance["region_origin"]
+    assert (made[PVS_RIGHT], made[VENTRICLES], made[SUBLENTIFORM_LEFT]) == ("automatic, edited", "imported", "automatic")
     assert f"right {result.pvs['right'] + 1}" in (tmp_path / "edited" / "report.html").read_text("utf-8")
 
 

@@ -19,6 +19,7 @@ from cnsifusion.imaging import read_image
 from cnsifusion.imaging.read import read_labels
 from cnsifusion.reporting import write_report_beside
 from cnsifusion.reporting.dicom import export_dicom
+from cnsifusion.reporting.pictures import label
 from cnsifusion.roi.names import SEGMENTS
 from cnsifusion.roi.region_io import read_regions, write_regions
 
@@ -72,6 +73,7 @@ def test_segmentation_reads_back_bit_equal(exported, series) -> None:
     drawn = {name for name, mask in before.masks.items() if mask.any()}
     assert set(after.masks) == drawn
     assert all(np.array_equal(after.masks[name], before.masks[name]) for name in drawn)
+    assert pydicom.dcmread(dicom / "seg.dcm").SegmentationType == "BINARY"  # no probabilities
 
 
 def test_regions_in_a_folder_of_their_own_are_analyzed(exported, series, tmp_path) -> None:
@@ -113,6 +115,10 @@ def test_key_images_say_what_their_maps_are(exported) -> None:
     below = capture[50 + len(sheet) :].max(axis=(1, 2)) > 128
     lines = np.flatnonzero(np.diff(below.astype(int)) == 1)
     assert len(lines) >= 2 and np.array_equal(capture[50 : 50 + len(sheet)], sheet)
+    words, width = "RESEARCH USE ONLY - DEMONSTRATION, not meaningful for patients", capture.shape[1]
+    banner = Image.new("RGB", (width, 50))
+    label(banner, words, (width // 2, 25), min(24, width // (len(words) // 2 + 2)))
+    assert np.array_equal(capture[:50], np.asarray(banner)) and capture[:50].max() == 255
 
 
 def test_key_images_tell_viewers_where_left_and_behind_are(exported) -> None:
