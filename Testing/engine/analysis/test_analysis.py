@@ -172,7 +172,7 @@ def test_foci_are_counted_as_drawn_not_as_proposed(analyzer, analyzed, simulated
     assert (edited.pvs["left"], edited.pvs["right"]) == (0, result.pvs["right"] + 1)
     assert {rejected, note} <= set(edited.warnings)
     made = edited.provenance["region_origin"]
-    assert (made[PVS_RIGHT], made[VENTRICLES], made[SUBLENTIFORM_LEFT]) == ("automatic, edited", "imported", "automatic")
+    assert (made[PVS_RIGHT], made[VENTRICLES]) == ("automatic, edited", "imported")
     assert f"right {result.pvs['right'] + 1}" in (tmp_path / "edited" / "report.html").read_text("utf-8")
 
 

@@ -85,6 +85,8 @@ def test_the_key_tells_apart_what_is_not_the_same_data(joined) -> None:
     assert turned.labels.tolist() == [0, UNKNOWN, 1] and np.array_equal(turned.features, joined.features)
     manifests = ([replace(p, label=0) for p in PATIENTS], [replace(p, patient_id=p.patient_id * 2) for p in PATIENTS])
     others = [_join(Manifest(Path("m.csv"), p, True), list(joined.cases), SETTINGS) for p in manifests]
+    moved = [str(Path(path).rename(Path(path).with_stem(f"other settings {n}"))) for n, path in enumerate(joined.cases)]
+    others.append(_join(Manifest(Path("m.csv"), PATIENTS, True), moved, SETTINGS))
     all_of_them = [joined, turned, joined.of_patients(np.array([0, 2])), joined.of_patients(np.array([0, 1])), *others]
     assert len({one.key for one in all_of_them}) == len(all_of_them)
 
