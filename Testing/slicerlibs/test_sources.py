@@ -194,14 +194,17 @@ def test_regions_and_maps_lie_over_their_own_image_alone(session, headless, head
         session.chooseVolume(image)
         session.segmentation()
         session.case.heatMap = addVolumeNode(scene, head, f"{image.GetName()} map")
+        session.case.logMap = addVolumeNode(scene, head, f"{image.GetName()} LoG map")
     first, second = (CaseState.forVolume(scene, image) for image in images[:2])
     shown = [case.segmentation.GetDisplayNode() for case in (first, second)]
-    view.SetForegroundVolumeID(second.heatMap.GetID())
 
     def over(*pictures) -> tuple:
         keepApart(scene, session.beside.whose(list(pictures)))
         return (*(bool(display.GetVisibility()) for display in shown), view.GetForegroundVolumeID() or "")
 
+    for map_ in (second.logMap, second.heatMap):
+        view.SetForegroundVolumeID(map_.GetID())
+        assert over(images[0]) == (True, False, "") and over(images[1]) == (False, True, map_.GetID())
     heat = second.heatMap.GetID()
     assert over(images[1]) == over(images[1], second.heatMap) == (False, True, heat)
     assert over(images[0]) == (True, False, "")

@@ -159,9 +159,11 @@ def test_score_of_a_demonstration_needs_confirmation(exported, series, tmp_path)
     assert "CNSIPROB" not in texts(report) and "118565006" in texts(report)
     export_dicom(result / "result.json", series, tmp_path, confirm_demonstration=True)
     confirmed = pydicom.dcmread(tmp_path / "sr.dcm")
-    probability = 100 * read_result(result / "result.json").patient.probability
+    kept = read_result(result / "result.json")
+    probability = 100 * kept.patient.probability
     assert numbers(confirmed)["Model score of the patient"] == {"CNSIPROB": pytest.approx(probability, abs=0.05)}
     assert any("DEMONSTRATION" in text for text in texts(confirmed))
+    assert f"bundle sha256 {kept.provenance['bundle_sha256']}" in texts(confirmed)
 
 
 def test_the_report_holds_the_results_numbers_under_their_codes(exported) -> None:

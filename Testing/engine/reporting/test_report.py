@@ -166,7 +166,8 @@ def test_the_scale_and_what_drove_it_stand_where_their_numbers_are(distinct) -> 
     places = (dot.cx, spread.x, spread.x + spread.width, line.x1)
     assert [(x - axis._x) / axis._length for x in places] == pytest.approx([0.37, 0.12, 0.83, 0.42])
     assert words.text == "threshold 42 %" and (track.x, track.width) == (axis._x, axis._length)
-    chart = CHARTS["drivers"](distinct, 390.0).contents[0]
+    chart, words = CHARTS["drivers"](distinct, 390.0).contents
+    assert words.text == "mean log-odds (right: towards infection)" and not chart.valueAxis.reverseDirection
     baseline, network, *features = distinct.contributions
     shown = [network, *features[:8]][::-1]
     assert baseline.name == "baseline" and network.log_odds and chart.data == [[c.log_odds for c in shown]]

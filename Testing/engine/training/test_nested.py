@@ -20,6 +20,7 @@ from cnsifusion.models.settings import get_model  # noqa: E402
 from cnsifusion.training import maps, nested  # noqa: E402
 from cnsifusion.training.evaluate import _CHANGES, ACQUISITION_LIMIT, Evaluation, _confounding, evaluate_models  # noqa: E402
 from cnsifusion.training.experiment import Experiment  # noqa: E402
+from cnsifusion.training.learners import Candidate  # noqa: E402
 from cnsifusion.training.manifest import Manifest  # noqa: E402
 from cnsifusion.training.maps import load_maps  # noqa: E402
 from cnsifusion.training.metrics import fold_auc  # noqa: E402
@@ -163,6 +164,47 @@ def test_the_fold_model_knows_nothing_of_its_test_patients(tmp_path, strong):
         assert all(np.array_equal(one.state[name], two.state[name]) for name in one.state)
     assert not np.array_equal(*(each[rows[0]][0].scores for each in found))
     assert found[0][rows[0]][1].thresholds != found[1][rows[0]][1].thresholds  # the other folds did learn from them
+
+
+def test_every_patient_is_judged_by_the_fold_model_that_never_saw_it(tmp_path, strong):
+    outer = np.arange(36) // 2 % 3
+    folds = open_experiment(tmp_path, strong).run(strong, ["radiomics-logistic"], outer=outer)["radiomics-logistic"]
+    labels = strong.labels + 10 * np.arange(36)  # tell the patient
+    told = join(strong, folds, labels)
+    assert sorted(told.patients) == list(range(36)) and len({f.thresholds["sensitivity95"] for f in folds}) == 3
+    for n, patient in enumerate(told.patients):
+        own = folds[outer[patient]]
+        score = own.scores[own.patients.tolist().index(patient)]
+        assert (told.fold[n], told.labels[n], told.score[n]) == (outer[patient], labels[patient], score)
+        assert told.threshold[n] == own.thresholds["sensitivity95"]
+        assert told.probability[n] == pytest.approx(own.platt(np.array([score]))[0])
+    assert np.array_equal(told.patients[told.owner], strong.patient[told.instances])
+    expected = [f.platt(np.array([logit]))[0] for f in folds for logit in f.logits]
+    assert told.instance_probability == pytest.approx(expected)
+
+
+def test_calibration_and_threshold_see_no_score_of_a_member_that_trained_on_the_patient(tmp_path, strong, monkeypatch):
+    """Members that answer 1 where they were trained and 0 elsewhere: all that the fold is calibrated on must be 0."""
+    seen = {}
+
+    def members(task, cohort, training):
+        trained = [np.isin(np.arange(len(cohort.patient)), rows) for rows in training]
+        seen["shares"] = [np.unique(cohort.patient[rows]).size for rows in training]
+        return [Candidate("memory", np.stack(trained, axis=1).astype(float))]
+
+    def result(task, cohort, best, train_patients, inner_scores):
+        seen["inner"], seen["train"] = inner_scores, train_patients
+        return keep(task, cohort, best, train_patients, inner_scores)
+
+    keep = nested._result
+    monkeypatch.setattr(nested, "_candidates", members)
+    monkeypatch.setattr(nested, "_result", result)
+    outer = np.arange(36) // 2 % 3
+    for fold in open_experiment(tmp_path, strong).run(strong, ["age-sex"], outer=outer)["age-sex"]:
+        assert not fold.scores.any() and np.array_equal(fold.patients, np.flatnonzero(outer == fold.fold))
+        assert fold.platt(np.zeros(1)) == pytest.approx(0.5)  # from these very scores, and half are infected
+    assert seen["shares"] == [16, 16, 16, 24] and not seen["inner"].any()
+    assert np.array_equal(seen["train"], np.flatnonzero(outer != 2))
 
 
 @pytest.fixture
