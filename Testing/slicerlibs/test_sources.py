@@ -64,6 +64,28 @@ def test_changed_voxels_or_a_moved_volume_are_handed_over_themselves(fromSlicer,
     assert moved.grid.is_close(volumeFromNode(node).grid)
 
 
+def test_a_file_is_handed_over_while_the_volume_is_as_it_was_read(headless, head, tmp_path):
+    """Else the voxels as they are shown: edited, moved, or of another volume that took a removed one's id."""
+    path, sources = tmp_path / "T2.nrrd", Sources()
+    write_volume(head, path)
+
+    def read():
+        node = addVolumeNode(headless.scene, read_image(path), "T2")
+        sources.remember(node, path)
+        assert sources.unchanged(node) == path.resolve() == sources.handOver(node)(tmp_path / "job")
+        return node
+
+    edited, moved, removed, closed = read(), read(), read(), read()
+    edited.GetImageData().Modified()
+    moved.SetAndObserveTransformNodeID(headless.scene.AddNewNodeByClass("vtkMRMLLinearTransformNode").GetID())
+    sources.forget(removed, None)
+    assert [sources.unchanged(node) for node in (edited, moved, removed)] == [None] * 3
+    assert sources.handOver(edited)(tmp_path / "job") == tmp_path / "job" / "image.nrrd"
+    assert sources.unchanged(closed) == path.resolve()
+    sources.forgetAll()
+    assert sources.unchanged(closed) is None
+
+
 def test_a_series_that_left_the_database_in_part_is_not_used(fromSlicer):
     node, sources = fromSlicer
     node.SetAttribute(INSTANCES_ATTRIBUTE, node.GetAttribute(INSTANCES_ATTRIBUTE) + " 1.2.3")

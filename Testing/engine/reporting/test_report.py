@@ -14,7 +14,7 @@ from reportlab.pdfbase.pdfmetrics import stringWidth
 
 from cnsifusion.analysis.result import percent, readable
 from cnsifusion.imaging import Volume, read_image
-from cnsifusion.reporting import pdf
+from cnsifusion.reporting import pdf, pictures
 from cnsifusion.reporting.charts import CHARTS, svg
 from cnsifusion.reporting.html import render
 from cnsifusion.reporting.pdf import _paragraph, write_pdf
@@ -224,6 +224,19 @@ def test_contours_lie_where_the_region_is(drawn) -> None:
     (left_y, left_x), (right_y, right_x) = centres
     assert left_x > 338 / 2 > right_x
     assert abs(left_y - right_y) < 60
+
+
+def test_letters_and_titles_say_side_and_slice(drawn, monkeypatch) -> None:
+    """The patient's right is on the left of the picture, as the contours are; the slices are the strongest ones."""
+    result, _, _, column, k = drawn
+    said: list[tuple[str, int]] = []
+    monkeypatch.setattr(pictures, "label", lambda sheet, text, centre, *a: said.append((text, centre[0])))
+    _tile(drawn, [], 0)
+    here = {text: x - 342 * column for text, x in said if 0 <= x - 342 * column < 338}
+    assert set(here) == {"R", "L", f"slice {k + 1}"} and here["R"] < 338 / 2 < here["L"]
+    first, odds = result.instances[0], ((2, 0.1), (3, 0.9), (4, 0.5), (5, -3.0), (6, 0.7), (7, 0.6), (3, 0.2))
+    many = replace(result, instances=[replace(first, slice_index=n, log_odds=o) for n, o in odds])
+    assert key_slices(many) == [3, 4, 6, 7]
 
 
 def test_each_map_is_shown_where_it_is(drawn) -> None:

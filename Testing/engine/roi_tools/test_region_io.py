@@ -9,6 +9,7 @@ import SimpleITK as sitk
 from cnsifusion.errors import BadInput
 from cnsifusion.imaging import Grid, Volume
 from cnsifusion.imaging.grid import snap
+from cnsifusion.roi import region_files
 from cnsifusion.roi.names import PVS_LEFT, SEGMENTS, SUBLENTIFORM_LEFT, SUBLENTIFORM_RIGHT, VENTRICLES
 from cnsifusion.roi.region_io import read_regions, stored_segments, write_regions
 from cnsifusion.roi.regions import Focus, Plane, RegionSet
@@ -197,6 +198,24 @@ def test_bad_files_are_refused_in_a_sentence(tmp_path, kind):
     with pytest.raises(BadInput) as caught:
         read_regions(path, volume)
     assert str(caught.value).endswith(".") and "\n" not in str(caught.value)
+
+
+def test_a_file_is_read_only_if_its_layers_fit_into_memory(tmp_path, monkeypatch):
+    """5 x 4 x 3 voxels in two layers of two bytes: the limits are on voxels, and on bytes over all layers."""
+    layers = [sitk.GetImageFromArray(np.full((3, 4, 5), n, np.uint16)) for n in (0, 1)]
+    image = sitk.Compose(layers)
+    for key, value in (("Name", VENTRICLES), ("Layer", "1"), ("LabelValue", "1")):
+        image.SetMetaData(f"Segment0_{key}", value)
+    sitk.WriteImage(image, str(tmp_path / "two.seg.nrrd"))
+    grid = Grid((5, 4, 3), (1.0, 1.0, 1.0), (0.0, 0.0, 0.0), tuple(np.eye(3).ravel()))
+    volume = Volume(np.zeros((3, 4, 5), np.float32), grid)
+    for limit, enough in (("MAX_VOXELS", 60), ("_MAX_BYTES", 240)):
+        with monkeypatch.context() as patched:
+            patched.setattr(region_files, limit, enough)
+            assert read_regions(tmp_path / "two.seg.nrrd", volume).masks[VENTRICLES].all()
+            patched.setattr(region_files, limit, enough - 1)
+            with pytest.raises(BadInput, match="more voxels than a head scan"):
+                read_regions(tmp_path / "two.seg.nrrd", volume)
 
 
 def test_damaged_details_and_bad_target(tmp_path):
