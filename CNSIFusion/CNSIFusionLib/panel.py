@@ -194,25 +194,27 @@ class Panel:
     def _lookElsewhere(self) -> None:
         """Notice that the views show another image than the case's: Slicer puts what it loads into all of them.
 
-        With the module left too; there what the reader then shows or hides stays, until the views show another image.
+        With the module left too; there what the reader then shows or hides stays, until the views show another image
+        or regions arrive.
         """
         from CNSIFusionLib import views
 
-        volume, shown = self.volume(), views.imagesShown()
-        others = [node for node in shown if volume is None or not self.session.beside.isOfThisPatient(node)]
-        seen = [(node.GetID(), node.GetName()) for node in (volume, *others) if node is not None]
+        front = self.session.front
+        volume, regions = (front.volume, front.segmentation) if front is not None else (None, None)
+        others = [n for n in views.imagesShown() if volume is None or not self.session.beside.isOfThisPatient(n)]
+        seen = [(node.GetID(), node.GetName()) for node in (volume, regions, *others) if node is not None]
         if seen == self._seen:
             return
-        self._seen, self.elsewhere, told = seen, "", ""
+        self._seen, self.elsewhere = seen, ""
         if volume is not None and others:
             names = {"others": ", ".join(node.GetName() for node in others), "image": volume.GetName()}
             self.elsewhere = _(
                 "The views show {others}, but this panel is about {image}: its regions and maps are hidden. Choose the "
                 "image in step 1."
             ).format(**names)
-            told = _("CNSIFusion hides regions and maps of {image}: the views show {others}.").format(**names)
-        if not self._entered:
-            slicer.util.showStatusMessage(told, _STATUS_MILLISECONDS)
+            if regions is not None and not self._entered:
+                told = _("CNSIFusion hides regions and maps of {image}: the views show {others}.").format(**names)
+                slicer.util.showStatusMessage(told, _STATUS_MILLISECONDS)
         self.keepApart()
         self.markDirty()
 

@@ -63,13 +63,13 @@ def showVolume(volumeNode) -> None:
 
 
 def imagesShown() -> list:
-    """The volume nodes in the slice views, each once: Slicer shows what it loads in all of them."""
+    """The volume nodes in the slice views on the screen, each once: Slicer shows what it loads in all of them."""
     manager = slicer.app.layoutManager()
     found = []
-    for name in manager.sliceViewNames() if manager else []:
-        composite = manager.sliceWidget(name).mrmlSliceCompositeNode()
-        node = slicer.mrmlScene.GetNodeByID(composite.GetBackgroundVolumeID() or "")
-        if node is not None and node not in found:
+    for widget in map(manager.sliceWidget, manager.sliceViewNames()) if manager else []:
+        node = slicer.mrmlScene.GetNodeByID(widget.mrmlSliceCompositeNode().GetBackgroundVolumeID() or "")
+        # views of other layouts keep what they last showed
+        if node is not None and node not in found and widget.mrmlSliceNode().IsMappedInLayout():
             found.append(node)
     return found
 

@@ -138,6 +138,47 @@ def test_with_the_panel_left_nothing_lies_over_an_image_of_another():
         slicer.mrmlScene.RemoveNode(node)
 
 
+def test_regions_that_arrive_with_the_panel_left_do_not_lie_over_an_image_of_another():
+    from cnsifusion.mrml.segmentation import addSegmentationNode
+
+    first, former, bar = _state["volume"], case().segmentation, slicer.util.mainWindow().statusBar()
+    slicer.util.selectModule("Data")
+    case().segmentation = None
+    desk.settle(0.3)
+    slicer.util.showStatusMessage("of another module")
+    other = slicer.modules.volumes.logic().CloneVolume(slicer.mrmlScene, first, "Opened meanwhile")
+    slicer.util.setSliceViewerLayers(background=other)
+    desk.settle(0.3)
+    assert bar.currentMessage() == "of another module", "nothing was hidden"
+    arrived = addSegmentationNode(slicer.mrmlScene, first)
+    case().segmentation = arrived
+    desk.waitFor(lambda: not arrived.GetDisplayNode().GetVisibility(), "the regions leaving the views", 2)
+    assert "hides regions" in bar.currentMessage() and "show Opened meanwhile" in bar.currentMessage()
+    slicer.util.setSliceViewerLayers(background=first)
+    desk.waitFor(lambda: arrived.GetDisplayNode().GetVisibility(), "the regions over their image", 2)
+    case().segmentation = former
+    for node in (other, arrived):
+        slicer.mrmlScene.RemoveNode(node)
+    slicer.util.selectModule("CNSIFusion")
+    waitIdle()
+
+
+def test_what_a_view_off_the_screen_shows_hides_nothing():
+    """Views keep their image when the layout no longer has them: the regions were hidden for one nobody saw."""
+    manager, former = slicer.app.layoutManager(), slicer.app.layoutManager().layout
+    hidden = desk.sliceWidget("Yellow").mrmlSliceCompositeNode()
+    other = slicer.modules.volumes.logic().CloneVolume(slicer.mrmlScene, _state["volume"], "Off the screen")
+    hidden.SetBackgroundVolumeID(other.GetID())
+    desk.waitFor(lambda: "views show Off the screen" in panel().elsewhere, "the warning", 2)
+    manager.setLayout(slicer.vtkMRMLLayoutNode.SlicerLayoutOneUpRedSliceView)
+    desk.waitFor(lambda: not panel().elsewhere, "the end of the warning", 2)
+    desk.settle(0.3)
+    assert case().segmentation.GetDisplayNode().GetVisibility()
+    hidden.SetBackgroundVolumeID(_state["volume"].GetID())
+    manager.setLayout(former)
+    slicer.mrmlScene.RemoveNode(other)
+
+
 def test_module_reloads():
     slicer.modules.cnsifusion.widgetRepresentation().self().onReload()
     desk.settle(0.5)
