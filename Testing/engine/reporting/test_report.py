@@ -105,6 +105,8 @@ def distinct(analyzed):
         result,
         patient=replace(result.patient, **numbers, instances_above=2, instances=19),
         statistics={**result.statistics, "segments": segments},
+        warnings=["Slices < 5 mm & few."],
+        out_of_distribution=["The echo time lies outside."],
         pvs={**result.pvs, "left": 13, "right": 17, "foci": [{**result.pvs["foci"][0], "large": True}] * 3},
     )
 
@@ -113,11 +115,12 @@ def test_both_reports_show_the_results_own_numbers(distinct, analyzed, tmp_path,
     pictures, written = (analyzed[0] / "key_images.png").read_bytes(), []
     monkeypatch.setattr(pdf, "_paragraph", lambda words, *a: written.append(words) or _paragraph(words, *a))
     write_pdf(distinct, pictures, tmp_path / "report.pdf")
-    page = " ".join(re.sub(r"<[^>]+>", " ", html.unescape(render(distinct, pictures))).split())
+    page = " ".join(html.unescape(re.sub(r"<[^>]+>", " ", render(distinct, pictures))).split())
     for text in (page, " ".join(written)):
         assert "calibrated where 25 % were infected; range over fold models 12 % to 83 %. 2 of 19 slices" in text
         assert "PVS-like foci: left 13, right 17" in text and "Does not replace lumbar puncture" in text
         assert text.index("37 %") < text.index("12 % to 83 %")
+        assert "Slices < 5 mm & few." in text and "The echo time lies outside." in text
     made = distinct.provenance["region_origin"]
     for name, row in distinct.statistics["segments"].items():
         assert f"{name} {row['volume_ml']:.2f} {row['slices']} {row['mean']:.0f} {row['sd']:.0f} {made[name]} " in page
