@@ -112,6 +112,21 @@ def test_the_name_on_the_pdf_is_one_patients(headless, makeVolume):
     assert (other, again, session.exports.patients) == ("", "Doe, Jane", {})
 
 
+def test_a_closed_scene_takes_names_and_dicom_folders_along(headless, makeVolume, tmp_path):
+    """The next scene's patient has the same node id: the PDF would name, and the page offer, the one before."""
+    session = Session(headless.scene)
+    ids = []
+    for _ in range(2):
+        session.case = CaseState.forVolume(headless.scene, makeVolume())
+        ids.append(session.case.node.GetID())
+        found = (session.exports.patient, session.exports.dicomFolder())
+        session.exports.patient = "Doe, Jane"
+        session.exports._written[ids[-1]] = tmp_path
+        headless.scene.Clear(False)
+    session.close()
+    assert ids[0] == ids[1] and found == ("", None)
+
+
 def test_unchanged_values_cause_no_event(headless, makeVolume):
     case = CaseState.forVolume(headless.scene, makeVolume())
     case.pretest = 0.3

@@ -11,7 +11,7 @@ from slicer import vtkMRMLSegmentationNode, vtkMRMLSegmentEditorNode, vtkSegment
 from vtk.util.numpy_support import vtk_to_numpy
 
 from cnsifusion.errors import BadInput
-from cnsifusion.mrml.drawn import orientedImage
+from cnsifusion.mrml.drawn import milliliters, orientedImage
 from cnsifusion.mrml.editing import Change, modifier
 from cnsifusion.mrml.segmentation import (
     addSegmentationNode,
@@ -175,6 +175,25 @@ def test_a_rotated_segmentation_is_read_where_it_lies(scene):
     volume.SetAndObserveTransformNodeID(transform.GetID())
     together = regionsFromNode(node, volume).masks[SUBLENTIFORM_LEFT]
     assert np.array_equal(together, regions.masks[SUBLENTIFORM_LEFT])
+
+
+@pytest.mark.parametrize("shift", [0, 2], ids=["the image's lattice", "an origin two pixels away"])
+def test_a_segment_that_reaches_out_of_the_image_is_cut_at_its_edge(scene, shift):
+    _, volume, node, _ = scene
+    image = orientedImage(np.ones((3, 4, 5)), (-2, 2, -1, 2, -1, 1), volume)
+    matrix = vtk.vtkMatrix4x4()
+    image.GetImageToWorldMatrix(matrix)
+    for row in range(3):
+        matrix.SetElement(row, 3, matrix.GetElement(row, 3) + shift * matrix.GetElement(row, 0))
+    image.SetImageToWorldMatrix(matrix)
+    other = vtkSegment()
+    other.AddRepresentation(_LABELMAP, image)
+    assert node.GetSegmentation().AddSegment(other, "other")
+    geometry = NodeGeometry(volume)
+    expected = np.zeros(geometry.nodeShape, bool)
+    expected[:2, :3, : 3 + shift] = True
+    assert np.array_equal(segmentMask(node, "other", volume), geometry.toCanonical(expected))
+    assert milliliters(node, "other") == pytest.approx(60 * 0.6 * 0.7 * 4 / 1000)
 
 
 def test_of_two_segments_with_one_name_the_first_counts(scene):

@@ -86,6 +86,20 @@ def test_a_file_is_handed_over_while_the_volume_is_as_it_was_read(headless, head
     assert sources.unchanged(closed) is None
 
 
+def test_whose_a_volume_was_is_forgotten_with_it(headless, head, tmp_path):
+    """Another patient's volume may take its node id."""
+    write_series(head, tmp_path / "T2", PatientID="ID-1")
+    removed, closed = (addVolumeNode(headless.scene, head, name) for name in ("removed", "closed"))
+    sources = Sources()
+    for node in (removed, closed):
+        sources.remember(node, tmp_path / "T2")
+    known = sources.patient(removed)
+    sources.forget(removed)
+    assert known and (sources.patient(removed), sources.patient(closed)) == ("", known)
+    sources.forgetAll()
+    assert sources.patient(closed) == ""
+
+
 def test_a_series_that_left_the_database_in_part_is_not_used(fromSlicer):
     node, sources = fromSlicer
     node.SetAttribute(INSTANCES_ATTRIBUTE, node.GetAttribute(INSTANCES_ATTRIBUTE) + " 1.2.3")

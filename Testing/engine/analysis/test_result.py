@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
+from cnsifusion.analysis import analyze
 from cnsifusion.bundles import default_bundle_dir, load_bundle
 from cnsifusion.imaging import read_image
 from cnsifusion.imaging.read import content_sha256
+from cnsifusion.roi.instances import NotClassified
 from cnsifusion.roi.region_io import read_regions
 
 
@@ -35,3 +40,26 @@ def test_the_result_names_places_numbers_and_sources_as_they_are(analyzed, simul
         known = sorted((p.value, p.training_quantile) for p in parts if p.value is not None)
         assert [q for _, q in known] == sorted(q for _, q in known) and all(0 <= q <= 1 for _, q in known)
     assert len({p.value for i in result.instances for p in i.contributions}) > len(result.contributions)
+
+
+def test_the_result_holds_every_warning_what_was_left_out_and_a_score_at_the_threshold(monkeypatch) -> None:
+    bundle = load_bundle(default_bundle_dir())
+    thresholds = {bundle.settings.default_threshold: float(bundle.probability(0.25))}
+    settings = replace(bundle.settings, thresholds=thresholds)
+    model = SimpleNamespace(settings=settings, probability=bundle.probability, patient_score=bundle.patient_score)
+    regions = SimpleNamespace(notes=["note"], withheld={"PVS left": "withheld"}, foci=[])
+    check = SimpleNamespace(reasons=["reason"], to_dict=dict)
+    case = SimpleNamespace(check=check, doubts=["doubt"], regions=regions, volume=None)
+    statistics = {"left_right": {"pvs_count": {"left": 1, "right": 2}}}
+    for name, value in (
+        ("region_statistics", statistics), ("_contributions", [[], []]), ("_centre", (0.0, 0.0, 0.0)),
+        ("_outside", []), ("_provenance", {}),
+    ):  # fmt: skip
+        monkeypatch.setattr(analyze, name, lambda *_, value=value: value)
+    one = SimpleNamespace(key="k", part="sublentiform", side="left", slice_index=1, pixels=70)
+    prediction = SimpleNamespace(logit=np.array([[0.25] * 4, [-1.0] * 4]))
+    left_out = [NotClassified("sublentiform", "left", 3, "too small")]
+    result = analyze._result(case, model, [one, one], left_out, prediction, None)
+    assert [i.above_threshold for i in result.instances] == [True, False]
+    assert result.warnings == ["reason", "doubt", "note", "withheld"]
+    assert result.not_classified == [vars(left_out[0])]
