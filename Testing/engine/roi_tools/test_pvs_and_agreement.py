@@ -7,7 +7,7 @@ from cnsifusion.errors import BadInput
 from cnsifusion.roi.agreement import compare, dice, icc_2_1
 from cnsifusion.roi.names import PVS_LEFT, VENTRICLES
 from cnsifusion.roi.regions import Focus, RegionSet
-from cnsifusion.roi.tools.pvs import PvsSettings, detect, focus_at, focus_mask, is_accepted, visible
+from cnsifusion.roi.tools.pvs import _AROUND_MM, PvsSettings, detect, focus_at, focus_mask, is_accepted, visible
 from cnsifusion.roi.tools.result import nothing
 
 from .test_region_io import head, oblique_grid, regions_of
@@ -58,6 +58,16 @@ def test_a_focus_is_measured_in_millimetres_along_both_axes(axis):
         plain, fine = detect(image, SPACING, (1, 30, 30)), detect(image.repeat(2, axis), spacing, tuple(point))
         assert plain.empty == fine.empty == wide and plain.reason[:10] == fine.reason[:10]
         assert np.array_equal(plain.mask.repeat(2, axis), fine.mask)
+
+
+@pytest.mark.parametrize("axis", [1, 2])
+def test_the_surroundings_are_a_disk_in_millimetres(axis):
+    """Most of the disk is brighter than the dot; of one cut off half-way along the finer axis most would be darker."""
+    spacing, image = list(SPACING), np.full((1, 121, 121), 150.0)
+    spacing[2 - axis] = 0.25
+    np.moveaxis(image, axis, 0)[np.abs(np.arange(121) - 60) * 0.25 <= 0.35 * _AROUND_MM] = 100
+    image[0, 58:63, 58:63] = 140
+    assert detect(image, spacing, (0, 60, 60)).reason.startswith("Nothing at this point stands out")
 
 
 def test_faint_large_and_empty_give_a_reason_and_sensitivity_helps():

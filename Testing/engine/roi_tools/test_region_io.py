@@ -11,6 +11,7 @@ from cnsifusion.imaging import Grid, Volume
 from cnsifusion.imaging.grid import snap
 from cnsifusion.roi import region_files
 from cnsifusion.roi.names import PVS_LEFT, SEGMENTS, SUBLENTIFORM_LEFT, SUBLENTIFORM_RIGHT, VENTRICLES
+from cnsifusion.roi.region_fit import fit_to_grid
 from cnsifusion.roi.region_io import read_regions, stored_segments, write_regions
 from cnsifusion.roi.regions import Focus, Plane, RegionSet
 from cnsifusion.roi.tools.parts import assign_parts
@@ -166,6 +167,24 @@ def test_other_head_is_refused_with_what_differs(tmp_path):
     sitk.WriteImage(image, str(tmp_path / "o.nii.gz"))
     with pytest.raises(BadInput, match=r"do not belong to this image.*origin 300\.0 mm away"):
         read_regions(tmp_path / "o.nii.gz", volume)
+
+
+@pytest.mark.parametrize(("voxels", "kept"), [(0.4, True), (0.6, False)])
+@pytest.mark.parametrize("last", [False, True])
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_a_regions_voxels_may_reach_half_a_voxel_out_of_the_image(axis, last, voxels, kept):
+    """Drawn on a finer or shifted grid, the outermost voxels' centres lie in the rim of the image's own."""
+    grid = oblique_grid()
+    step = np.eye(3)[axis] * (voxels if last else -voxels)
+    shifted = Grid(grid.size, grid.spacing, tuple(grid.to_lps(step)), grid.direction)
+    mask = np.zeros(grid.shape, bool)
+    np.moveaxis(mask, 2 - axis, 0)[-1 if last else 0] = True
+    if kept:
+        fitted, note = fit_to_grid(mask, shifted, grid)
+        assert np.array_equal(fitted, mask) and "another grid" in note
+    else:
+        with pytest.raises(BadInput, match="100% of a region lies outside"):
+            fit_to_grid(mask, shifted, grid)
 
 
 def test_a_fault_of_the_region_file_is_not_told_of_the_image(tmp_path):
