@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import SimpleITK as sitk
 
 slicer = pytest.importorskip("slicer")
 vtk = pytest.importorskip("vtk")
@@ -103,6 +104,21 @@ def test_numbers_of_another_program_are_not_taken_for_ours(headless, makeVolume,
             labels[k, 1:3, 1:3] = value
         write_volume(volume.with_array(labels), tmp_path / "labels.nii.gz")
         assert [label.region for label in labelsToAssign(tmp_path / "labels.nii.gz", node)] == guesses
+
+
+def test_one_stranger_among_named_labels_is_asked_about(headless, makeVolume, tmp_path):
+    node = makeVolume()
+    volume = volumeFromNode(node)
+    labels = np.zeros(volume.grid.shape, np.uint8)
+    labels[1, 1:3, 1:3], labels[2, 1:3, 1:4] = 1, 2
+    for stranger, asked in (("tumour", [(VENTRICLES, 4, VENTRICLES), ("tumour", 6, LEAVE_OUT)]), (PVS_LEFT, [])):
+        image = Volume(labels, volume.grid).to_sitk()
+        for n, name in enumerate((VENTRICLES, stranger)):
+            for key, value in (("Name", name), ("LabelValue", str(n + 1)), ("Layer", "0")):
+                image.SetMetaData(f"Segment{n}_{key}", value)
+        sitk.WriteImage(image, str(tmp_path / "mixed.seg.nrrd"))
+        found = labelsToAssign(tmp_path / "mixed.seg.nrrd", node)
+        assert [(label.name, label.voxels, label.region) for label in found] == asked
 
 
 def test_foreign_segments_of_slicer_are_assigned(tmp_path):

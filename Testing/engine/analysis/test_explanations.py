@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from copy import copy
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,10 +17,11 @@ from planted_spots import RADIOMICS, SETTINGS, Head, make_head, train_on_spots
 from simulated_spaces import FIRST_SEED, blurred_middle, measure
 
 from cnsifusion.analysis.features import extract_features
-from cnsifusion.analysis.heatmap import heat_volume
+from cnsifusion.analysis.heatmap import CellMap, heat_volume
 from cnsifusion.analysis.logmap import _PIXEL_LIMIT, _side, log_maps
 from cnsifusion.analysis.occlusion import _RUN_LIMIT, _RUNS_OF, _joined, _lattice, network_maps
 from cnsifusion.bundles import Bundle, default_bundle_dir, load_bundle
+from cnsifusion.imaging import Grid, Volume
 from cnsifusion.radiomics import RadiomicsSettings
 from cnsifusion.roi.instances import Instance, make_instances
 from cnsifusion.roi.patches import PatchSettings, cut_patches
@@ -122,6 +124,29 @@ def test_maps_end_with_the_region(explained, seen):
     """A cell that lies half outside is not painted there: nobody asked what lies outside."""
     for e in (explained[0], seen[0]):
         assert e.heat.max() > 0.5 and not e.heat[~binary_dilation(e.mask)].any()
+
+
+def test_maps_share_one_scale_and_lie_where_their_cells_were_cut():
+    """The second has the strongest cell; what speaks against infection is not painted. Two and three voxels cropped."""
+    volume = Volume(
+        np.zeros((2, 16, 20), np.float32), Grid((20, 16, 2), (1.0, 1.0, 5.0), (0.0, 0.0, 0.0), tuple(np.eye(3).ravel()))
+    )
+    prepared = SimpleNamespace(
+        settings=SimpleNamespace(pixel_mm=1.0), window=(slice(2, 14), slice(3, 17)),
+        resampled=SimpleNamespace(grid=SimpleNamespace(shape=(2, 12, 14))),
+    )  # fmt: skip
+    masks, expected = np.zeros((2, 12, 14), bool), np.zeros((2, 16, 20))
+    masks[0, 1:5, 2:10] = masks[1, 4:8, :4] = True
+    masks[0, 1, 9] = masks[1, 7, 0] = False
+    expected[0, 3:7, 5:13] = 0.25 * np.clip((np.arange(8) + 0.5) / 4 - 0.5, 0, 1)
+    expected[1, 6:10, 3:7] = 1
+    expected[0, 3, 12] = expected[1, 9, 3] = 0
+    maps = [
+        CellMap(0, 1, 2, 4, np.array([[-2.0, 1.0]]), masks[0]),
+        CellMap(1, 4, 0, 4, np.array([[4.0]]), masks[1]),
+    ]
+    heat = heat_volume(SimpleNamespace(volume=volume, prepared=prepared), maps)
+    assert np.allclose(heat.array, expected, atol=1e-6)
 
 
 def test_both_maps_lie_on_simulated_perivascular_spaces():
