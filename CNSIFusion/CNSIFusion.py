@@ -4,6 +4,7 @@ import importlib
 import sys
 import time
 
+import qt
 import slicer
 from slicer.i18n import tr as _
 from slicer.i18n import translate
@@ -32,14 +33,23 @@ class CNSIFusion(ScriptedLoadableModule):
             "Follows “A novel MRI-based deep learning-radiomics framework for evaluating cerebrospinal fluid signal in "
             "central nervous system infection”, Frontiers in Medicine 2025;12:1659653; independent of its authors."
         )
-        slicer.app.connect("startupCompleted()", registerSampleData)
+        slicer.app.connect("startupCompleted()", onStartup)
 
 
-def registerSampleData():
-    """Add the sample images when the application has started."""
-    from CNSIFusionLib import sampleData
+def onStartup():
+    """Add the sample images when the application has started, and look at each scene that is loaded from then on."""
+    from CNSIFusionLib.sampleData import register
 
-    sampleData.register()
+    register()
+    slicer.mrmlScene.AddObserver(slicer.vtkMRMLScene.EndImportEvent, makePanelForCases)
+    makePanelForCases()
+
+
+def makePanelForCases(*_arguments):
+    """Make the panel, unopened, where the scene holds a case: it keeps regions and maps off another patient's image."""
+    nodes = slicer.util.getNodesByClass("vtkMRMLScriptedModuleNode")
+    if any(node.GetAttribute("ModuleName") == "CNSIFusion" for node in nodes):
+        qt.QTimer.singleShot(0, slicer.modules.cnsifusion.widgetRepresentation)  # when the scene is all there
 
 
 class CNSIFusionWidget(ScriptedLoadableModuleWidget):
@@ -137,5 +147,4 @@ class CNSIFusionTest(ScriptedLoadableModuleTest):
         widget = slicer.modules.cnsifusion.widgetRepresentation()
         buttons = slicer.util.findChildren(widget, className="QPushButton")
         disabled = [b for b in buttons if b.visible and not b.enabled and b.text]
-        self.assertTrue(disabled)
-        self.assertEqual([b.text for b in disabled if not b.toolTip], [])
+        self.assertEqual({bool(b.toolTip) for b in disabled}, {True})

@@ -35,6 +35,7 @@ class Panel:
         self._notice = ""
         #: Why the regions and maps of the case are hidden: the views show another image. "" where they do not.
         self.elsewhere = ""
+        self._told = ""
         self._seen = []
         self._watched = None
         self._timer = qt.QTimer()
@@ -205,7 +206,7 @@ class Panel:
         seen = [(node.GetID(), node.GetName()) for node in (volume, regions, *others) if node is not None]
         if seen == self._seen:
             return
-        self._seen, self.elsewhere = seen, ""
+        self._seen, self.elsewhere, told = seen, "", ""
         if volume is not None and others:
             names = {"others": ", ".join(node.GetName() for node in others), "image": volume.GetName()}
             self.elsewhere = _(
@@ -214,9 +215,18 @@ class Panel:
             ).format(**names)
             if regions is not None and not self._entered:
                 told = _("CNSIFusion hides regions and maps of {image}: the views show {others}.").format(**names)
-                slicer.util.showStatusMessage(told, _STATUS_MILLISECONDS)
+        self._tell(told)
         self.keepApart()
         self.markDirty()
+
+    def _tell(self, text: str) -> None:
+        """Say it in Slicer's status line, "" for nothing; what it said there before goes, unless others wrote since."""
+        window = slicer.util.mainWindow()
+        if text:
+            slicer.util.showStatusMessage(text, _STATUS_MILLISECONDS)
+        elif self._told and window and window.statusBar().currentMessage() == self._told:
+            window.statusBar().clearMessage()
+        self._told = text
 
     def keepApart(self) -> None:
         """Take what belongs to another patient than the views show out of them."""

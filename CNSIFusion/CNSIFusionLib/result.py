@@ -8,6 +8,7 @@ import slicer
 from slicer.i18n import tr as _
 
 from cnsifusion.analysis.result import percent
+from cnsifusion.mrml.apart import showMap
 from cnsifusion.mrml.exporting import CONFIRM_SCORE, PATIENT_LABEL
 from cnsifusion.mrml.panel import RESULT, Line
 from cnsifusion.mrml.results import Outlines
@@ -158,7 +159,7 @@ class ResultSection(Section):
         )
         silently(self.ui.heatCheck, lambda check: check.setChecked(case.heatMapShown))
         silently(self.ui.heatSlider, lambda slider: slider.setValue(case.heatMapOpacity))
-        views.showHeat(case.shownMap, view.mapInView and not self.panel.elsewhere, case.heatMapOpacity)
+        showMap(case, view.mapInView and not self.panel.elsewhere)
 
     def _select(self, key: str) -> None:
         for (number, column), row in self._rows.items():

@@ -82,6 +82,7 @@ class ImageSection(Section):
         shown = volume.GetID() if volume else ""
         if shown and shown != self._shown:
             views.showVolume(volume)
+            self.session.case.mapViews = []
         self._shown = shown
         beside = self.session.beside.shown() if volume else None
         silently(self.ui.besideSelector, lambda selector: selector.setCurrentNode(beside))
@@ -166,9 +167,6 @@ class RegionsSection(Section):
         elif self.corrector.isOpen:
             self.corrector.follow(self.session.case)
         self.panel.keepApart()
-        regions = self.session.case.segmentation if volume and not self.panel.elsewhere else None
-        if regions is not None and regions.GetDisplayNode() is not None:
-            regions.GetDisplayNode().SetVisibility(True)
         self._drawAssign(volume)
 
     def closeCorrector(self) -> None:
@@ -187,9 +185,12 @@ class RegionsSection(Section):
         self.corrector.cleanup()
 
     def _asUndoStep(self, change) -> None:
-        """Change the regions as a whole, and bring the views to what the reader wants to see first of them."""
+        """Change the regions as a whole, show them, and bring the views to what the reader wants to see first."""
         self.corrector.asUndoStep(change)
-        centre = regionCentre(self.session.case.segmentation, self.session.case.volume)
+        regions = self.session.case.segmentation
+        if regions.GetDisplayNode() is not None:
+            regions.GetDisplayNode().SetVisibility(True)
+        centre = regionCentre(regions, self.session.case.volume)
         if centre is not None:
             views.jumpTo(centre)
 

@@ -63,15 +63,20 @@ def showVolume(volumeNode) -> None:
 
 
 def imagesShown() -> list:
-    """The volume nodes in the slice views on the screen, each once: Slicer shows what it loads in all of them."""
+    """The volume nodes in the slice views on the screen, each once: Slicer shows what it loads in all of them.
+
+    Those laid over another image too, where anything of them can be seen; the results' own maps are no images.
+    """
     manager = slicer.app.layoutManager()
     found = []
     for widget in map(manager.sliceWidget, manager.sliceViewNames()) if manager else []:
-        node = slicer.mrmlScene.GetNodeByID(widget.mrmlSliceCompositeNode().GetBackgroundVolumeID() or "")
-        # views of other layouts keep what they last showed
-        if node is not None and node not in found and widget.mrmlSliceNode().IsMappedInLayout():
-            found.append(node)
-    return found
+        if widget.mrmlSliceNode().IsMappedInLayout():  # views of other layouts keep what they last showed
+            layers = widget.mrmlSliceCompositeNode()
+            found.append(layers.GetBackgroundVolumeID())
+            if layers.GetForegroundVolumeID() and layers.GetForegroundOpacity() > 0:
+                found += [layers.GetForegroundVolumeID()] if layers.GetForegroundVolumeID() not in _maps() else []
+    nodes = [slicer.mrmlScene.GetNodeByID(name) for name in dict.fromkeys(found) if name]
+    return [node for node in nodes if node is not None]
 
 
 def alignWith(volumeNode) -> None:
@@ -116,23 +121,9 @@ class Beside:
         composite.SetBackgroundVolumeID(volumeNode.GetID() if volumeNode else None)
 
 
-def showHeat(heatNode, shown: bool, opacity: float) -> None:
-    """Lay a heat map over the image or take it away; another foreground of the reader's stays."""
-    if heatNode is None:
-        return
-    for composite in _composites():
-        if shown:
-            composite.SetForegroundVolumeID(heatNode.GetID())
-            composite.SetForegroundOpacity(opacity)
-        elif composite.GetForegroundVolumeID() == heatNode.GetID():
-            composite.SetForegroundVolumeID(None)
-
-
 def offerNoMaps(*selectors) -> None:
     """Leave the results' own maps out of selectors of images."""
-    from cnsifusion.mrml.case import CaseState
-
-    maps = [node.GetID() for case in CaseState.all(slicer.mrmlScene) for node in (case.logMap, case.heatMap) if node]
+    maps = _maps()
     for selector in selectors:
         model = selector.sortFilterProxyModel()
         if list(model.hiddenNodeIDs) != maps:
@@ -158,6 +149,13 @@ def setLargeAxial(large: bool, former: int) -> int:
     if manager.layout == single:
         manager.setLayout(former)
     return former
+
+
+def _maps() -> list:
+    """The node ids of all results' maps."""
+    from cnsifusion.mrml.case import CaseState
+
+    return [node.GetID() for case in CaseState.all(slicer.mrmlScene) for node in (case.logMap, case.heatMap) if node]
 
 
 def _composites() -> list:

@@ -115,7 +115,7 @@ def _analyze(options: argparse.Namespace, output: Output) -> None:
     result = Analyzer(write_report_beside).analyze(options.image, options.output, options.rois, options.bundle, output)
     score = result.patient
     spread = f"range over fold models {score.low:.1%} to {score.high:.1%}"
-    above = f"{score.instances_above} of {score.instances} slices above threshold ({score.threshold:.2f})"
+    above = f"{result.slices_above} ({score.threshold:.2f})"
     demonstration = f"DEMONSTRATION, not meaningful for patients: {result.demonstration_text}"
     output.done(
         done_event(result, options.output),

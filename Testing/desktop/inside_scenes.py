@@ -9,6 +9,35 @@ from onpanel import alive, analyzeAgain, case, choose, message, panel, waitIdle
 _state = {}
 
 
+def test_a_scene_loaded_before_the_panel_was_opened_is_watched_too():
+    """Its regions lay over whatever image was opened next, until the panel was opened."""
+    import tempfile
+
+    import numpy as np
+
+    from cnsifusion.mrml.case import CaseState
+    from cnsifusion.mrml.segmentation import addSegmentationNode
+
+    assert not hasattr(slicer.modules, "CNSIFusionWidget"), "the panel was made before"
+    image = slicer.util.addVolumeFromArray(np.ones((4, 9, 9), np.int16), name="Of the scene")
+    made = CaseState.forVolume(slicer.mrmlScene, image)
+    made.segmentation = addSegmentationNode(slicer.mrmlScene, image)
+    made.activate()
+    slicer.util.setSliceViewerLayers(background=image)
+    with tempfile.TemporaryDirectory() as folder:
+        assert slicer.util.saveScene(f"{folder}/case.mrb")
+        slicer.mrmlScene.Clear()
+        slicer.util.loadScene(f"{folder}/case.mrb")
+    desk.settle(0.3)
+    assert slicer.util.moduleSelector().selectedModule != "CNSIFusion"
+    regions = CaseState.active(slicer.mrmlScene).segmentation.GetDisplayNode()
+    assert regions.GetVisibility(), "over their own image"
+    other = slicer.util.addVolumeFromArray(np.ones((4, 9, 9), np.int16), name="Opened next")
+    slicer.util.setSliceViewerLayers(background=other)
+    desk.waitFor(lambda: not regions.GetVisibility(), "the regions leaving the views", 2)
+    slicer.mrmlScene.Clear()
+
+
 def test_an_analyzed_patient_is_in_the_scene():
     desk.showWindow()
     desk.openPanel()
@@ -156,10 +185,64 @@ def test_regions_that_arrive_with_the_panel_left_do_not_lie_over_an_image_of_ano
     assert "hides regions" in bar.currentMessage() and "show Opened meanwhile" in bar.currentMessage()
     slicer.util.setSliceViewerLayers(background=first)
     desk.waitFor(lambda: arrived.GetDisplayNode().GetVisibility(), "the regions over their image", 2)
+    assert bar.currentMessage() == "", "said of images that are no longer shown"
     case().segmentation = former
     for node in (other, arrived):
         slicer.mrmlScene.RemoveNode(node)
     slicer.util.selectModule("CNSIFusion")
+    waitIdle()
+
+
+def test_an_image_of_another_laid_over_the_cases_hides_its_regions_while_it_can_be_seen():
+    first, composite = _state["volume"], desk.sliceWidget().mrmlSliceCompositeNode()
+    regions, heat = case().segmentation.GetDisplayNode(), case().shownMap
+    other = slicer.modules.volumes.logic().CloneVolume(slicer.mrmlScene, first, "Laid over")
+    composite.SetForegroundVolumeID(other.GetID())
+    composite.SetForegroundOpacity(0.0)
+    desk.settle(0.3)
+    assert regions.GetVisibility(), "nothing of the other can be seen"
+    composite.SetForegroundOpacity(0.5)
+    desk.waitFor(lambda: "views show Laid over" in panel().elsewhere, "the warning", 2)
+    desk.waitFor(lambda: not regions.GetVisibility(), "the regions leaving the views", 2)
+    choose(first)
+    desk.waitFor(lambda: composite.GetForegroundVolumeID() == heat.GetID(), "the map's way back", 5)
+    assert regions.GetVisibility()
+    slicer.mrmlScene.RemoveNode(other)
+
+
+def test_a_map_shown_in_one_view_comes_back_in_that_one_and_hidden_regions_stay_hidden():
+    """It came back in all views, and each redraw of the panel showed the regions again."""
+    first, regions = _state["volume"], case().segmentation.GetDisplayNode()
+    red, yellow, green = (desk.sliceWidget(n).mrmlSliceCompositeNode() for n in ("Red", "Yellow", "Green"))
+    other = slicer.modules.volumes.logic().CloneVolume(slicer.mrmlScene, first, "Meanwhile")
+
+    def shown() -> list:
+        return [view.GetForegroundVolumeID() or "" for view in (red, yellow, green)]
+
+    yellow.SetForegroundVolumeID(None)
+    green.SetForegroundVolumeID(other.GetID())  # the reader's own
+    green.SetForegroundOpacity(0.0)
+    regions.SetVisibility(False)
+    panel().markDirty()
+    desk.settle(0.3)
+    wanted = [case().shownMap.GetID(), "", other.GetID()]
+    assert shown() == wanted and not regions.GetVisibility()
+    slicer.util.setSliceViewerLayers(background=other)
+    desk.waitFor(lambda: shown()[0] == "", "the map leaving the views", 2)
+    slicer.util.setSliceViewerLayers(background=first)
+    desk.waitFor(lambda: shown() == wanted, "the map's way back", 2)
+    for ticked in (False, True):
+        panel().ui.heatCheck.setChecked(ticked)
+        desk.waitFor(lambda ticked=ticked: bool(shown()[0]) == ticked, "the tick", 2)
+    panel().ui.mapCombo.setCurrentIndex(1 - panel().ui.mapCombo.currentIndex)
+    panel().ui.mapCombo.activated(panel().ui.mapCombo.currentIndex)
+    desk.waitFor(lambda: shown() == [case().shownMap.GetID(), "", other.GetID()] != wanted, "the other map", 2)
+    desk.settle(0.3)
+    assert not regions.GetVisibility()
+    case().chosenMap, case().mapViews = "logMap", []
+    slicer.mrmlScene.RemoveNode(other)
+    regions.SetVisibility(True)
+    choose(first)
     waitIdle()
 
 

@@ -172,7 +172,7 @@ def test_a_second_result_takes_the_place_of_the_first(session, slicer):
 def test_the_panel_says_it_in_the_protocols_words(session):
     view = panelView(session).result
     assert view.verdict == "DEMONSTRATION, not meaningful for patients"
-    assert "slices above threshold, each side for itself" in view.slices
+    assert "slices above threshold, right and left of" in view.slices
     assert "does not exclude infection" in view.caveat
     assert [m.key for m in view.maps] == ["logMap", "heatMap"] and session.case.shownMap is session.case.logMap
     assert "LoG features come from, not where infection is (cell " in view.shownMap.caption

@@ -11,7 +11,7 @@ from harness import waitFor
 
 from cnsifusion.errors import BadInput
 from cnsifusion.imaging import read_image, write_volume
-from cnsifusion.mrml.apart import keepApart
+from cnsifusion.mrml.apart import keepApart, showMap
 from cnsifusion.mrml.batch import Batch
 from cnsifusion.mrml.beside import LinkedSlices
 from cnsifusion.mrml.case import CaseState
@@ -253,3 +253,34 @@ def test_regions_and_maps_lie_over_their_own_image_alone(session, headless, head
     scene.RemoveNode(images[0])
     shown[0].SetVisibility(True)
     assert over(images[2])[0] is False, "regions outlive their image"
+
+
+def test_a_map_comes_back_in_the_views_that_the_reader_left_it_in(session, headless, head):
+    scene = headless.scene
+    views = [scene.AddNewNodeByClass("vtkMRMLSliceCompositeNode") for _ in range(3)]
+    image, other = (addVolumeNode(scene, head, name) for name in ("image", "other"))
+    session.chooseVolume(image)
+    case = session.case
+    case.heatMap, case.logMap = (addVolumeNode(scene, head, name) for name in ("heat", "log"))
+    log, heat = case.logMap.GetID(), case.heatMap.GetID()
+
+    def shown() -> list[str]:
+        return [view.GetForegroundVolumeID() or "" for view in views]
+
+    showMap(case, True)
+    assert shown() == [log] * 3, "at first in all views"
+    views[1].SetForegroundVolumeID(None)
+    views[2].SetForegroundVolumeID(other.GetID())
+    showMap(case, True)
+    assert shown() == [log, "", other.GetID()]
+    case.chosenMap, case.heatMapOpacity = "heatMap", 0.3
+    showMap(case, True)
+    assert shown() == [heat, "", other.GetID()] and abs(views[0].GetForegroundOpacity() - 0.3) < 1e-6
+    for leave, back in (
+        (lambda: showMap(case, False), lambda: showMap(case, True)),
+        (lambda: keepApart(scene, None), lambda: keepApart(scene, case)),
+    ):
+        leave()
+        assert shown() == ["", "", other.GetID()]
+        back()
+        assert shown() == [heat, "", other.GetID()]

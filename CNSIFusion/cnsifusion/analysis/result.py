@@ -129,9 +129,10 @@ class PatientResult:
 
     @property
     def slices_above(self) -> str:
-        """How many instances lie above the threshold; says so where a slice counts once for each side."""
+        """How many instances lie above the threshold; says so where a slice's right and left count as two."""
         score, slices = self.patient, {(i.part, i.slice_index) for i in self.instances}
-        twice = ", each side for itself" if len(slices) < len(self.instances) else ""
+        number = "1 slice" if len(slices) == 1 else f"{len(slices)} slices"
+        twice = f", right and left of {number} counted separately" if len(slices) < len(self.instances) else ""
         return f"{score.instances_above} of {score.instances} slices above threshold{twice}"
 
     @property

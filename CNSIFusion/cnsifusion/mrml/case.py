@@ -100,6 +100,8 @@ class CaseState:
     heatMapShown = Parameter[bool](True)
     #: Which of the two maps lies over the image: "logMap" | "heatMap".
     chosenMap = Parameter[str]("logMap")
+    #: The composite nodes of the views that it was last taken out of: there it comes back.
+    mapViews = Parameter[list]([])
     besideHidden = Parameter[bool](False)
     #: The tools: which one, in which segment, its sliders, add or erase, slices beside the clicked one, leak
     #: guard, both sides.

@@ -63,3 +63,17 @@ def test_the_result_holds_every_warning_what_was_left_out_and_a_score_at_the_thr
     assert [i.above_threshold for i in result.instances] == [True, False]
     assert result.warnings == ["reason", "doubt", "note", "withheld"]
     assert result.not_classified == [vars(left_out[0])]
+
+
+def test_a_slice_whose_sides_count_as_two_is_said_to(analyzed) -> None:
+    """"0 of 2 slices" stood beside the one line of a chart with one slice."""
+    result, words = analyzed[1], " slices above threshold"
+    for places, said in (
+        ([("left", 3), ("left", 4)], f"1 of 2{words}"),
+        ([("none", 3), ("none", 4)], f"1 of 2{words}"),
+        ([("right", 3), ("left", 3)], f"1 of 2{words}, right and left of 1 slice counted separately"),
+        ([("right", 3), ("left", 3), ("left", 4)], f"1 of 3{words}, right and left of 2 slices counted separately"),
+    ):
+        instances = [replace(result.instances[0], side=side, slice_index=index) for side, index in places]
+        score = replace(result.patient, instances=len(places), instances_above=1)
+        assert replace(result, instances=instances, patient=score).slices_above == said

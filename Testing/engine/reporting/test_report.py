@@ -128,7 +128,7 @@ def test_both_reports_show_the_results_own_numbers(distinct, analyzed, tmp_path,
         assert f"{line} {row['sd']:.0f}" in "\n".join(written)
     assert "1 % 2 % 5 % 10 % 20 % 30 % 50 % it would be 2 % 3 % 8 % 16 % 31 % 43 % 64 %" in page
     assert "With a pre-test probability of 5 % it would be 8 %, with 20 % 31 %" in " ".join(written)
-    assert "above threshold, each side for itself (42 %, " in page and "; 3 larger than 3 mm" in page
+    assert "slices counted separately (threshold 42 %, " in page and "; 3 larger than 3 mm" in page
     first = distinct.contributions[2]
     assert f"{first.value:.4g} {100 * first.training_quantile:.0f} % {first.log_odds:+.2f}" in page
 
