@@ -49,8 +49,10 @@ class Corrector:
             self._widget.setSourceVolumeNode(case.volume)
             # PVS lie inside the sub-lentiform region: one must not erase the other.
             self._node.SetOverwriteMode(self._node.OverwriteNone)
-        if not self._node.GetSelectedSegmentID():  # undo took the first regions away, redo brought them back
-            self._node.SetSelectedSegmentID(segmentIdOf(case.segmentation, case.segmentName) or None)
+        if not self._node.GetSelectedSegmentID() and (found := segmentIdOf(case.segmentation, case.segmentName)):
+            self._node.SetSelectedSegmentID(found)  # undo took the first regions away, and our effect; redo brings both
+            if self.isOpen:
+                self._widget.setActiveEffectByName(EFFECT_NAME)
 
     def prepare(self) -> None:
         """Make the tools before they are needed: with the regions that arrive it would hold the mouse up for long."""

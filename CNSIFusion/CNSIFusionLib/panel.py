@@ -204,8 +204,10 @@ class Panel:
         volume, regions = (front.volume, front.segmentation) if front is not None else (None, None)
         others = [n for n in views.imagesShown() if volume is None or not self.session.beside.isOfThisPatient(n)]
         seen = [(node.GetID(), node.GetName()) for node in (volume, regions, *others) if node is not None]
-        if seen == self._seen:
+        if seen == self._seen or slicer.mrmlScene.IsBatchProcessing():
             return
+        if not self._seen and self._entered:
+            self._chooseOnlyVolume()  # loaded with the panel open
         self._seen, self.elsewhere, told = seen, "", ""
         if volume is not None and others:
             names = {"others": ", ".join(node.GetName() for node in others), "image": volume.GetName()}
@@ -261,6 +263,8 @@ class Panel:
             opened = ["result"]
         if self._sections["regions"].corrector.isOpen:
             opened.append("regions")
+        if states["analyze"] == "next":
+            opened.append("regions")  # to be looked at, and corrected, before
         opened += [name for name in ("image", "regions") if any(line.level != "info" for line in steps[name].lines)]
         if states != self._states and opened:
             for name, widget in self._sectionWidgets().items():

@@ -20,6 +20,7 @@ _SHOWN_CONTRIBUTIONS = 12
 #: The number and the verdict are drawn in one size: neither may outshine the other.
 _HEADLINE = "15pt"
 _SCALE_WIDTH = 340
+_CHART_HEIGHT = 132
 #: More letters of a feature's name do not fit into the panel's width at the usual size.
 _LONGEST_LINE = 42
 
@@ -34,7 +35,9 @@ class ResultSection(Section):
         self._outlines = Outlines()
         _columns(self.ui.instanceTable, [_("Patient's right"), _("Slice"), _("Patient's left")], stretched=1)
         _columns(self.ui.contributionTable, [_("away ◂ ▸ towards"), _("Log-odds"), _("In training")], stretched=0)
-        self.ui.instanceTable.toolTip = _("A bar per slice and side, its tick the threshold; click: the views go there")
+        self.ui.instanceTable.toolTip = _(
+            "A bar per slice and side, its tick the threshold; slice 1 is the lowest. Click: the views go there"
+        )
         self.ui.instanceTable.connect("cellClicked(int,int)", self.choose)
         self.ui.instanceTable.connect("cellActivated(int,int)", self.choose)  # the Enter key
         self.ui.pretestBox.connect("valueChanged(double)", self._onPretest)
@@ -124,6 +127,9 @@ class ResultSection(Section):
                     item.setData(qt.Qt.DecorationRole, sideBar(row, result.threshold, column == 0))
                     item.setToolTip(row.text)
                 table.setItem(number, column, item)
+        table.resizeRowsToContents()
+        needed = table.horizontalHeader().sizeHint.height() + table.verticalHeader().length() + 2 * table.frameWidth
+        table.setFixedHeight(min(needed, _CHART_HEIGHT))
 
     def _fillContributions(self, result) -> None:
         parts = [(name, value) for name, value in result.contributions if math.isfinite(value)]

@@ -52,6 +52,7 @@ class ImageSection(Section):
     def __init__(self, panel):
         super().__init__(panel)
         self._formerLayout = slicer.vtkMRMLLayoutNode.SlicerLayoutFourUpView
+        #: The volume that the views were made to show; None: whatever they show, to be shown anew.
         self._shown = ""
         # What the reader picks; not what Slicer falls back to when the chosen volume is deleted.
         self.ui.volumeSelector.connect("nodeActivated(vtkMRMLNode*)", self._onVolume)
@@ -80,7 +81,7 @@ class ImageSection(Section):
         )
         views.offerNoMaps(self.ui.volumeSelector, self.ui.besideSelector)
         shown = volume.GetID() if volume else ""
-        if shown and shown != self._shown:
+        if shown and shown != self._shown and (self._shown is None or not views.showsAlready(volume)):
             views.showVolume(volume)
             self.session.case.mapViews = []
         self._shown = shown
@@ -96,7 +97,7 @@ class ImageSection(Section):
         views.setLargeAxial(False, self._formerLayout)
 
     def _onVolume(self, node) -> None:
-        self._shown = ""  # the same one chosen again comes back into views that show another
+        self._shown = None  # the same one chosen again comes back into views that show another
         self.panel.guarded(lambda: self.session.chooseVolume(node))
 
     def _onBeside(self, node) -> None:
@@ -158,7 +159,8 @@ class RegionsSection(Section):
         self.ui.regionTable.visible = self.ui.assignGroup.visible = not self.corrector.isOpen
         self.panel.drawButton(self.ui.importButton, view.actions["import"])
         self.ui.regionLines.text = linesText(view.steps[REGIONS_STEP].lines)
-        self.ui.regionLines.visible = bool(view.steps[REGIONS_STEP].lines) and not self.corrector.isOpen
+        drawn = any(row.segmentId for row in view.regions)  # the tools themselves say the rest
+        self.ui.regionLines.visible = bool(view.steps[REGIONS_STEP].lines) and not (self.corrector.isOpen and drawn)
         if view.regions != self._rows:
             self._fill(view.regions)
         volume = self.panel.volume()

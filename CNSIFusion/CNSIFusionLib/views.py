@@ -6,8 +6,9 @@ import qt
 import slicer
 from slicer import vtkMRMLLayoutNode
 
-from cnsifusion.mrml.alignment import bringTo
+from cnsifusion.mrml.alignment import OBLIQUE, bringTo, viewPlane
 from cnsifusion.mrml.beside import LinkedSlices
+from cnsifusion.mrml.volumes import NodeGeometry
 
 #: Time for the mouse between the drawing of one view and the next.
 _TURN_MILLISECONDS = 20
@@ -60,6 +61,18 @@ def showVolume(volumeNode) -> None:
         composite.SetBackgroundVolumeID(volumeNode.GetID())
     alignWith(volumeNode)
     slicer.util.resetSliceViews()
+
+
+def showsAlready(volumeNode) -> bool:
+    """Whether all views on the screen show the volume along its own slices, as those of a saved scene do."""
+    grid, manager = NodeGeometry(volumeNode).grid, slicer.app.layoutManager()
+    shown = [manager.sliceWidget(name) for name in manager.sliceViewNames()] if manager else []
+    return all(
+        widget.mrmlSliceCompositeNode().GetBackgroundVolumeID() == volumeNode.GetID()
+        and viewPlane(widget.mrmlSliceNode(), grid) != OBLIQUE
+        for widget in shown
+        if widget.mrmlSliceNode().IsMappedInLayout()
+    )
 
 
 def imagesShown() -> list:

@@ -27,8 +27,7 @@ def test_opens_and_every_disabled_button_gives_its_reason():
 
 
 def test_chosen_image_is_checked():
-    _state["volume"] = volume = desk.loadT2()
-    panel().enter()
+    _state["volume"] = volume = desk.loadT2()  # with the panel open
     desk.waitFor(lambda: panel().volume() is volume, "the only volume to be chosen", 10)
     waitIdle()
     assert panel().ui.volumeSelector.currentNode() is volume
@@ -56,6 +55,8 @@ def test_proposes_with_a_click():
 
     z = regionCentre(case().segmentation, case().volume)[2]
     assert abs(desk.sliceWidget().mrmlSliceNode().GetSliceToRAS().GetElement(2, 3) - z) < 6, "the regions are in sight"
+    assert not panel().ui.regionsSection.collapsed and not panel().ui.analyzeSection.collapsed
+    onpanel.waitInSight(panel().ui.editButton, panel().ui.regionTable, panel().ui.analyzeButton)
 
 
 def test_undo_brings_back_what_a_second_proposal_replaced_and_then_takes_the_first_away():
@@ -81,6 +82,8 @@ def test_undo_brings_back_what_a_second_proposal_replaced_and_then_takes_the_fir
         assert undo.enabled == bool(expected) == bool(node.GetSegmentation().GetSegmentIDs())
         assert regionsInfo(node) == (known if expected else ({}, []))
         desk.waitFor(lambda e=expected: editor.currentSegmentID() == ("CSF ventricles" if e else ""), "the region", 5)
+        desk.waitFor(lambda e=expected: bool(editor.activeEffect()) == bool(e), "the tools, as there are regions", 5)
+        desk.waitFor(lambda e=expected: panel().ui.regionLines.visible != bool(e), "the word on what to do", 5)
     display = node.GetDisplayNode()
     assert not display.GetSegmentVisibility("Lateral ventricles") and display.GetSegmentVisibility("CSF ventricles")
     desk.click(panel().ui.editButton)

@@ -2,6 +2,7 @@
 
 
 import desk
+import numpy as np
 import qt
 import slicer
 from onpanel import alive, analyzeAgain, case, choose, message, panel, waitIdle
@@ -12,8 +13,6 @@ _state = {}
 def test_a_scene_loaded_before_the_panel_was_opened_is_watched_too():
     """Its regions lay over whatever image was opened next, until the panel was opened."""
     import tempfile
-
-    import numpy as np
 
     from cnsifusion.mrml.case import CaseState
     from cnsifusion.mrml.segmentation import addSegmentationNode
@@ -53,7 +52,10 @@ def test_an_analyzed_patient_is_in_the_scene():
 def test_scene_saved_and_loaded_stands_as_it_was():
     import tempfile
 
-    headline = panel().ui.headlineLabel.text
+    headline, node = panel().ui.headlineLabel.text, desk.sliceWidget().mrmlSliceNode()
+    node.SetFieldOfView(*(0.5 * size for size in node.GetFieldOfView()[:2]), node.GetFieldOfView()[2])
+    node.SetSliceOffset(node.GetSliceOffset() + 9)
+    seen = [*node.GetFieldOfView(), node.GetSliceOffset()]
     case().pretest = 0.2
     desk.settle(0.3)
     with tempfile.TemporaryDirectory() as folder:
@@ -65,6 +67,9 @@ def test_scene_saved_and_loaded_stands_as_it_was():
         assert panel().volume() is None
         slicer.util.loadScene(path)
         desk.waitFor(lambda: panel().ui.resultFrame.visible, "the panel after loading", 20)
+    desk.settle(0.3)
+    node = desk.sliceWidget().mrmlSliceNode()
+    assert np.allclose([*node.GetFieldOfView(), node.GetSliceOffset()], seen), "the view that the reader saved"
     assert panel().ui.headlineLabel.text == headline
     assert abs(panel().ui.pretestBox.value - 20) < 1e-6
     assert panel().ui.instanceTable.rowCount > 0
@@ -118,8 +123,6 @@ def test_tab_and_enter_reach_slices_and_what_lies_below_them():
 
 def test_another_image_in_the_views_is_told_from_the_cases():
     """Slicer shows what it loads in every view: one patient's number and outlines stood beside and over another."""
-    import numpy as np
-
     first = _state["volume"]
     array = np.asarray(slicer.util.arrayFromVolume(first))
     loaded = slicer.util.addVolumeFromArray(array, name="Loaded next")

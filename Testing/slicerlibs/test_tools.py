@@ -115,13 +115,14 @@ def test_reject_empties_the_region_and_the_reason_goes_everywhere(desk, tmp_path
     assert any(line.text == sentence and line.level == "warn" for line in lines)
     rows = {row.name: row.state for row in panel._regionRows(desk.case)}
     assert rows[SUBLENTIFORM_LEFT] == "rejected"
+    assert desk.tools.statistics()[0] == sentence, "beside the tools, where the panel's own lines are hidden"
     write_regions(read, tmp_path / "given.seg.nrrd")  # what the child process gets: its result warns
     given = read_regions(tmp_path / "given.seg.nrrd", desk.tools.volume)
     assert given.withheld[SUBLENTIFORM_LEFT] == sentence
     desk.tools.reject("wrong place")
     assert "Nothing of" in desk.tools.message and desk.face.applied == 1
     desk.face.undo()
-    assert desk.mask(SUBLENTIFORM_LEFT).any()
+    assert desk.mask(SUBLENTIFORM_LEFT).any() and sentence not in desk.tools.statistics()
     assert SUBLENTIFORM_LEFT not in regionsFromNode(desk.case.segmentation, desk.case.volume).withheld
 
 

@@ -18,7 +18,7 @@ from cnsifusion.mrml.jobs import ANALYZE, CHECK, PROPOSE
 from cnsifusion.mrml.models import ModelCard
 from cnsifusion.mrml.results import resultOf
 from cnsifusion.mrml.resultview import ResultView, resultView
-from cnsifusion.mrml.segmentation import REJECTED_TAG, isEdited, regionsInfo, tagValue
+from cnsifusion.mrml.segmentation import REJECTED_TAG, isEdited, regionsInfo, tagValue, whyMissing
 from cnsifusion.mrml.session import Session
 from cnsifusion.mrml.staleness import staleness
 from cnsifusion.roi.names import PVS_LEFT, PVS_RIGHT, REGIONS, SEGMENTS
@@ -172,13 +172,11 @@ def _imageLines(case: CaseState | None, checking: bool = False) -> list[Line]:
 
 
 def _regionLines(case: CaseState | None, rows: list[RegionRow]) -> list[Line]:
-    if case is None or case.segmentation is None:
+    drawn, node = {row.name for row in rows if row.milliliters > 0}, case.segmentation if case else None
+    missing = [why for name, why in whyMissing(node).items() if name not in drawn] if node else []
+    if not missing and not any(row.segmentId for row in rows):
         return [Line("Propose the regions, then look at them and correct them.")]
-    withheld, notes = regionsInfo(case.segmentation)
-    drawn = {row.name for row in rows if row.milliliters > 0}
-    missing = {name: why for name, why in withheld.items() if name not in drawn}
-    lines = [Line(why if name in why else f"{name}: {why}", "warn") for name, why in missing.items()]
-    return lines + [Line(note) for note in notes]
+    return [Line(why, "warn") for why in missing] + [Line(note) for note in regionsInfo(node)[1]]
 
 
 def _modelLines(bundle, card: ModelCard | None) -> list[Line]:

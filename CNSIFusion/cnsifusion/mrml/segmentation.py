@@ -272,6 +272,12 @@ def regionsInfo(segmentationNode) -> tuple[dict[str, str], list[str]]:
     return {**withheld, **rejected}, notes
 
 
+def whyMissing(segmentationNode) -> dict[str, str]:
+    """Why regions were withheld or rejected: sentences that name them, by name."""
+    withheld, _notes = regionsInfo(segmentationNode)
+    return {name: why if name in why else f"{name}: {why}" for name, why in withheld.items()}
+
+
 def rejection(segment) -> str:
     """Why the reader rejected this region, as a sentence for the others; "" where it was not rejected."""
     reason = tagValue(segment, REJECTED_TAG)

@@ -20,7 +20,7 @@ from cnsifusion.mrml.drawn import segmentWindow
 from cnsifusion.mrml.editing import Change
 from cnsifusion.mrml.hands import FocusHand, GrowHand, Hand, MoveHand, OutlineHand, Place, SplineHand, replacing
 from cnsifusion.mrml.readings import statisticsLines
-from cnsifusion.mrml.segmentation import proposalDetails
+from cnsifusion.mrml.segmentation import proposalDetails, whyMissing
 from cnsifusion.mrml.volumes import NodeGeometry, volumeFromNode
 from cnsifusion.roi.names import OTHER_SIDE, PVS_LEFT, PVS_RIGHT, SEGMENTS, VENTRICLES
 from cnsifusion.roi.regions import Focus, Plane, RegionSet
@@ -207,8 +207,10 @@ class ToolController:
         self.commit([Change(self.segmentName, drawn.mask, drawn.origin, True, reason)], drawn.reason)
 
     def statistics(self) -> list[str]:
-        """Sentences on the chosen segment as drawn now, and on left against right."""
-        return statisticsLines(self.volume, self.segmentName, self.drawn)
+        """Sentences on the chosen segment as drawn now, or why it is missing, and on left against right."""
+        lines = statisticsLines(self.volume, self.segmentName, self.drawn)
+        why = whyMissing(self.segmentationNode).get(self.segmentName) if self.drawn(self.segmentName).empty else None
+        return [why, *lines] if why else lines
 
     def _mirror(self) -> None:
         target = OTHER_SIDE.get(self.segmentName)
