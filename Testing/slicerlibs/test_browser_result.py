@@ -41,11 +41,48 @@ def test_09_analyze_and_read_the_score(reader):
     reader.page.wait_for_function("document.querySelector('#probability').getBoundingClientRect().bottom < innerHeight")
 
 
+def test_09b_numbers_are_drawn_where_they_belong(reader):
+    """The patient's right on the left, as in the axial view; what raises the score points up; a dot for each place."""
+    page = reader.page
+
+    def percent(element, name):
+        return float(re.search(rf"{name}: ([\d.]+)%", element.get_attribute("style")).group(1))
+
+    value, low, width = (percent(page.locator(f".scale-{part}"), name)
+                         for part, name in (("value", "left"), ("range", "left"), ("range", "width")))  # fmt: skip
+    limits = [float(number) for number in re.findall(r"(\d+) %", reader.text("#result"))[1:4]]
+    assert "threshold" in reader.text("#result").splitlines()[3], "the first of these is the threshold"
+    assert percent(page.locator(".scale-threshold"), "left") == pytest.approx(limits[0], abs=0.51)
+    assert (low, low + width) == pytest.approx(limits[1:], abs=0.51) and low <= value <= low + width
+    assert value == pytest.approx(float(reader.text("#probability").strip("<> %")), abs=0.51)
+    middle = page.locator(".chart-text").nth(1).bounding_box()["x"]
+    assert [head.inner_text() for head in page.locator(".chart-head .chart-side").all()] == ["right", "left"]
+    threshold = percent(page.locator(".scale-threshold"), "left")
+    for bar in (bars := page.locator("[id^=instance-]").all()):
+        side = "right" if "right" in bar.get_attribute("title") else "left"
+        assert f"-{side}-" in bar.get_attribute("id") and (bar.bounding_box()["x"] < middle) == (side == "right")
+        fill, number = bar.locator(".bar-fill"), float(bar.inner_text().strip("<> %"))
+        assert percent(fill, "width") == pytest.approx(number, abs=0.51)
+        assert ("bar-above" in fill.get_attribute("class")) == (percent(fill, "width") >= threshold)
+        assert f"{side}: 0px" in fill.get_attribute("style"), "a bar grows away from the middle"
+    assert len(bars) >= 2
+    for row in (rows := page.locator(".driver").all()):
+        arrow, number = re.match(r"(.)[^+-]*.*?([+-][\d.]+)$", row.inner_text(), re.DOTALL).groups()
+        told = row.get_attribute("title")
+        assert (arrow == "▲") == number.startswith("+") == told.startswith("raises"), row.inner_text()
+        if place := re.search(r"higher than in (\d+) %", told):
+            assert percent(row.locator(".strip-dot"), "left") == pytest.approx(float(place.group(1)), abs=0.51)
+    assert len(rows) == 6
+
+
 def test_10_a_slice_of_the_result_is_shown(reader):
     row = reader.page.locator("[id^=instance-]").last  # the lowest slice: the region is large there
     number = re.search(r"slice (\d+)", row.get_attribute("title")).group(1)
     row.click()
     reader.waitFor(f"document.querySelector('#slice-Red').innerText.startsWith('Axial {number}/')", 20)
+    chosen = reader.page.locator(".row-selected[id^=instance-]")
+    chosen.wait_for()
+    assert [each.get_attribute("id") for each in chosen.all()] == [row.get_attribute("id")]
 
 
 def test_10b_all_that_is_clicked_is_reached_with_the_keyboard(reader):
@@ -82,7 +119,13 @@ def test_11_the_heat_map_can_be_taken_away(reader):
     reader.page.locator("#map-heatMap").click()
     reader.waitForChange(lambda: int((np.abs(reader.axialPixels() - withLog).sum(2) > 30).sum() > 50), 0)
     assert "where the network part looked, not where infection is" in reader.text("#map-caption")
-    withHeat = reader.settledPixels()
+    assert _reddish(reader) > 300
+    way = reader.page.locator(".v-slider:has(#heat-opacity) .v-slider-track")
+    box = way.bounding_box()
+    reader.page.mouse.click(box["x"] + 1, box["y"] + box["height"] / 2)
+    reader.waitForChange(lambda: _reddish(reader) < 60, False)
+    reader.page.mouse.move(5, 5)
+    withHeat = reader.settledPixels()  # seen through, so that what differs is the regions: outlines alone under a map
     reader.page.locator("#heat-shown").uncheck()
     reader.waitForChange(lambda: int((np.abs(reader.axialPixels() - withHeat).sum(2) > 30).sum() > 50), 0)
 
@@ -91,6 +134,8 @@ def test_11b_the_map_of_regions_that_changed_since_is_hidden(reader):
     """It lay over the image all the same while the reader drew."""
     page = reader.page
     page.locator("#heat-shown").check()
+    box = page.locator(".v-slider:has(#heat-opacity) .v-slider-track").bounding_box()
+    page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
     reader.waitForChange(lambda: _reddish(reader) > 300, False)
     page.click("#region-Sub-lentiform-left")
     page.click("#reject")
@@ -111,10 +156,15 @@ def _reddish(reader) -> int:
 
 def test_12_the_pretest_probability_is_used(reader):
     before = reader.text("#at-pretest")
-    reader.page.fill("#pretest", "10")
+    reader.page.fill("#pretest", "many")
     reader.page.keyboard.press("Enter")
-    after = reader.waitForChange(lambda: reader.text("#at-pretest"), before)
-    assert after.startswith("With a pre-test probability of 10 % it would be")
+    reader.page.locator("#message", has_text="a number between 0 and 100").wait_for()
+    assert reader.text("#at-pretest") == before
+    for typed, said in (("12,5 %", "12.5"), ("10", "10")):
+        reader.page.fill("#pretest", typed)
+        reader.page.keyboard.press("Enter")
+        before = reader.waitForChange(lambda: reader.text("#at-pretest"), before)
+        assert before.startswith(f"With a pre-test probability of {said} % it would be")
 
 
 def test_13_the_report_opens(reader):
@@ -158,6 +208,7 @@ def test_13c_dicom_objects_come_without_the_demonstrations_score(reader):
     page.click("#button-dicom")
     page.wait_for_selector("#dicom-confirm")
     page.wait_for_function("document.querySelector('#dicom-write').getBoundingClientRect().bottom <= innerHeight")
+    assert not page.locator("#dicom-zip").count(), "nothing was written yet"
     page.click("#dicom-write")
     page.wait_for_selector("#dicom-zip", timeout=60_000)
     assert set(reader.dicomArchive().namelist()) == {"key_images.dcm", "seg.dcm", "sr.dcm"}
@@ -226,10 +277,20 @@ def test_15b_two_tabs_and_a_reload_do_not_disturb_the_session(reader):
 
 
 def test_15c_an_image_is_sent_from_the_browser(reader, simulated_image):
+    reader.page.fill("#report-patient", "Doe, Jane")
+    assert reader.waitForChange(lambda: _ofPatient(reader)["report_patient"], "") == "Doe, Jane"
     reader.page.click("#another-image")
     reader.page.set_input_files("#upload-image", str(simulated_image))
     reader.page.wait_for_selector("#probability", state="detached")
     reader.waitFor("document.querySelector('#slice-Red').innerText.includes('/32')")
+    assert _ofPatient(reader) == {"report_patient": "", "pretest": "", "selected": "", "dicom_ready": False}
+    assert reader.page.locator("#another-image").is_visible(), "the fields of an image that is open are put away"
+
+
+def _ofPatient(reader) -> dict:
+    """What the page keeps of a patient beside what it shows."""
+    names = ("report_patient", "pretest", "selected", "dicom_ready")
+    return {name: reader.page.evaluate(f"window.trame.state.get('{name}')") for name in names}
 
 
 def test_16_another_image_starts_afresh(reader, simulated_image):

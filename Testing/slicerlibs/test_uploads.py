@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 pytest.importorskip("trame_slicer", reason="needs the extra 'web'")
@@ -10,6 +12,7 @@ from wslink import protocol
 
 from cnsifusion.errors import BadInput
 from cnsifusion.web import uploads
+from cnsifusion.web.app import _typed
 
 
 @pytest.mark.parametrize(
@@ -69,7 +72,12 @@ def test_messages_of_a_known_page_are_bounded(monkeypatch):
 
 
 def test_a_path_of_an_unknown_user_is_refused():
-    from cnsifusion.web.app import _typed
-
     with pytest.raises(BadInput, match="does not know"):
         _typed("~nobody-of-this-name/T2.nii.gz", "an image")
+
+
+def test_a_path_may_come_with_the_quotes_of_a_file_manager():
+    assert _typed(' "/data/T2 axial.nii.gz" ', "an image") == Path("/data/T2 axial.nii.gz")
+    for nothing in (None, "", '  ""'):
+        with pytest.raises(BadInput, match="Type the path of an image"):
+            _typed(nothing, "an image")

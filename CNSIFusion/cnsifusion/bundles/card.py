@@ -125,7 +125,7 @@ def _value(value: Any) -> str:
 
 
 def _range(name: str, seen: Range) -> str:
-    return f"- {_plain(name.removesuffix(f'_{seen.unit}'))}: {seen.low:.3g} to {seen.high:.3g} {seen.unit}"
+    return f"- {_plain(name.removesuffix(f'_{seen.unit.lower()}'))}: {seen.low:.3g} to {seen.high:.3g} {seen.unit}"
 
 
 def _plain(name: str) -> str:

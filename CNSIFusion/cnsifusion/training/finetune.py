@@ -17,8 +17,8 @@ from cnsifusion.models.backbones import load_backbone
 from cnsifusion.models.fusion import RadFusion, region_weights
 from cnsifusion.models.settings import ModelSettings
 from cnsifusion.training.augment import augment
-from cnsifusion.training.cohort import Cohort, instance_weights
-from cnsifusion.training.networks import NetworkFit, Plan
+from cnsifusion.training.cohort import Cohort
+from cnsifusion.training.networks import NetworkFit, Plan, loss_weights
 
 #: The backbone was trained before: it moves ten times more slowly than the head.
 _BACKBONE_PACE = 0.1
@@ -50,6 +50,8 @@ def _train_one(
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         fusion = RadFusion(model, 1, features.shape[3]).to(device)
+    # It stays in its state of evaluation: normalisations keep the statistics they were pre-trained with, since batches
+    # are small.
     backbone = load_backbone(model, Path(weights.path), weights.sha256).to(device)
     _standardise(fusion, backbone, patches[rows], settings.batch, device)
     groups = [
@@ -57,15 +59,11 @@ def _train_one(
         {"params": backbone.features.parameters(), "lr": settings.learning_rate * _BACKBONE_PACE},
     ]
     optimiser = torch.optim.AdamW(groups, weight_decay=plan.weight_decay)
-    share = instance_weights(cohort)[rows]
-    weight = torch.zeros(len(patches))
-    weight[rows] = torch.from_numpy(share / share.mean()).float()
+    weight = loss_weights(cohort, [rows])[:, 0]
     labels = torch.from_numpy(cohort.labels[cohort.patient].astype(np.float32))
     logits = []
     for epoch in range(1, max(settings.checkpoints) + 1):
         order = torch.from_numpy(rows)[torch.randperm(len(rows), generator=generator)]
-        backbone.train()
-        _freeze_statistics(backbone)
         for batch in order.split(settings.batch):
             altered = augment(patches[batch.numpy()], cohort.side[batch.numpy()], random)
             out = _forward(backbone, fusion, altered, features[batch], model, device)
@@ -75,7 +73,6 @@ def _train_one(
             nn.utils.clip_grad_norm_([*fusion.parameters(), *backbone.features.parameters()], 5.0)
             optimiser.step()
         if epoch in settings.checkpoints:
-            backbone.eval()
             with torch.no_grad():
                 parts = [
                     _forward(backbone, fusion, patches[i : i + 64], features[i : i + 64], model, device).cpu().numpy()
@@ -96,13 +93,6 @@ def _forward(
     images = torch.from_numpy(np.ascontiguousarray(patches, np.float32)).to(device)
     shares = region_weights(images, model.stride, model.pooling)
     return fusion(backbone(images), shares, features.to(device))[:, 0]
-
-
-def _freeze_statistics(backbone: nn.Module) -> None:
-    """Keep the pre-trained statistics of normalisations: batches are small, and they must not see test patients."""
-    for module in backbone.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            module.eval()
 
 
 def _standardise(

@@ -62,7 +62,7 @@ def train_heads(cohort: Cohort, maps: Maps, plan: Plan) -> NetworkFit:
         torch.manual_seed(plan.seed)
         fusion = RadFusion(plan.model, len(training), features.shape[3])
     _standardise_maps(fusion, maps, training)
-    loss_weights = _loss_weights(cohort, training)
+    shares = loss_weights(cohort, training)
     labels = torch.from_numpy(cohort.labels[cohort.patient].astype(np.float32))
     rows, epochs = np.unique(np.concatenate(training)), max(settings.checkpoints)
     optimiser = torch.optim.AdamW(fusion.parameters(), lr=settings.learning_rate, weight_decay=plan.weight_decay)
@@ -76,7 +76,7 @@ def train_heads(cohort: Cohort, maps: Maps, plan: Plan) -> NetworkFit:
             pooled = fusion.pool(activations, weights)
             out = fusion.head.logit(fusion.head.before_hidden(pooled, features[batch]))
             target = labels[batch, None].expand_as(out)
-            loss = F.binary_cross_entropy_with_logits(out, target, reduction="none") * loss_weights[batch]
+            loss = F.binary_cross_entropy_with_logits(out, target, reduction="none") * shares[batch]
             optimiser.zero_grad()
             loss.sum().div(settings.batch).backward()
             optimiser.step()
@@ -112,7 +112,7 @@ def _standardise_maps(fusion: RadFusion, maps: Maps, training: list[np.ndarray])
         fusion.reader.map_scale.data[h] = torch.from_numpy(1 / spread)
 
 
-def _loss_weights(cohort: Cohort, training: list[np.ndarray]) -> torch.Tensor:
+def loss_weights(cohort: Cohort, training: list[np.ndarray]) -> torch.Tensor:
     """Weights (N, H): zero outside a head's rows, equal in sum for every patient inside, 1 on average."""
     weights = np.zeros((len(cohort.patient), len(training)), np.float32)
     each = instance_weights(cohort)

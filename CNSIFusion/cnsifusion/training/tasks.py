@@ -82,7 +82,8 @@ def _on_processes(
         warnings.filterwarnings("ignore", "A worker stopped while some jobs")
         while len(results) < len(arguments):
             left = [delayed(_in_pool)(function, a, os.getpid()) for a in arguments[len(results) :]]
-            parallel = Parallel(n_jobs=min(jobs, len(left)), return_as="generator", batch_size=1, pre_dispatch="all")
+            workers = max(2, min(jobs, len(left)))  # one alone would be this process, which must not end like a worker
+            parallel = Parallel(n_jobs=workers, return_as="generator", batch_size=1, pre_dispatch="all")
             try:
                 for result in parallel(left):
                     results.append(result)

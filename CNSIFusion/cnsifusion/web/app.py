@@ -54,7 +54,7 @@ def _serve(folder: Path, image: Path | None, port: int, open_browser: bool) -> N
     server = get_server("cnsifusion", client_type="vue3")
     app = BrowserApp(server)
     keyFile = locks.writeKeyFile(folder)
-    server.cli.set_defaults(authKeyFile=str(keyFile), server=True)
+    server.cli.set_defaults(authKeyFile=str(keyFile))
 
     def ready(**_) -> None:
         keyFile.unlink(missing_ok=True)

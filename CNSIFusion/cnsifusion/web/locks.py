@@ -87,4 +87,4 @@ class Locks:
         return f"cnsifusion-{self._port}"  # cookies are shared by all ports of a host
 
     def _isKey(self, candidate: str) -> bool:
-        return hmac.compare_digest(candidate.encode(), self._key.encode())
+        return hmac.compare_digest(candidate.encode(errors="surrogateescape"), self._key.encode())

@@ -109,9 +109,11 @@ def test_cohort_features_is_one_table_that_resumes(cohort, tmp_path, capsys, mon
     first = table.read_bytes()
     table.unlink()
     assert main([*words, "--resume"]) == 0 and table.read_bytes() == first
-    bare = rewritten(cohort, tmp_path, without_labels)
+    bare = rewritten(cohort, tmp_path, lambda rows: [{**row, "handedness": "left"} for row in without_labels(rows)])
     assert main([*words[:2], str(bare), *words[3:], "--resume"]) == 0 and len(heads) == 8
     bare = FeatureTable.read(table)
+    assert any("handedness" in warning for warning in bare.metadata["warnings"])
+    assert len(set(bare.metadata["cohort_hashes"])) == 2 and bare.metadata["submask"] == "whole"
     assert "label" not in bare.ids and np.array_equal(bare.values, found.values, equal_nan=True)
     prepared = len(list((tmp_path / "table.work" / "cases").iterdir()))
     monkeypatch.setattr(cases, "preparation_source", lambda: "the source of another day")
@@ -231,6 +233,8 @@ def test_a_number_of_processes_is_one_or_more(cohort, tmp_path, capsys, jobs):
     [
         (["pretrain", "--region", "sublentiform", "--model", "radiomics-logistic", "-o", "OUT.pt"], "has no backbone"),
         (["pretrain", "--region", "sublentiform", "--model", "densenet201", "-o", "OUT"], "end in .pt"),
+        (["evaluate", "--region", "sublentiform", "--models", "densenet201", "--backbone-weights", "OUT.pt",
+          "-o", "OUT"], "no file or folder of backbone weights"),
         (["cohort", "features", "-o", "OUT.xlsx"], ".csv or .parquet"),
         (["cohort", "features", "--bundle", "OUT", "-o", "OUT.csv"], "leave out --bundle"),
         (["cohort", "analyze", "--region", "ventricles", "-o", "OUT"], "--region"),
@@ -239,7 +243,7 @@ def test_a_number_of_processes_is_one_or_more(cohort, tmp_path, capsys, jobs):
         (["train", "--region", "sublentiform", "--model", "radiomics-logistic", "-o", "OUT"], "inner folds need (7)"),
         (["evaluate", "--region", "sublentiform", "--models", ",", "-o", "OUT"], "inner folds need (7)"),
     ],
-)
+)  # fmt: skip
 def test_what_is_refused_before_any_work(cohort, tmp_path, capsys, words, sentence):
     words = [str(tmp_path / w) if w.startswith("OUT") else w for w in words]
     assert main([*words, str(cohort)]) == 2

@@ -1,5 +1,7 @@
 """What an evaluation asks of the experiment, and what its stamp says of it: no model is fitted here."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from planted_cohort import make_cohort
@@ -9,6 +11,7 @@ pytest.importorskip("torch", reason="needs the extra 'train'")
 from cnsifusion.training import evaluate, experiment
 from cnsifusion.training.evaluate import evaluate_models, learning_curve, stamp
 from cnsifusion.training.experiment import Experiment
+from cnsifusion.training.learners import confounder_cohort
 from cnsifusion.training.manifest import Manifest
 from cnsifusion.training.settings import TrainingSettings
 
@@ -62,6 +65,15 @@ def test_an_evaluation_asks_for_its_rows_its_sites_and_what_it_shuffles(opened, 
         (False, 18, 36), (True, 18, 36),
     ]  # fmt: skip
     assert all(found["simulated"] and "a doubt of the manifest" in found["warnings"] for found in results)
+
+
+def test_a_covariate_known_for_less_than_half_of_the_patients_is_none(cohort):
+    for unknown, usable in ((18, True), (19, False)):
+        some = replace(cohort, age=np.where(np.arange(36) < unknown, np.nan, cohort.age))
+        found = confounder_cohort(some, ("male", "age"))
+        assert (found is not None) == usable
+    table = confounder_cohort(cohort, ("male", "noise")).features
+    assert np.array_equal(table, np.stack([cohort.male, cohort.quantities[:, 0]], axis=1)[cohort.patient])
 
 
 def test_the_learning_curve_ends_with_all_patients(opened, cohort, monkeypatch):

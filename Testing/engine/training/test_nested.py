@@ -1,19 +1,18 @@
 """Nested cross-validation end to end on a cohort of numbers: it learns, resumes, repeats, does not leak."""
 
-import os
 import shutil
 from concurrent.futures import BrokenExecutor
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
+import workers
 
 torch = pytest.importorskip("torch")
 
+from experiments import SETTINGS, open_experiment  # noqa: E402
 from planted_cohort import make_cohort  # noqa: E402
 
-from cnsifusion.bundles import bundle_card, load_bundle  # noqa: E402
 from cnsifusion.errors import BadInput, failure  # noqa: E402
 from cnsifusion.imaging import PreparationSettings  # noqa: E402
 from cnsifusion.models.settings import get_model  # noqa: E402
@@ -21,7 +20,6 @@ from cnsifusion.training import maps, nested  # noqa: E402
 from cnsifusion.training.evaluate import _CHANGES, ACQUISITION_LIMIT, Evaluation, _confounding, evaluate_models  # noqa: E402
 from cnsifusion.training.experiment import Experiment  # noqa: E402
 from cnsifusion.training.learners import Candidate  # noqa: E402
-from cnsifusion.training.manifest import Manifest  # noqa: E402
 from cnsifusion.training.maps import load_maps  # noqa: E402
 from cnsifusion.training.metrics import fold_auc  # noqa: E402
 from cnsifusion.training.nested import join, load_fold  # noqa: E402
@@ -29,20 +27,6 @@ from cnsifusion.training.settings import ABLATIONS, TrainingSettings  # noqa: E4
 from cnsifusion.training.tasks import run_tasks  # noqa: E402
 from cnsifusion.training.train import train_bundle  # noqa: E402
 from cnsifusion.training.validation import CAUGHT, positive_controls  # noqa: E402
-
-SETTINGS = TrainingSettings(
-    folds=3, inner_folds=3, checkpoints=(15,), selectors=("mrmr",), feature_counts=(4,), bootstrap=30
-)
-
-
-def open_experiment(folder, cohort, **options):
-    (folder / "manifest.csv").write_text("x")
-    manifest = Manifest(folder / "manifest.csv", [], True)
-    options.setdefault("allow_random_backbone", True)
-    options.setdefault("settings", SETTINGS)
-    experiment = Experiment(manifest, "sublentiform", work=folder, **options)
-    cohort.save(experiment.cohort_path(cohort))
-    return experiment
 
 
 def mean_auc(cohort, folds):
@@ -267,57 +251,20 @@ def test_evaluation_writes_everything(tmp_path, strong, monkeypatch):
     assert {line.split(",")[0] for line in ranked} == {"radiomics-logistic"}  # confounders are no features
 
 
-@pytest.mark.parametrize("model", ["radiomics-logistic", "mobile-aspp-radfusion"])
-def test_the_bundle_is_its_fold_models(tmp_path, strong, monkeypatch, model):
-    """Each head of the bundle gives a left-out patient the score its fold model gave; it names no patient."""
-    strong = replace(strong, patient_ids=np.array([f"PID-{p}" for p in strong.patient_ids]))
-    monkeypatch.setattr(Experiment, "cohort", lambda self: strong)
-    experiment = open_experiment(tmp_path, strong, settings=replace(SETTINGS, sensitivity=0.9))
-    bundle = load_bundle(train_bundle(experiment, model, tmp_path / "bundle"))
-    assert bundle.settings.default_threshold == "sensitivity90"  # the report says "set at sensitivity 90 %"
-    assert bundle.settings.demonstration and "simulated" in bundle.settings.demonstration_text
-    assert bundle.settings.cohort.prevalence == 0.5
-    written = [path.read_bytes() for path in (tmp_path / "bundle").iterdir()]
-    assert not any(word in content for content in written for word in (b"PID-", str(tmp_path).encode()))
-    for head, fold in enumerate(experiment.run(strong, [model])[model]):
-        rows = fold.instances[:6]
-        patches = None
-        if bundle.settings.architecture.has_network:
-            parts = [np.load(strong.cases[p])["patches"] for p in np.unique(strong.patient[rows])]
-            patches = np.concatenate(parts).astype(np.float32)
-        found = bundle.predict(patches, strong.features[rows], strong.names.tolist()).logit[:, head]
-        assert np.allclose(found, fold.logits[:6], atol=0.02)  # maps were cached as float16
-
-
-def test_the_card_says_who_the_controls_were(tmp_path, strong, monkeypatch):
-    monkeypatch.setattr(Experiment, "cohort", lambda self: strong)
-    experiment = open_experiment(tmp_path, strong)
-    experiment.manifest = replace(experiment.manifest, simulated=False)
-    for controls, said in ((None, "not stated"), ("normal neurological findings",) * 2):
-        bundle = load_bundle(train_bundle(experiment, "radiomics-logistic", tmp_path / "bundle", controls=controls))
-        assert bundle.settings.cohort.kind_of_controls == said and bundle.settings.cohort.controls == 18
-        assert f"18 controls ({said})" in bundle_card(tmp_path / "bundle")
-
-
 def test_a_lost_worker_costs_its_own_tasks_only(tmp_path):
-    """The first worker to come dies in the middle of its task, as when memory runs out; the run goes on."""
+    """A worker dies in the middle of its task, as when memory runs out, when others were finished; the run goes on."""
     words = [str(tmp_path / str(n)) for n in range(5)]
-    assert run_tasks(_die_once, words, jobs=2) == words
+    told = []
+
+    def kept(done, total, name):
+        told.append((done, total))
+        (tmp_path / "kept").write_text("x" if done else "")
+
+    assert run_tasks(workers.die_once, words, jobs=2, progress=kept) == words
+    assert told == [(done, 5) for done in range(6)]
     with pytest.raises(BrokenExecutor) as ended:
-        run_tasks(_die, words, jobs=2)
+        run_tasks(workers.die, words, jobs=2)
     assert failure(ended.value).exit_code == 4 and "fewer --jobs" in str(failure(ended.value))
-
-
-def _die_once(path):
-    mark = Path(path).parent / "died"
-    if not mark.exists():
-        mark.write_text("")
-        _die(path)
-    return path
-
-
-def _die(path):
-    os.kill(os.getpid(), 9)
 
 
 def test_no_silent_random_backbone(tmp_path, strong):
