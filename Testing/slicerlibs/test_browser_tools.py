@@ -35,6 +35,7 @@ def test_undo_takes_the_first_regions_away_and_redo_brings_them(reader):
     before = reader.milliliters(LEFT)
     reader.page.click("#undo")
     assert changed(reader, LEFT, before) == 0
+    assert "redo what was undone" in reader.text("#step-regions") and not reader.page.locator("#save-regions").count()
     assert "not drawn" in reader.text("#step-regions") and not reader.page.locator("#foci [id^=focus-]").count()
     assert reader.page.locator("#undo").is_disabled()
     reader.page.click("#redo")
@@ -91,6 +92,32 @@ def test_02_reject_with_a_reason_and_take_it_back(reader):
     reader.page.click("#undo")
     assert changed(reader, LEFT, 0.0) == before
     reader.waitFor(f"!{undo_text}")
+
+
+def test_02b_regions_are_saved_as_they_stand(reader, simulated_image):
+    """What was corrected on the page could not leave it but as DICOM, of images that are DICOM."""
+    from cnsifusion.imaging import read_image
+    from cnsifusion.roi.region_io import read_regions
+
+    image, before = read_image(simulated_image), reader.milliliters(LEFT)
+
+    def saved():
+        with reader.page.expect_download() as download:
+            reader.page.click("#save-regions")
+        assert download.value.suggested_filename == "cnsifusion-regions.seg.nrrd"
+        download.value.save_as(reader.file.with_name("saved.seg.nrrd"))
+        return read_regions(reader.file.with_name("saved.seg.nrrd"), image)
+
+    first, now = read_regions(reader.file, image), saved()
+    assert set(now.masks) == set(first.masks)
+    assert all((now.masks[name] == mask).all() for name, mask in first.masks.items())
+    reader.page.click("#reject")
+    reader.page.click("#reject-1")
+    changed(reader, LEFT, before)
+    now = saved()
+    assert LEFT not in now.masks and "lesion in the region" in now.withheld[LEFT]
+    reader.page.click("#undo")
+    assert changed(reader, LEFT, 0.0) == before
 
 
 def test_03_mirror(reader):

@@ -22,8 +22,9 @@ from cnsifusion.imaging import temporary_folder
 from cnsifusion.mrml.importing import FileLabel, assignment, labelsToAssign
 from cnsifusion.mrml.panel import panelView
 from cnsifusion.mrml.results import Outlines
-from cnsifusion.mrml.segmentation import keepPartsHidden
+from cnsifusion.mrml.segmentation import keepPartsHidden, regionsReader
 from cnsifusion.mrml.session import Session
+from cnsifusion.roi.region_io import write_regions
 from cnsifusion.web.locks import HOST, Locks
 from cnsifusion.web.page import buildPage, cardPage, fillView
 from cnsifusion.web.tools import Tools
@@ -207,10 +208,22 @@ class BrowserApp:
     # Server
 
     def addRoutes(self, wslinkServer) -> None:
-        """The report and the DICOM objects of the case in front, for a new tab or a download."""
+        """Regions, report and DICOM objects of the case in front, for a new tab or a download."""
+        wslinkServer.app.router.add_get("/regions.seg.nrrd", self._regions)
         wslinkServer.app.router.add_get("/report", self._report)
         wslinkServer.app.router.add_get("/report.pdf", self._reportPdf)
         wslinkServer.app.router.add_get("/dicom.zip", self._dicomZip)
+
+    async def _regions(self, _request) -> aiohttp_web.StreamResponse:
+        case, path = self.session.front, self.session.newFolder() / "regions.seg.nrrd"
+        if case is None or case.segmentation is None:
+            return aiohttp_web.Response(status=404, text="There are no regions yet: propose or draw them first.")
+        try:
+            read = regionsReader(case.segmentation, case.volume)
+            await asyncio.to_thread(lambda: write_regions(read(), path))
+        except CNSIFusionError as error:
+            return aiohttp_web.Response(status=404, text=str(error))
+        return aiohttp_web.FileResponse(path, headers=_download("cnsifusion-regions.seg.nrrd"))
 
     async def _report(self, _request) -> aiohttp_web.StreamResponse:
         path = self.session.reportFile()

@@ -192,6 +192,14 @@ def _regionsStep(app) -> None:
                 classes="text-medium-emphasis",
             )
         buildToolbox(app)
+        html.A(
+            "Save regions…",
+            v_if="panel.regions.some(row => row.milliliters)",
+            classes="link",
+            id="save-regions",
+            title="As .seg.nrrd: this page, Slicer and the command line read it",
+            raw_attrs=['href="/regions.seg.nrrd"', "download"],
+        )
         fileInput(app, "Bring in regions from a file", app.importUpload, "upload-regions", "import")
         _labelsDialog(app)
 

@@ -143,7 +143,10 @@ def _drivers() -> None:
     """What raised or lowered the score, and where the patient lies in the training distribution (a dot on a strip)."""
     html.Div("What drove it (average over the slices):", classes="line mt-1")
     with html.Div(id="drivers"), html.Div(
-        v_for="row in panel.result.drivers.slice(0, 6)", key="row.name", classes="driver", title=("row.text",)
+        v_for="row in panel.result.drivers.slice(0, 6)",
+        key="row.name",
+        classes="driver",
+        title=("`${row.name} ${row.text}`",),
     ):
         html.Span("{{ row.logOdds > 0 ? '▲' : '▼' }} {{ row.name }}", classes="driver-name")
         html.Span("{{ (row.logOdds > 0 ? '+' : '') + row.logOdds.toFixed(2) }}", classes="driver-number")
