@@ -1,6 +1,7 @@
 """What a reader does with a whole region, in a real Chromium on the real program: each action one undo step."""
 
 import re
+import shutil
 
 import pytest
 from browser import chromiumPath, readerAtWork
@@ -147,6 +148,9 @@ def test_04_move_the_whole_region(reader):
     assert reader.waitForChange(lambda: reader.text("#statistics >> nth=0"), after) == before
     page.keyboard.press("Control+y")
     assert reader.waitForChange(lambda: reader.text("#statistics >> nth=0"), before) == after
+    page.keyboard.press("z")  # without Ctrl it is a letter
+    page.wait_for_timeout(300)
+    assert reader.text("#statistics >> nth=0") == after
     page.click("#undo")
     assert reader.waitForChange(lambda: reader.text("#statistics >> nth=0"), after) == before
 
@@ -228,6 +232,9 @@ def test_06b_buttons_with_a_modifier_are_the_views(reader):
         page.keyboard.down(modifier)
         drag(page, (x, y), (x + 40, y + 20))
         page.keyboard.up(modifier)
+    coronal = page.locator("#slice-Green").locator("xpath=..").bounding_box()
+    a, b = ((coronal["x"] + share * coronal["width"], coronal["y"] + share * coronal["height"]) for share in (0.4, 0.6))
+    drag(page, a, b)  # the tools draw in the axial view alone
     page.click("#tool-none")
     page.wait_for_timeout(400)
     assert reader.milliliters(LEFT) == before
@@ -250,6 +257,7 @@ def test_06c_the_wheel_does_not_end_a_stroke_and_zooms_where_the_tool_has_no_sli
         page.wait_for_timeout(200)
         if modifier:
             page.keyboard.up(modifier)
+    page.keyboard.press("Control+z")
     page.mouse.move(x + 100, y - 20, steps=3)
     page.mouse.up()
     after = changed(reader, LEFT, before)
@@ -287,6 +295,39 @@ def test_06d_a_proposal_that_arrives_in_mid_stroke_waits_for_its_end(reader):
     assert drawn > before, "the stroke counts"
     page.click("#undo")
     assert changed(reader, LEFT, drawn) == before
+
+
+def test_06e_a_stroke_that_ends_outside_the_view_counts(reader):
+    page = reader.page
+    x, y = middle(reader)
+    before = reader.milliliters(LEFT)
+    page.mouse.move(x + 60, y - 60)
+    page.mouse.down()
+    for place in ((x + 100, y - 60), (x + 100, y - 20), (200, 30)):
+        page.mouse.move(*place, steps=3)
+    page.mouse.up()
+    after = changed(reader, LEFT, before)
+    assert after > before
+    page.click("#undo")
+    assert changed(reader, LEFT, after) == before
+
+
+def test_06f_a_page_that_is_reloaded_in_a_stroke_drops_it(reader):
+    """Its end would never come, and what arrives would wait for it."""
+    page = reader.page
+    x, y = middle(reader)
+    before = reader.milliliters(LEFT)
+    page.click("#button-propose")
+    reader.waitFor("document.querySelector('#button-propose').disabled")
+    page.mouse.move(x + 60, y - 60)
+    page.mouse.down()
+    page.mouse.move(x + 100, y - 20, steps=3)
+    page.reload()
+    page.mouse.up()
+    page.wait_for_selector("#button-propose[disabled]")
+    reader.waitFor("!document.querySelector('#button-propose').disabled")
+    page.click("#undo")
+    reader.waitForChange(lambda: reader.milliliters(LEFT) == before, False)
 
 
 def test_07_fill_between_says_when_there_is_no_gap(reader):
@@ -343,4 +384,21 @@ def test_10_nothing_is_cut_off_and_nothing_failed(reader):
             "[...document.querySelectorAll('#steps *')].filter(e => e.getBoundingClientRect().right > 402).length"
         )
         assert wide == 0, region
+
+
+def test_11_another_image_takes_over_nothing(reader, simulated_image, tmp_path):
+    """Limits, what another reader's file agreed with, undo and redo are the former patient's."""
+    page = reader.page
+    page.click(f"#region-{LEFT.replace(' ', '-')}")
+    page.click("#limits")
+    choose(page, "limits-where", "outside the other regions")
+    reader.waitFor("document.querySelector('#limits').innerText.includes('outside')")
+    page.set_input_files("#upload-other", shutil.copy(reader.file, tmp_path / "reader.seg.nrrd"))
+    page.locator("#agreement").first.wait_for()
+    assert page.locator("#undo").is_enabled()
+    reader.openImage(shutil.copy(simulated_image, tmp_path / "another.nii.gz"))
+    reader.waitFor("document.querySelector('#region-Sub-lentiform-left').innerText.includes('not drawn')")
+    assert page.locator("#undo").is_disabled() and page.locator("#redo").is_disabled()
+    assert not page.locator("#agreement").count() and not page.locator("#statistics").count()
+    page.wait_for_selector("#limits >> text=anywhere, keep others")
     reader.assertNoFault()

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from cnsifusion.imaging import Grid, Volume, write_volume
+from cnsifusion.mrml.case import nodesByClass
 from cnsifusion.mrml.tools import ToolController, toolsFor
 from cnsifusion.mrml.volumes import NodeGeometry
 
@@ -86,4 +87,7 @@ def test_a_patient_who_was_put_away_leaves_the_memory(app, image) -> None:
     finally:
         gc.enable()
     assert not gone, f"{len(gone)} images of former patients are still here"
+    nodes = [node.GetClassName() for node in nodesByClass(app.session.scene, "vtkMRMLNode")]
+    assert nodes.count("vtkMRMLScalarVolumeNode") == 1, "the scene keeps the former patient"
+    assert "vtkMRMLSegmentationNode" not in nodes
     assert not tools

@@ -283,7 +283,6 @@ class BrowserApp:
                 self.viewer.show(volume)
             self._shown = nodes
             self._watch(segmentation)
-            self.viewer.showOnly(segmentation)
             self.tools.setCase(case if volume else None)
         beside = self.session.beside.shown()
         if (beside.GetID() if beside else "") != self._beside:

@@ -13,7 +13,6 @@ from vtkmodules.vtkCommonCore import vtkCommand
 
 from cnsifusion.mrml.alignment import bringTo
 from cnsifusion.mrml.beside import LinkedSlices
-from cnsifusion.mrml.case import nodesByClass
 from cnsifusion.mrml.volumes import NodeGeometry
 
 AXIAL, CORONAL, SAGITTAL = "Red", "Green", "Yellow"
@@ -105,12 +104,6 @@ class Viewer:
         for view in self.views.values():
             view.set_foreground_volume_id(wanted[0])
             view.set_foreground_opacity(opacity)
-
-    def showOnly(self, segmentationNode) -> None:
-        """Hide the segmentations of other patients."""
-        for node in nodesByClass(self.scene, "vtkMRMLSegmentationNode"):
-            if node.GetDisplayNode():
-                node.GetDisplayNode().SetVisibility(node is segmentationNode)
 
     def showOutline(self, svg: str) -> None:
         """Lay a picture over the axial view, "" for none."""
