@@ -73,6 +73,7 @@ def fileInput(app, label: str, opened, identity: str, action: str, **words) -> N
         classes="mt-2",
         disabled=(f"!panel.actions.{action}.enabled",),
         id=identity,
+        raw_attrs=['@click.capture="$event.target.value = null"'],  # else the same file, chosen again, is no change
         **words,
     )
 
