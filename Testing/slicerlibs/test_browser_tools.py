@@ -155,6 +155,35 @@ def test_04_move_the_whole_region(reader):
     assert reader.waitForChange(lambda: reader.text("#statistics >> nth=0"), after) == before
 
 
+def test_04b_keys_over_a_view_are_the_tools_and_end_nothing(reader):
+    """VTK's own E and Q ended the program, and everything drawn was lost."""
+    page, erasing = reader.page, "document.querySelector('#erase').checked"
+    page.click("#tool-outline")
+    reader.waitFor("document.querySelector('#tool-outline').className.includes('active')")
+    page.mouse.click(*middle(reader))
+    for wanted in ("", "!"):
+        page.keyboard.press("e")
+        reader.waitFor(wanted + erasing)
+    for tag, keys in (("Red", "qe"), ("Green", "qe"), ("Yellow", "qe"), ("Red", "qe")):
+        box = page.locator(f"#slice-{tag}").locator("xpath=..").bounding_box()
+        page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 4)
+        for key in keys:
+            page.keyboard.press(key)
+            page.wait_for_timeout(300)
+        assert reader.app.process.poll() is None, (tag, keys)
+    if page.evaluate(erasing):
+        page.click("#erase")
+    page.click("#tool-none")
+    before = reader.milliliters(LEFT)
+    page.mouse.click(*middle(reader))
+    for key in "qe":
+        page.keyboard.press(key)
+        page.wait_for_timeout(300)
+    assert reader.app.process.poll() is None and reader.milliliters(LEFT) == before
+    page.click("#tool-move")
+    reader.waitFor("document.querySelector('#tool-move').className.includes('active')")
+
+
 def test_05_turn_and_scale_from_outside(reader):
     x, y = middle(reader)
     before = reader.milliliters(LEFT)

@@ -20,14 +20,18 @@ from cnsifusion.web.viewer import AXIAL
 _MOVE, _LEAVE = int(vtkCommand.MouseMoveEvent), int(vtkCommand.LeaveEvent)
 _PRESS, _RELEASE = int(vtkCommand.LeftButtonPressEvent), int(vtkCommand.LeftButtonReleaseEvent)
 _WHEEL = {int(vtkCommand.MouseWheelForwardEvent): 1, int(vtkCommand.MouseWheelBackwardEvent): -1}
-_KEY = int(vtkCommand.KeyPressEvent)
+#: How a key comes once: one alone is pressed twice (and typed), one with Ctrl is typed never.
+_HELD = {
+    (int(vtkCommand.CharEvent), 0): "",
+    (int(vtkCommand.KeyPressEvent), int(vtk.vtkEvent.ControlModifier)): "ctrl+",
+}
 _MODIFIERS = vtk.vtkEvent.ShiftModifier | vtk.vtkEvent.ControlModifier | vtk.vtkEvent.AltModifier
 
 
 class RegionEffect(SegmentationEffect):
     """Active while a tool is chosen. ``controller`` is set before that; ``afterEvent`` is called after each event.
 
-    ``show`` lays an SVG picture over the axial view ("" for none); ``keys`` are the actions of Ctrl with a key.
+    ``show`` lays an SVG picture over the axial view ("" for none); ``keys`` has what keys do, "ctrl+z" for Z with Ctrl.
     """
 
     def __init__(self) -> None:
@@ -84,6 +88,7 @@ class RegionPipeline(SegmentationEffectPipeline):
             self.LoseFocus(eventData)
         elif (action := self._action(eventData)) is not None and not controller.stroking:
             action()
+            self.draw(controller.hover(lps))
         elif kind in (_MOVE, _RELEASE, *_WHEEL):
             if kind in _WHEEL:
                 controller.turn(_WHEEL[kind])
@@ -103,8 +108,8 @@ class RegionPipeline(SegmentationEffectPipeline):
             self._controller.release()  # a stroke, if there is one, ends where the mouse left
 
     def _action(self, eventData) -> Callable[[], None] | None:
-        held = eventData.GetType() == _KEY and eventData.GetModifiers() & vtk.vtkEvent.ControlModifier
-        return self._effect.keys.get(eventData.GetKeySym().lower()) if held else None
+        held = _HELD.get((eventData.GetType(), eventData.GetModifiers() & _MODIFIERS))
+        return self._effect.keys.get(held + eventData.GetKeySym().lower()) if held is not None else None
 
     @property
     def _controller(self) -> ToolController | None:

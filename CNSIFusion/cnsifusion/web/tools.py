@@ -215,7 +215,9 @@ class Tools:
     def _activate(self) -> None:
         if self._case is not None:
             self._effect.controller, self._effect.afterEvent = self._ready(self._case), self._afterEvent
-            self._effect.show, self._effect.keys = self._viewer.showOutline, {"z": self.undo, "y": self.redo}
+            self._effect.show = self._viewer.showOutline
+            undo = {"z": self.undo, "ctrl+z": self.undo, "y": self.redo, "ctrl+y": self.redo}
+            self._effect.keys = {**undo, "e": lambda: self.set("erase", not self._case.erase)}
             self._editor.set_active_effect_type(RegionEffect)
 
     def _ready(self, case: CaseState) -> ToolController:

@@ -62,6 +62,7 @@ class Viewer:
         view.render_window().SetMultiSamples(0)  # drawn in software 8 samples triple the time and look the same
         view.set_scheduled_render(_InTurn(self._queue, view._scheduled_render))  # it has no public getter
         view.interactor().AddObserver(vtkCommand.WindowResizeEvent, lambda *_: _fitted(view))
+        view.interactor().AddObserver(vtkCommand.ExitEvent, lambda *_: None)  # VTK's keys E and Q would end the program
 
     @property
     def views(self) -> dict[str, SliceView]:
