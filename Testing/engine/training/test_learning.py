@@ -8,16 +8,19 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
+from experiments import open_experiment  # noqa: E402
 from planted_cohort import make_cohort  # noqa: E402
 
-from cnsifusion.models.backbones import random_backbone, save_backbone  # noqa: E402
+from cnsifusion.models.backbones import load_backbone, random_backbone, save_backbone  # noqa: E402
 from cnsifusion.models.settings import get_model  # noqa: E402
 from cnsifusion.training import finetune as finetuning  # noqa: E402
 from cnsifusion.training.augment import augment  # noqa: E402
+from cnsifusion.training.experiment import Experiment  # noqa: E402
 from cnsifusion.training.finetune import Weights, finetune  # noqa: E402
+from cnsifusion.training.learners import _logistic, candidates  # noqa: E402
 from cnsifusion.training.maps import Maps  # noqa: E402
 from cnsifusion.training.networks import Plan, _batches, _drop, loss_weights, train_heads  # noqa: E402
-from cnsifusion.training.pretrain import _crop, cell_targets  # noqa: E402
+from cnsifusion.training.pretrain import _crop, cell_targets, pretrain  # noqa: E402
 from cnsifusion.training.selection import Selection  # noqa: E402
 from cnsifusion.training.settings import TrainingSettings  # noqa: E402
 
@@ -71,6 +74,37 @@ def test_a_head_learns_from_its_own_patients_alone(cohort, rows):
     assert one.states[-1]["reader.map_scale"][0] == pytest.approx(1 / plain.std(axis=1), rel=1e-3)
 
 
+@pytest.mark.parametrize("name", ["radiomics-logistic", "radiomics-boosting", "mobile-aspp-radfusion"])
+def test_members_of_inner_folds_choose_and_learn_from_their_own_patients_alone(tmp_path, name):
+    """As in the inner folds: the first member may know nothing of the patients that it is judged on."""
+    cohort = make_cohort(tmp_path / "more", patients=24, instances=2)
+    everyone = np.arange(48)
+    rows, outside = everyone[16:], everyone[:16]
+    labels = np.where(np.arange(24) < 8, 1 - cohort.labels, cohort.labels)
+    other = replace(cohort.with_labels(labels), features=cohort.features.copy(), altered=cohort.altered.copy())
+    other.features[outside] = 5 - 2 * other.features[outside]
+    other.altered[:, outside] = 9
+    maps = Maps(np.random.default_rng(0).normal(size=(1, 48, 12, 4, 4)).astype(np.float16),
+                np.full((1, 48, 4, 4), 1 / 16, np.float16))  # fmt: skip
+    model, settings = replace(get_model(name), map_channels=12), replace(SETTINGS, feature_counts=(4,))
+    source = maps if model.backbone else None
+    found = [list(candidates(c, source, model, settings, [rows, everyone], 0)) for c in (cohort, other)]
+    assert len(found[0]) == (4 if model.backbone else 2), "both selectors, and for networks both numbers of epochs"
+    for one, two in zip(*found):
+        assert np.array_equal(one.selections[0].columns, two.selections[0].columns)
+        assert np.array_equal(one.logits[rows, 0], two.logits[rows, 0]) and one.name == two.name
+        assert not np.array_equal(one.logits[rows, 1], two.logits[rows, 1])
+
+
+def test_a_patient_of_many_instances_counts_once_in_a_logistic_model(cohort, rows):
+    one, single = np.flatnonzero(cohort.patient == 3), [chosen(0, 3)]
+    repeated = np.concatenate([np.arange(15), np.repeat(one, 4)])
+    many = replace(cohort, patient=cohort.patient[repeated], features=cohort.features[repeated])
+    model = [_logistic(c, [np.flatnonzero(c.patient >= 2)], single, "", 0).state for c in (cohort, many)]
+    assert model[0]["weight"] == pytest.approx(model[1]["weight"], abs=1e-3)
+    assert len(one) == 1 and np.abs(model[0]["weight"]).min() > 0.01
+
+
 def test_altered_copies_dropout_and_clipping_are_used(cohort, rows):
     values = np.stack([np.full((15, 12, 4, 4), version, np.float16) for version in (0, 1)])
     maps = Maps(values, np.full((2, 15, 4, 4), 1 / 16, np.float16))
@@ -113,7 +147,8 @@ def test_a_fine_tuned_network_learns_from_its_own_patients_alone(cohort, rows, t
     assert np.array_equal(one[:, rows, 1], two[:, rows, 1]) and not np.array_equal(one[:, :3, 1], two[:, :3, 1])
     assert not np.allclose(one[:, rows, 0], two[:, rows, 0]), "its own features make no difference"
     monkeypatch.setattr(finetuning, "_BACKBONE_PACE", 0)
-    assert not np.allclose(one[..., :1], finetune(cohort, weights, alone).logits, atol=1e-3), "the backbone stood still"
+    three = finetune(cohort, weights, alone).logits
+    assert not np.allclose(one[:, rows, :1], three[:, rows], atol=1e-3), "the backbone stood still"
 
 
 def test_altered_copies_keep_medial_medial_and_the_region_with_its_picture():
@@ -126,7 +161,7 @@ def test_altered_copies_keep_medial_medial_and_the_region_with_its_picture():
     assert lateral[side != "none"].all() and 8 < lateral[side == "none", 1].sum() < 32
     assert (copies[:, :, 6:14].mean(axis=(1, 2, 3)) > copies[:, :, 26:34].mean(axis=(1, 2, 3))).all(), "upside down"
     edges = [np.ptp(np.nonzero(copy)[0]) for copy in copies[:, 1]]
-    assert min(edges) == 7 < max(edges), "nothing was turned"
+    assert min(edges) == 7 < max(edges) <= 9, "turned by up to six degrees"
     for picture, region in copies:
         assert set(np.unique(region)) == {0, 1}
         assert ((picture > 10) != (region > 0)).sum() < 0.15 * region.sum(), "the region lies beside its picture"
@@ -159,7 +194,9 @@ def test_what_a_cell_must_tell_lies_where_the_picture_shows_it():
     for start in (2, 11):  # bright, dark and squared bright at 1, 2 and 4 pixels: means, then maxima
         assert places[start] == small and places[start + 7] == large, start
     response = {sigma: found[11 + 3 * n, 1, 2] for n, sigma in enumerate((1.0, 2.0, 4.0))}
-    assert max(response, key=response.get) == 1.0, "the width of a thing is that of the filter that answers most"
+    dark = {sigma: found[12 + 3 * n, 5, 7] for n, sigma in enumerate((1.0, 2.0, 4.0))}
+    widths = max(response, key=response.get), max(dark, key=dark.get)
+    assert widths == (1.0, 4.0), "the width of a thing is that of the filter that answers most"
     assert found[2 + 2].max() == pytest.approx(found[2 + 2][small])
 
 
@@ -173,3 +210,14 @@ def test_a_crop_keeps_pictures_and_targets_together():
         assert images.shape == (2, 1, 64, 64) and np.array_equal(images[:, :, ::8, ::8], wanted)
         seen.add(float(wanted[0, 0, 0, 0]))
     assert len(seen) > 4
+
+
+def test_pre_training_learns_what_the_pictures_show(tmp_path, monkeypatch):
+    """Ten steps take the loss to a third; with targets of other pictures it stays above half of that of the start."""
+    cohort, told = make_cohort(tmp_path / "more", patients=12, instances=3, spot=3.0), []
+    experiment = open_experiment(tmp_path, cohort, progress=lambda done, total, name: told.append(name))
+    monkeypatch.setattr(Experiment, "cohort", lambda self: cohort)
+    sha256 = pretrain(experiment, get_model("mobilenetv3-large"), tmp_path / "weights.pt", 10, 1)
+    losses = [float(name.split("loss ")[1].strip(")")) for name in told]
+    assert len(losses) == 10 and np.mean(losses[-3:]) < losses[0] / 2
+    assert not load_backbone(get_model("mobilenetv3-large"), tmp_path / "weights.pt", sha256).training

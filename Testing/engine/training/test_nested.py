@@ -17,9 +17,10 @@ from cnsifusion.errors import BadInput, failure  # noqa: E402
 from cnsifusion.imaging import PreparationSettings  # noqa: E402
 from cnsifusion.models.settings import get_model  # noqa: E402
 from cnsifusion.training import maps, nested  # noqa: E402
+from cnsifusion.training.cases import QUANTITIES  # noqa: E402
 from cnsifusion.training.evaluate import _CHANGES, ACQUISITION_LIMIT, Evaluation, _confounding, evaluate_models  # noqa: E402
 from cnsifusion.training.experiment import Experiment  # noqa: E402
-from cnsifusion.training.learners import Candidate  # noqa: E402
+from cnsifusion.training.learners import CONFOUNDERS, Candidate  # noqa: E402
 from cnsifusion.training.maps import load_maps  # noqa: E402
 from cnsifusion.training.metrics import fold_auc  # noqa: E402
 from cnsifusion.training.nested import join, load_fold  # noqa: E402
@@ -224,6 +225,20 @@ def test_a_linked_scanner_is_said_aloud(tmp_path, strong):
     first = replace(result.predictions["acquisition"], score=-result.predictions["acquisition"].score)
     result.predictions["acquisition"] = first  # told over all patients, not within the folds
     assert float(_confounding(result)[0].split("AUC of ")[1][:4]) > ACQUISITION_LIMIT
+
+
+def test_every_confounder_row_sees_its_covariates(tmp_path, strong):
+    """What goes along with the label is found by the rows that are made of it, and by no other."""
+    linked = 3.0 * strong.labels + np.random.default_rng(0).normal(size=36)
+    for name, rows in (("age", {"age-sex", "age-sex-pvs-ventricles"}), ("male", {"age-sex", "age-sex-pvs-ventricles"}),
+                       ("ventricle_ml", {"age-sex-pvs-ventricles"}), ("pixel_mm", {"acquisition"})):  # fmt: skip
+        changed = {name: linked}
+        if name in QUANTITIES:
+            changed = {"quantities": strong.quantities.copy()}
+            changed["quantities"][:, QUANTITIES.index(name)] = linked
+        cohort = replace(strong, **changed, key=f"linked {name}")
+        found = open_experiment(tmp_path, cohort).run(cohort, list(CONFOUNDERS))
+        assert {row for row, folds in found.items() if mean_auc(cohort, folds) > 0.85} == rows, name
 
 
 def test_evaluation_writes_everything(tmp_path, strong, monkeypatch):
