@@ -102,6 +102,7 @@ def test_03b_another_series_scrolls_beside_the_image(reader, other_series, tmp_p
     assert "Inverted" in reader.text("#beside-name")
     reader.settledPixels()
     reader.waitForChange(lambda: bool(reader.besidePixels().std() > 20), False)
+    assert [reader.text(f"#edge-Beside-{edge}") for edge in ("left", "right", "top", "bottom")] == [*"RLAP"]
     before, number = reader.besidePixels(), reader.text("#slice-Red")
     box = reader.axialBox()
     page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)

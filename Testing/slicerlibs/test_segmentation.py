@@ -10,6 +10,7 @@ from regioneditor import RegionEditor
 from slicer import vtkMRMLSegmentationNode, vtkMRMLSegmentEditorNode, vtkSegment
 from vtk.util.numpy_support import vtk_to_numpy
 
+from cnsifusion import __version__
 from cnsifusion.errors import BadInput
 from cnsifusion.mrml.drawn import milliliters, orientedImage
 from cnsifusion.mrml.editing import Change, modifier
@@ -288,12 +289,14 @@ def test_an_empty_mask_is_no_step(scene):
 
 def test_an_edit_marks_the_segment(scene):
     headless, volume, node, _ = scene
+    segment = node.GetSegmentation().GetSegment(segmentIdOf(node, VENTRICLES))
+    segment.SetTag("DICOM.SegmentAlgorithmName", "another program 1.0")
     RegionEditor(headless.scene, node, volume).apply(VENTRICLES, np.ones((1, 3, 3), bool), (2, 2, 2))
     regions = regionsFromNode(node, volume)
     assert regions.edited == {VENTRICLES, SUBLENTIFORM_LEFT}
     assert regions.origin[VENTRICLES] == "automatic"
-    segment = node.GetSegmentation().GetSegment(segmentIdOf(node, VENTRICLES))
     assert tagValue(segment, "DICOM.SegmentAlgorithmType") == "SEMIAUTOMATIC"
+    assert tagValue(segment, "DICOM.SegmentAlgorithmName") == f"CNSIFusion {__version__}"
 
 
 def test_what_other_tools_change_counts_as_edited_until_it_is_undone(scene):

@@ -94,6 +94,11 @@ def test_members_of_inner_folds_choose_and_learn_from_their_own_patients_alone(t
         assert np.array_equal(one.selections[0].columns, two.selections[0].columns)
         assert np.array_equal(one.logits[rows, 0], two.logits[rows, 0]) and one.name == two.name
         assert not np.array_equal(one.logits[rows, 1], two.logits[rows, 1])
+    if model.backbone:
+        first = found[0][:2]  # of one selector
+        fitted = train_heads(cohort, maps, Plan(model, settings, [rows, everyone], first[0].selections, 0.01, 0))
+        for epochs, one in enumerate(first, start=1):
+            assert one.name.endswith(f" {epochs} epochs") and np.array_equal(one.logits, fitted.logits[epochs - 1])
 
 
 def test_a_patient_of_many_instances_counts_once_in_a_logistic_model(cohort, rows):

@@ -13,7 +13,7 @@ def die(path: str) -> None:
 
 
 def die_once(path: str) -> str:
-    """The last of five tasks dies the first time, when the run has kept a result of another ("kept" beside it)."""
+    """The last of five tasks dies the first time, when the run has the results of the others ("kept" beside it)."""
     folder = Path(path).parent
     if path.endswith("4") and not (folder / "died").exists():
         while not (folder / "kept").read_text():
