@@ -67,7 +67,7 @@ def test_09b_numbers_are_drawn_where_they_belong(reader):
         assert f"{side}: 0px" in fill.get_attribute("style"), "a bar grows away from the middle"
     assert len(bars) >= 2
     for row in (rows := page.locator(".driver").all()):
-        arrow, number = re.match(r"(.)[^+-]*.*?([+-][\d.]+)$", row.inner_text(), re.DOTALL).groups()
+        arrow, number = re.match(r"(.)[^+-]*.*?([+-]\d+\.\d\d)$", row.inner_text(), re.DOTALL).groups()
         told = row.get_attribute("title")
         assert (arrow == "▲") == number.startswith("+") == ("raises" in told) != ("lowers" in told), row.inner_text()
         if place := re.search(r"higher than in (\d+) %", told):

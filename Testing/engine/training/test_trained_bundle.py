@@ -14,9 +14,10 @@ from planted_cohort import make_cohort
 
 from cnsifusion.bundles import bundle_card, load_bundle
 from cnsifusion.bundles.settings import QUANTILE_LEVELS
-from cnsifusion.errors import BadInput
+from cnsifusion.errors import BadInput, BundleError
 from cnsifusion.models.backbones import random_backbone, weights_sha256
 from cnsifusion.models.settings import get_model
+from cnsifusion.roi.patches import PatchSettings
 from cnsifusion.training.calibration import fit_platt, threshold_at_sensitivity, threshold_youden
 from cnsifusion.training.cases import QUANTITIES
 from cnsifusion.training.experiment import Experiment
@@ -25,7 +26,7 @@ from cnsifusion.training.nested import join
 from cnsifusion.training.train import train_bundle
 
 MODELS = ("radiomics-logistic", "mobile-aspp-radfusion", "mobilenetv3-large")
-QUICK = replace(SETTINGS, sensitivity=0.9, seed=5, submask="without-pvs")
+QUICK = replace(SETTINGS, sensitivity=0.9, seed=5, submask="without-pvs", patches=PatchSettings(size_mm=16.0))
 
 
 @pytest.fixture(scope="module")
@@ -162,6 +163,21 @@ def test_it_keeps_how_it_was_made_and_names_no_patient(trained, cohort):
         assert 0 < kept["parity_probability"] < 1e-4
     written = [path.read_bytes() for path in (folder / "bundle").iterdir()]
     assert not any(word in content for content in written for word in (b"PID-", str(folder).encode()))
+
+
+def test_a_network_alone_analyzes_a_head_and_explains_itself(trained, analyzer, simulated_image, tmp_path):
+    if trained[2].settings.features.names:  # of a cohort of numbers: no head has such features
+        with pytest.raises(BundleError, match="_F3"):
+            analyzer.analyze(simulated_image, tmp_path / "out", bundle=trained[0] / "bundle")
+        return
+    result = analyzer.analyze(simulated_image, tmp_path / "out", bundle=trained[0] / "bundle")
+    assert [part.name for part in result.contributions] == ["baseline", "network"]
+    for one in result.instances:
+        assert sum(part.log_odds for part in one.contributions) == pytest.approx(one.log_odds, abs=1e-4)
+    assert len({round(one.log_odds, 6) for one in result.instances}) == len(result.instances) > 2
+    assert [key for key, _, _ in result.maps] == ["heatmap"] and not (tmp_path / "out" / "logmap.nii.gz").exists()
+    report = (tmp_path / "out" / "report.html").read_text("utf-8")
+    assert "Model: mobilenetv3-large" in report and "place in training" not in report, "a table without a row"
 
 
 def test_the_card_says_who_the_controls_were(tmp_path, cohort, monkeypatch):
