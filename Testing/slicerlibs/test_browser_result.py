@@ -55,6 +55,8 @@ def test_09b_numbers_are_drawn_where_they_belong(reader):
     assert percent(page.locator(".scale-threshold"), "left") == pytest.approx(limits[0], abs=0.51)
     assert (low, low + width) == pytest.approx(limits[1:], abs=0.51) and low <= value <= low + width
     assert value == pytest.approx(float(reader.text("#probability").strip("<> %")), abs=0.51)
+    warnings = page.evaluate("window.trame.state.get('panel').result.warnings")
+    assert [line for line in warnings if line not in reader.text("#result")] == []
     middle = page.locator(".chart-text").nth(1).bounding_box()["x"]
     assert [head.inner_text() for head in page.locator(".chart-head .chart-side").all()] == ["right", "left"]
     threshold = percent(page.locator(".scale-threshold"), "left")

@@ -11,8 +11,10 @@ from vtk.util.numpy_support import vtk_to_numpy  # noqa: E402
 
 from cnsifusion.imaging import Volume, write_volume  # noqa: E402
 from cnsifusion.imaging.grid import Grid, snap  # noqa: E402
+from cnsifusion.mrml.drawn import orientedImage, segmentIdOf  # noqa: E402
 from cnsifusion.mrml.importing import LEAVE_OUT, labelsToAssign  # noqa: E402
-from cnsifusion.mrml.volumes import volumeFromNode  # noqa: E402
+from cnsifusion.mrml.segmentation import addSegmentationNode, regionsFromNode, showRegions, tagValue  # noqa: E402
+from cnsifusion.mrml.volumes import addVolumeNode, volumeFromNode  # noqa: E402
 from cnsifusion.roi.names import PVS_LEFT, SEGMENTS, SUBLENTIFORM_LEFT, VENTRICLES  # noqa: E402
 from cnsifusion.roi.region_io import read_regions, write_regions  # noqa: E402
 from cnsifusion.roi.regions import RegionSet  # noqa: E402
@@ -34,6 +36,30 @@ def regions_of(volume):
     parts = np.where(masks[VENTRICLES], 1, 0).astype(np.uint8)
     parts[2][masks[VENTRICLES][2]] = 3
     return RegionSet(volume.grid, masks, parts, origin=dict.fromkeys(masks, "automatic"), edited={PVS_LEFT})
+
+
+@pytest.mark.parametrize(
+    ("origin", "edited", "algorithm"),
+    [
+        ("automatic", False, "AUTOMATIC"), ("automatic", True, "SEMIAUTOMATIC"),
+        ("semiautomatic", True, "SEMIAUTOMATIC"),
+        ("manual", False, "MANUAL"), ("manual", True, "MANUAL"), ("imported", True, ""),
+    ],
+)  # fmt: skip
+def test_who_drew_a_region_is_shown_and_kept(headless, origin, edited, algorithm):
+    volume, name = head(), SUBLENTIFORM_LEFT
+    masks = {name: regions_of(volume).masks[name]}
+    volumeNode = addVolumeNode(headless.scene, volume, "T2")
+    node = addSegmentationNode(headless.scene, volumeNode)
+    regions = RegionSet(volume.grid, masks, origin={name: origin}, edited={name} if edited else set())
+    showRegions(regions, node, volumeNode)
+    segment = node.GetSegmentation().GetSegment(segmentIdOf(node, name))
+    assert tagValue(segment, "DICOM.SegmentAlgorithmType") == algorithm
+    node.GetSegmentation().AddEmptySegment("mine", VENTRICLES)  # drawn in Slicer: of no program's making, so not edited
+    drawn = orientedImage(np.ones((2, 2, 2)), (3, 4, 3, 4, 3, 4), volumeNode)
+    slicer.vtkSlicerSegmentationsModuleLogic.SetBinaryLabelmapToSegment(drawn, node, "mine")
+    found = regionsFromNode(node, volumeNode)
+    assert found.origin == {name: origin, VENTRICLES: "manual"} and found.edited == ({name} if edited else set())
 
 
 def segmentation_node(scene):

@@ -187,6 +187,40 @@ def test_a_regions_voxels_may_reach_half_a_voxel_out_of_the_image(axis, last, vo
             fit_to_grid(mask, shifted, grid)
 
 
+def test_a_crop_on_the_images_lattice_keeps_every_voxel_to_the_last_row():
+    """Cut out and laid over any border: what lies in the image stays where it was, a twentieth may lie outside."""
+    grid = oblique_grid()
+    mask = np.random.default_rng(0).random(grid.shape) < 0.5
+    mask[[0, 0, -1, -1], [0, -1, 0, -1], [0, -1, -1, 0]] = True
+    for axis in range(3):
+        for start in (0, 2):  # from the first slice on, or up to the last
+            size, first = list(grid.size), [0, 0, 0]
+            size[axis], first[axis] = size[axis] - 2, start
+            cut = np.moveaxis(np.moveaxis(mask, 2 - axis, 0)[start : start + size[axis]], 0, 2 - axis)
+            crop = Grid(tuple(size), grid.spacing, tuple(grid.to_lps(first)), grid.direction)
+            fitted, note = fit_to_grid(cut, crop, grid)
+            expected = np.zeros(grid.shape, bool)
+            np.moveaxis(expected, 2 - axis, 0)[start : start + size[axis]] = np.moveaxis(cut, 2 - axis, 0)
+            assert np.array_equal(fitted, expected) and note == "", (axis, start)
+    wide = Grid((grid.size[0] + 4, *grid.size[1:]), grid.spacing, tuple(grid.to_lps((-2, 0, 0))), grid.direction)
+    drawn = np.zeros(wide.shape, bool)
+    drawn[0, :5, 2:12] = drawn[0, 5, 2:5] = True  # 53 voxels inside
+    drawn[0, 6, :2] = True  # and 2 outside: 3.6 %
+    assert fit_to_grid(drawn, wide, grid)[0].sum() == 53
+    drawn[0, 7, 0] = True  # 5.4 %
+    with pytest.raises(BadInput, match="5% of a region lies outside"):
+        fit_to_grid(drawn, wide, grid)
+
+
+def test_a_region_smaller_than_the_images_voxels_is_not_lost_without_a_word():
+    grid = oblique_grid()
+    fine = grid.resized(tuple(4 * n for n in grid.size), tuple(s / 4 for s in grid.spacing))
+    mask = np.zeros(fine.shape, bool)
+    mask[20, 20, 20] = True
+    with pytest.raises(BadInput, match="vanish on the image's grid: size"):
+        fit_to_grid(mask, fine, grid)
+
+
 def test_a_fault_of_the_region_file_is_not_told_of_the_image(tmp_path):
     volume = head()
     mask = Volume(regions_of(volume).masks[VENTRICLES].astype(np.uint8), volume.grid).to_sitk()
