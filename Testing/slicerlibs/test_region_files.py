@@ -41,7 +41,7 @@ def regions_of(volume):
 @pytest.mark.parametrize(
     ("origin", "edited", "algorithm"),
     [
-        ("automatic", False, "AUTOMATIC"), ("automatic", True, "SEMIAUTOMATIC"),
+        ("", False, "AUTOMATIC"), ("automatic", False, "AUTOMATIC"), ("automatic", True, "SEMIAUTOMATIC"),
         ("semiautomatic", True, "SEMIAUTOMATIC"),
         ("manual", False, "MANUAL"), ("manual", True, "MANUAL"), ("imported", True, ""),
     ],
@@ -51,7 +51,7 @@ def test_who_drew_a_region_is_shown_and_kept(headless, origin, edited, algorithm
     masks = {name: regions_of(volume).masks[name]}
     volumeNode = addVolumeNode(headless.scene, volume, "T2")
     node = addSegmentationNode(headless.scene, volumeNode)
-    regions = RegionSet(volume.grid, masks, origin={name: origin}, edited={name} if edited else set())
+    regions = RegionSet(volume.grid, masks, origin={name: origin} if origin else {}, edited={name} if edited else set())
     showRegions(regions, node, volumeNode)
     segment = node.GetSegmentation().GetSegment(segmentIdOf(node, name))
     assert tagValue(segment, "DICOM.SegmentAlgorithmType") == algorithm
@@ -59,7 +59,7 @@ def test_who_drew_a_region_is_shown_and_kept(headless, origin, edited, algorithm
     drawn = orientedImage(np.ones((2, 2, 2)), (3, 4, 3, 4, 3, 4), volumeNode)
     slicer.vtkSlicerSegmentationsModuleLogic.SetBinaryLabelmapToSegment(drawn, node, "mine")
     found = regionsFromNode(node, volumeNode)
-    assert found.origin == {name: origin, VENTRICLES: "manual"} and found.edited == ({name} if edited else set())
+    assert found.origin == {name: origin or "automatic", VENTRICLES: "manual"} and found.edited == ({name} if edited else set())
 
 
 def segmentation_node(scene):
