@@ -59,7 +59,8 @@ def test_who_drew_a_region_is_shown_and_kept(headless, origin, edited, algorithm
     drawn = orientedImage(np.ones((2, 2, 2)), (3, 4, 3, 4, 3, 4), volumeNode)
     slicer.vtkSlicerSegmentationsModuleLogic.SetBinaryLabelmapToSegment(drawn, node, "mine")
     found = regionsFromNode(node, volumeNode)
-    assert found.origin == {name: origin or "automatic", VENTRICLES: "manual"} and found.edited == ({name} if edited else set())
+    assert found.origin == {name: origin or "automatic", VENTRICLES: "manual"}
+    assert found.edited == ({name} if edited else set())
 
 
 def segmentation_node(scene):
