@@ -13,7 +13,13 @@ from cnsifusion.imaging import Volume, write_volume  # noqa: E402
 from cnsifusion.imaging.grid import Grid, snap  # noqa: E402
 from cnsifusion.mrml.drawn import orientedImage, segmentIdOf  # noqa: E402
 from cnsifusion.mrml.importing import LEAVE_OUT, labelsToAssign  # noqa: E402
-from cnsifusion.mrml.segmentation import addSegmentationNode, regionsFromNode, showRegions, tagValue  # noqa: E402
+from cnsifusion.mrml.segmentation import (  # noqa: E402
+    addSegmentationNode,
+    assignSegment,
+    regionsFromNode,
+    showRegions,
+    tagValue,
+)
 from cnsifusion.mrml.volumes import addVolumeNode, volumeFromNode  # noqa: E402
 from cnsifusion.roi.names import PVS_LEFT, SEGMENTS, SUBLENTIFORM_LEFT, VENTRICLES  # noqa: E402
 from cnsifusion.roi.region_io import read_regions, write_regions  # noqa: E402
@@ -61,6 +67,25 @@ def test_who_drew_a_region_is_shown_and_kept(headless, origin, edited, algorithm
     found = regionsFromNode(node, volumeNode)
     assert found.origin == {name: origin or "automatic", VENTRICLES: "manual"}
     assert found.edited == ({name} if edited else set())
+
+
+def test_a_segment_that_gets_a_regions_name_keeps_who_drew_it(headless):
+    volume = head()
+    volumeNode = addVolumeNode(headless.scene, volume, "T2")
+    node = addSegmentationNode(headless.scene, volumeNode)
+    masks = {SUBLENTIFORM_LEFT: regions_of(volume).masks[SUBLENTIFORM_LEFT]}
+    showRegions(RegionSet(volume.grid, masks, origin={SUBLENTIFORM_LEFT: "automatic"}), node, volumeNode)
+    ours = segmentIdOf(node, SUBLENTIFORM_LEFT)
+    node.GetSegmentation().GetSegment(ours).SetName("left one")
+    node.GetSegmentation().AddEmptySegment("mine", "ventricle")
+    draw = slicer.vtkSlicerSegmentationsModuleLogic.SetBinaryLabelmapToSegment
+    draw(orientedImage(np.ones((2, 2, 2)), (3, 4, 3, 4, 3, 4), volumeNode), node, "mine")
+    assignSegment(node, ours, SUBLENTIFORM_LEFT)
+    assignSegment(node, "mine", VENTRICLES)
+    found = regionsFromNode(node, volumeNode)
+    assert found.origin == {SUBLENTIFORM_LEFT: "automatic", VENTRICLES: "imported"} and found.edited == set()
+    draw(orientedImage(np.ones((2, 2, 2)), (5, 6, 3, 4, 3, 4), volumeNode), node, "mine")
+    assert regionsFromNode(node, volumeNode).edited == {VENTRICLES}
 
 
 def segmentation_node(scene):

@@ -92,6 +92,7 @@ def test_a_deleted_map_is_not_offered(case):
 def test_what_is_deleted_is_drawn_at_once(headless, case):
     told = []
     session = Session(headless.scene, onChange=lambda: told.append(1))
+    assert told == []
     headless.scene.RemoveNode(case.segmentation)
     assert told
     session.close()

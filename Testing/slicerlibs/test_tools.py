@@ -178,7 +178,7 @@ def test_the_move_preview_is_what_letting_go_makes(desk):
     desk.tools.press(start)
     shown = desk.tools.drag(end)
     desk.tools.release()
-    assert (shown == desk.tools.hover(end)).all()
+    assert len(shown) > 20 and np.array_equal(shown, desk.tools.hover(end))
 
 
 def test_a_spline_point_changes_only_what_it_moves_over(desk):
