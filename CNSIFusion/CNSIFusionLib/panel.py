@@ -213,7 +213,7 @@ class Panel:
             names = {"others": ", ".join(node.GetName() for node in others), "image": volume.GetName()}
             self.elsewhere = _(
                 "The views show {others}, but this panel is about {image}: its regions and maps are hidden. Choose the "
-                "image in step 1."
+                "image in step 1, or, where both are one patient's, the other one as “Other series”."
             ).format(**names)
             if regions is not None and not self._entered:
                 told = _("CNSIFusion hides regions and maps of {image}: the views show {others}.").format(**names)
