@@ -14,7 +14,8 @@ from cnsifusion.roi.midplane import find_midplane
 from cnsifusion.roi.morphology import Box, grown, shrunk
 from cnsifusion.roi.placement import Placement
 from cnsifusion.roi.regions import Plane
-from cnsifusion.roi.registration import SAMPLES, Registration, register, template_samples
+from cnsifusion.roi.registration import Registration, register
+from cnsifusion.roi.samples import SAMPLES, template_samples
 from cnsifusion.roi.template import load_template
 from cnsifusion.roi.warp import LEVELS, Warp, bend
 from cnsifusion.threads import both
@@ -42,7 +43,7 @@ class Anatomy:
     ``lattice`` both, worked out on the patient's ``grid`` (which padding does not shift as rounding shifts that of a
     padded file, by up to 0.005 mm). ``brain`` and ``white_matter`` (deep, away from lesions and edges) are bool arrays
     [k, j, i] on ``grid``. ``trusted`` is False when regions should not be offered, and ``reasons`` says why in
-    sentences.
+    sentences. ``swelling`` is how far its ventricles are swollen (see ``swollen``; 0 in most heads).
     """
 
     grid: Grid
@@ -54,6 +55,7 @@ class Anatomy:
     midplane: Plane
     trusted: bool
     reasons: list[str] = field(default_factory=list)
+    swelling: float = 0.0
 
     def sample(self, array: np.ndarray, grid: Grid | None = None, outside: float = 0.0) -> np.ndarray:
         """A map ``array`` of template space (on ``grid``, by default the template's) on the patient's grid (float32).
@@ -116,7 +118,7 @@ def _locate(volume: Volume) -> Anatomy:
     brain = _brain(volume, lattice)
     white = _white_matter(volume, lattice, brain)
     reasons = _doubts(registration, brain, white)
-    return Anatomy(volume.grid, affine, warp, lattice, brain, white, plane, not reasons, reasons)
+    return Anatomy(volume.grid, affine, warp, lattice, brain, white, plane, not reasons, reasons, registration.swelling)
 
 
 def warm_up() -> None:

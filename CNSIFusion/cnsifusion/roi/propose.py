@@ -27,6 +27,9 @@ _SIDES = {
 #: A region B smaller than this (ml) is no region a reader could work on.
 _LEAST_SUBLENTIFORM_ML = 0.3
 _TOO_LITTLE = "Too little tissue was found under the lentiform nucleus; draw the region by hand."
+#: What ventricles that had to be swollen leave unsure (swelling.py).
+_PRESSED = "The ventricles are so large that the lentiform nuclei are pressed out of place; draw the region by hand."
+_SWOLLEN = "The ventricles are very large: check the third ventricle, which is often drawn too small beside such."
 
 
 def propose(volume: Volume, anatomy: Anatomy, sensitivity: float = 0.5) -> RegionSet:
@@ -45,6 +48,9 @@ def _propose(volume: Volume, anatomy: Anatomy, sensitivity: float, first_slice: 
     regions = RegionSet(volume.grid, midplane=anatomy.midplane)
     fluid, tissue = csf_levels(volume, anatomy)
     dark, holes = beside_nuclei(volume, anatomy, fluid, tissue)
+    if anatomy.swelling:
+        dark, holes = dict.fromkeys(_SIDES, _PRESSED), {}
+        regions.notes.append(_SWOLLEN)
     ventricles, (sides, regions.foci, doubts) = both(
         lambda: find_ventricles(volume, anatomy, fluid, tissue),
         lambda: _under_nuclei(volume, anatomy, fluid, tissue, dark, sensitivity),
@@ -76,6 +82,8 @@ def _under_nuclei(
 
     Sides that are ``dark`` are not offered.
     """
+    if len(dark) == len(_SIDES):
+        return {}, [], dark
     least = _LEAST_SUBLENTIFORM_ML * 1000 / volume.grid.voxel_volume
     found, arteries, doubts = find_sublentiform(volume, anatomy, fluid, tissue)
     sides = {side: mask for side, mask in found.items() if mask.sum() >= least}

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import cached_property, lru_cache
 from itertools import product
 
 import numpy as np
@@ -21,15 +20,14 @@ from scipy.spatial.transform import Rotation
 
 from cnsifusion.imaging.grid import Grid
 from cnsifusion.imaging.volume import Volume
-from cnsifusion.roi.maps import TISSUES, coarse_grid, tissue_maps
+from cnsifusion.roi.maps import TISSUES
+from cnsifusion.roi.samples import CENTRE, SAMPLES, Samples, template_samples
 from cnsifusion.threads import both
 
 #: Prior standard deviations of stretch along an axis and of shear (fractions of size between adult heads).
 _STRETCH_SD, _SHEAR_SD = 0.08, 0.04
 #: Neighbouring samples are not independent: about this many count as one against the prior.
 _CORRELATED_SAMPLES = 30.0
-#: Middle of the template's brain, LPS mm.
-_CENTRE = np.array([0.0, 18.0, 5.0])
 _SHAPE_TERMS = ((0, 0), (1, 1), (2, 2), (0, 1), (0, 2), (1, 2))
 #: Rotations (degrees) that the coarse search tries about the left, posterior and superior axes.
 _PITCH, _ROLL, _YAW = (-24, -12, 0, 12, 24), (-14, 0, 14), (-14, 0, 14)
@@ -43,6 +41,11 @@ _OUTSIDE_COST, _RIVAL_MARGIN = 0.5, 0.03
 #: A coarse fit with less than this correlation is tried again from a brain of this size: of a small one the template's
 #: rim lies in the skull, and no step from there leads inward.
 _POOR, _SMALL = 0.6, 0.86
+#: A coarse fit with less than this correlation is tried again with the ventricles swollen by these shares (see
+#: swelling.py). Such a fit counts from this correlation on and if it gains so much: large ventricles of old age gain
+#: up to 0.06 (and the template's own suit the nuclei better), hydrocephalus of more than 110 ml gains 0.12 and more.
+_FULL, _SWELLINGS = 0.85, (0.2, 0.35, 0.5, 0.65)
+_CONVINCING, _GAIN = 0.8, 0.08
 #: Signal below this fraction of the brightest, reaching the border of the image, is air or what was cut off.
 _SIGNAL = 0.05
 
@@ -65,12 +68,12 @@ class Affine:
         """4x4 matrix, template LPS mm to patient LPS mm."""
         matrix = np.eye(4)
         matrix[:3, :3] = self.linear
-        matrix[:3, 3] = self.shift - self.linear @ _CENTRE
+        matrix[:3, 3] = self.shift - self.linear @ CENTRE
         return matrix
 
     def apply(self, points: np.ndarray) -> np.ndarray:
         """Patient positions of template ``points`` (n, 3), LPS mm."""
-        return (points - _CENTRE) @ self.linear.T + self.shift
+        return (points - CENTRE) @ self.linear.T + self.shift
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,45 +88,6 @@ class Fit:
     correlation: float
     inside: float
     gain: np.ndarray
-
-
-@dataclass(frozen=True, eq=False)
-class Samples:
-    """Template points (n, 3) LPS mm with their tissue fractions (n, len(TISSUES)) and brain fraction (n,)."""
-
-    points: np.ndarray
-    tissue: np.ndarray
-    brain: np.ndarray
-
-    @cached_property
-    def terms(self) -> np.ndarray:
-        """gain_terms of the points."""
-        return gain_terms(self.points)
-
-    @cached_property
-    def raw(self) -> np.ndarray:
-        """The points about the middle of the brain."""
-        return self.points - _CENTRE
-
-    def painted(self, levels: Mapping[str, float]) -> np.ndarray:
-        """Intensity (n,) of the points under the tissue ``levels``."""
-        return self.tissue @ [levels[name] for name in TISSUES] / self.brain
-
-
-#: Step and smoothing (mm) of the samples that ``register`` compares, from sparse to dense.
-SAMPLES = ((14, 4.0), (6, 4.0), (4, 2.0))
-
-
-@lru_cache(maxsize=4)
-def template_samples(step: int, sigma: float) -> Samples:
-    """Samples every ``step`` (even) mm in the template's brain, of tissue maps smoothed by ``sigma`` (mm)."""
-    grid, maps = coarse_grid(), tissue_maps(sigma)
-    lattice = (slice(None, None, step // 2),) * 3
-    tissue = np.stack([maps[name][lattice] for name in TISSUES], -1).astype(float)
-    index = np.argwhere(tissue.sum(-1) > 0.5)
-    points = grid.to_lps(index[:, ::-1] * (step // 2))
-    tissue = tissue[tuple(index.T)]
-    return Samples(points, tissue, tissue.sum(1))
 
 
 @dataclass(frozen=True, eq=False)
@@ -197,12 +161,6 @@ def _every(axes: np.ndarray) -> np.ndarray:
     return axes[..., 0] & axes[..., 1] & axes[..., 2]
 
 
-def gain_terms(points: np.ndarray) -> np.ndarray:
-    """Polynomials (n, 7) of template positions: constant, linear and square; the gain is a combination of them."""
-    scaled = (points - _CENTRE) / 70
-    return np.concatenate([np.ones((len(points), 1)), scaled, scaled**2], 1)
-
-
 def _search(volume: Reduced, centres: np.ndarray, samples: Samples, keep: int) -> list[Affine]:
     """The ``keep`` best of a lattice of rotations and shifts around each of ``centres`` (patient LPS mm)."""
     size, spacing = np.array(volume.grid.size), np.array(volume.grid.spacing)
@@ -213,7 +171,7 @@ def _search(volume: Reduced, centres: np.ndarray, samples: Samples, keep: int) -
     found: list[tuple[float, Affine]] = []
     for angles in product(_PITCH, _ROLL, _YAW):
         rotation = Rotation.from_euler("xyz", angles, degrees=True).as_matrix()
-        index = np.rint(shifts[:, None, :] + (samples.points - _CENTRE) @ rotation.T @ to_voxel).astype(np.int32)
+        index = np.rint(shifts[:, None, :] + (samples.points - CENTRE) @ rotation.T @ to_voxel).astype(np.int32)
         inside = _every((index >= 0) & (index < size))
         flat = (index[..., 2] * size[1] + index[..., 1]) * size[0] + index[..., 0]
         flat = np.where(inside, flat, 0)
@@ -352,27 +310,49 @@ def tissue_levels(volume: Reduced, fit: Fit, samples: Samples) -> dict[str, floa
 
 @dataclass(frozen=True, eq=False)
 class Registration:
-    """The best fit, the tissue levels of this head and ``rival_mm``: how far away a start of equal worth ended."""
+    """The best fit, the tissue levels of this head and ``rival_mm``: how far away a start of equal worth ended.
+
+    ``swelling`` is how much larger than the template's the ventricles are (see ``swollen``; 0: as they are there).
+    """
 
     fit: Fit
     levels: dict[str, float]
     rival_mm: float
+    swelling: float
 
 
 def register(volume: Volume) -> Registration:
     """The affine fit of the template to ``volume`` (any T2-like head, skull or none)."""
     coarse, fine = both(lambda: reduced(volume, 4.0, 4.0), lambda: reduced(volume, 2.0, 2.0))
-    sparse, medium, dense = (template_samples(*chosen) for chosen in SAMPLES)
+    sparse, medium = (template_samples(*chosen) for chosen in SAMPLES[:2])
     starts = _search(coarse, _centres(coarse), sparse, 10)
     shaped = _shaped(coarse, starts, medium)
     if shaped[0].correlation < _POOR:
         small = [replace(start, stretch=np.eye(3) * (_SMALL - 1)) for start in starts]
         shaped = sorted([*shaped, *_shaped(coarse, small, medium)], key=lambda f: -f.correlation)
+    shaped, swelling = _swollen(coarse, starts, shaped)
+    dense = template_samples(*SAMPLES[2], swelling)
     best = _refine(fine, shaped[0].affine, dense, TYPICAL, True, 10)
     levels = tissue_levels(fine, best, dense)
     best = _refine(fine, best.affine, dense, levels, True, 10)
     rivals = [f for f in shaped[1:] if f.correlation > shaped[0].correlation - _RIVAL_MARGIN]
-    return Registration(best, levels, max((_apart(f.affine, shaped[0].affine) for f in rivals), default=0.0))
+    rival_mm = max((_apart(f.affine, shaped[0].affine) for f in rivals), default=0.0)
+    return Registration(best, levels, rival_mm, swelling)
+
+
+def _swollen(coarse: Reduced, starts: list[Affine], plain: list[Fit]) -> tuple[list[Fit], float]:
+    """The fits with swollen ventricles, and how much, where they are so much better than the ``plain`` ones."""
+    if plain[0].correlation >= _FULL:
+        return plain, 0.0
+    best, swelling = plain, 0.0
+    for share in _SWELLINGS:
+        fits = _shaped(coarse, [best[0].affine, *starts], template_samples(*SAMPLES[1], share))
+        if fits[0].correlation > best[0].correlation:
+            best, swelling = fits, share
+        elif swelling:
+            break
+    least = max(_CONVINCING, plain[0].correlation + _GAIN)
+    return (best, swelling) if best[0].correlation >= least else (plain, 0.0)
 
 
 def _shaped(coarse: Reduced, starts: list[Affine], samples: Samples) -> list[Fit]:
@@ -395,5 +375,5 @@ def _distinct(fits: list[Fit]) -> list[Fit]:
 
 def _apart(one: Affine, other: Affine) -> float:
     """Largest distance (mm) between two placements of the template's brain (of six points on its rim)."""
-    rim = _CENTRE + np.array([(60, 0, 0), (-60, 0, 0), (0, 80, 0), (0, -80, 0), (0, 0, 60), (0, 0, -50)])
+    rim = CENTRE + np.array([(60, 0, 0), (-60, 0, 0), (0, 80, 0), (0, -80, 0), (0, 0, 60), (0, 0, -50)])
     return float(np.linalg.norm(one.apply(rim) - other.apply(rim), axis=1).max())

@@ -15,7 +15,9 @@ from scipy import ndimage
 from cnsifusion.imaging.grid import ALONG_LPS, Grid
 from cnsifusion.imaging.volume import Volume
 from cnsifusion.roi.maps import TISSUES, coarse_grid, tissue_maps
-from cnsifusion.roi.registration import Registration, gain_terms
+from cnsifusion.roi.registration import Registration
+from cnsifusion.roi.samples import gain_terms
+from cnsifusion.roi.swelling import swollen
 
 #: Lower and upper corner (LPS mm, template space) of the box in which the displacement is worked out.
 _BOX = (np.array([-68.0, -60.0, -58.0]), np.array([68.0, 86.0, 52.0]))
@@ -68,6 +70,9 @@ def bend(volume: Volume, registration: Registration) -> Warp:
         patient, picture = _patient(volume, registration, grid), _picture(registration, grid, sigma)
         array = _demons(patient, *picture, array, grid, iterations)
     assert array is not None
+    if registration.swelling:
+        points = _points(grid)
+        array = np.moveaxis(swollen(points + np.moveaxis(array, 0, -1), registration.swelling) - points, -1, 0)
     return Warp(array.astype(np.float32), grid)
 
 
@@ -113,7 +118,7 @@ def read_box(index: np.ndarray, shape: tuple[int, ...], blur: list[float]) -> tu
 def _picture(registration: Registration, grid: Grid, sigma: float) -> tuple[np.ndarray, np.ndarray]:
     """The template painted with the patient's tissue levels on ``grid``, and how much brain is there."""
     maps = tissue_maps(sigma)
-    index = coarse_grid().to_kji(_points(grid))
+    index = coarse_grid().to_kji(swollen(_points(grid), registration.swelling))
     brain, painted = (
         ndimage.map_coordinates(m, index, order=1, mode="constant")
         for m in (sum(maps[n] for n in TISSUES), sum(registration.levels[n] * maps[n] for n in TISSUES))
