@@ -11,11 +11,11 @@ from functools import lru_cache
 import numpy as np
 from scipy import ndimage
 
-from cnsifusion.imaging.grid import Grid
+from cnsifusion.imaging.grid import Grid, triple
 from cnsifusion.roi.template import load_template
 
-#: Cells (mm) of the potential, and rounds of relaxation in twice as large cells and in these.
-_CELL, _ROUNDS = 4, (100, 50)
+#: Cells (mm; an odd number, so that they lie alike on both sides) of the potential, and rounds of its relaxation.
+_CELL, _ROUNDS = 5, 200
 #: Steps from a point to where it lay before, and the gradient (1/mm, squared) that counts as none.
 _STEPS, _FLAT = 10, 1e-6
 _NEIGHBOURS = ndimage.generate_binary_structure(3, 1) / 6 - np.pad([[[1 / 6]]], 1)
@@ -49,8 +49,14 @@ def _displacement(share: float) -> tuple[np.ndarray, Grid]:
         slope = np.stack([ndimage.map_coordinates(axis, place, order=1) for axis in gradient])
         place += way / left * slope / ((slope**2).sum(0) + _FLAT) / _CELL
     shift = ndimage.gaussian_filter((place - start)[::-1] * _CELL, (0, 1, 1, 1))
-    k, j, i = potential.shape
-    return shift, load_template().grid.resized((i, j, k), (_CELL, _CELL, _CELL))
+    return shift, _grid(potential.shape)
+
+
+def _grid(shape: tuple[int, ...]) -> Grid:
+    """Where the cells of an array [k, j, i] of ``shape`` lie."""
+    template = load_template().grid
+    first = template.to_lps([_CELL // 2 - _padding(n) for n in template.size])
+    return Grid((shape[2], shape[1], shape[0]), (_CELL, _CELL, _CELL), triple(first), template.direction)
 
 
 @lru_cache(maxsize=1)
@@ -59,20 +65,23 @@ def _potential() -> tuple[np.ndarray, float]:
     template = load_template()
     lateral = template.mask("lateral_left") | template.mask("lateral_right")
     inside = ndimage.binary_erosion(lateral)
-    potential = np.full(_cells(lateral, 2 * _CELL).shape, 0.5)
-    for cell, rounds in zip((2 * _CELL, _CELL), _ROUNDS):
-        middle, outside = _cells(inside, cell), ~_cells(template.brain, cell)
-        if potential.shape != middle.shape:
-            finer = np.kron(potential, np.ones((2, 2, 2)))
-            potential = finer[tuple(slice(0, n) for n in middle.shape)]
-        for _ in range(rounds):
-            potential[outside], potential[middle] = 1.0, 0.0
-            potential = ndimage.convolve(potential, _NEIGHBOURS)
-    return potential, float(np.median(potential[_cells(lateral & ~inside, _CELL)]))
+    middle, outside = _cells(inside), ~_cells(template.brain)
+    potential = np.full(middle.shape, 0.5)
+    for _ in range(_ROUNDS):
+        potential[outside], potential[middle] = 1.0, 0.0
+        potential = ndimage.convolve(potential, _NEIGHBOURS)
+    walls = _cells(lateral & ~inside)
+    return potential, float(np.median(potential[walls]))
 
 
-def _cells(mask: np.ndarray, size: int) -> np.ndarray:
-    """Whether cells of ``size`` voxels hold any of ``mask``."""
-    padded = np.pad(mask, [(0, -n % size) for n in mask.shape])
-    k, j, i = (n // size for n in padded.shape)
-    return np.asarray(padded.reshape(k, size, j, size, i, size).any((1, 3, 5)))
+def _cells(mask: np.ndarray) -> np.ndarray:
+    """Whether cells of _CELL voxels hold any of ``mask``."""
+    before = [_padding(n) for n in mask.shape]
+    padded = np.pad(mask, [(first, -(n + first) % _CELL) for n, first in zip(mask.shape, before)])
+    k, j, i = (n // _CELL for n in padded.shape)
+    return np.asarray(padded.reshape(k, _CELL, j, _CELL, i, _CELL).any((1, 3, 5)))
+
+
+def _padding(size: int) -> int:
+    """Voxels before the first of ``size`` that put the middle one in the middle of a cell."""
+    return (_CELL // 2 - size // 2) % _CELL

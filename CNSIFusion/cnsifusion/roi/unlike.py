@@ -61,6 +61,8 @@ def unlike_sides(
         mirrored = points - 2 * midplane.distance(points)[:, None] * np.array(midplane.normal)
         place = np.rint(volume.grid.to_kji(mirrored)).astype(int).T
         place = place[np.all((place >= 0) & (place < volume.grid.shape), 1)]
+        if not len(place):
+            continue
         here, there = tuple(place.T), tuple(voxels.T)
         dark = _DARKER * np.median(volume.array[there])
         if np.mean(volume.array[here] < dark) - np.mean(volume.array[there] < dark) > _DARK_SHARE:
@@ -77,26 +79,30 @@ def beside_nuclei(
 
     Both by side with a sentence, by the voxels (two millimetres apart) that the anatomy's lattice keeps.
     """
-    x, y, z = anatomy.lattice.points
-    (across, back, up), maps = LANDMARKS["lentiform base left"], tissue_maps(2.0)
-    box = anatomy.lattice.around((np.abs(x) - across) ** 2 + (y - back) ** 2 + (z - up) ** 2 < _AROUND_MM**2)
-    lattice = anatomy.lattice.cropped(box)
-    x, y, z = lattice.points
-    near = (np.abs(x) - across) ** 2 + (y - back) ** 2 + (z - up) ** 2 < _AROUND_MM**2
+    box = anatomy.lattice.around(_near_base(anatomy.lattice.points))
+    lattice, maps = anatomy.lattice.cropped(box), tissue_maps(2.0)
     kept = np.ix_(*(np.clip(knots, 0, size - 1) for knots, size in zip(lattice.knots, lattice.grid.shape)))
     signal, tissue, csf = volume.array[box][kept], tissue[box][kept], csf[box][kept]
     apart = [(knots[-1] - knots[0]) / max(len(knots) - 1, 1) for knots in lattice.knots]
     ml = volume.grid.voxel_volume * float(np.prod(apart)) / 1000
     brain = lattice.read(np.sum(list(maps.values()), 0), coarse_grid(), 0.0) > 0.5
     nuclei = lattice.read(maps["putamen"] + maps["pallidum"], coarse_grid(), 0.0) > 0.5
-    void, hole = near & brain & (signal < _VOID * tissue), nuclei & (signal > tissue + _HOLE * (csf - tissue))
+    void = _near_base(lattice.points) & brain & (signal < _VOID * tissue)
+    hole = nuclei & (signal > tissue + _HOLE * (csf - tissue))
     voids, holes = {}, {}
-    for side, own in (("left", x > 0), ("right", x < 0)):
+    for side, own in (("left", lattice.points[0] > 0), ("right", lattice.points[0] < 0)):
         voids[side] = np.sum(void & own) * ml
         if np.sum(hole & own) * ml > _HOLE_ML:
             holes[side] = f"CSF lies in the {side} lentiform nucleus (an old infarct?): check the region under it."
     more = voids["left"] - voids["right"]
     return ({"left" if more > 0 else "right": _DARK_TISSUE} if abs(more) > _VOID_ML else {}), holes
+
+
+def _near_base(points: np.ndarray) -> np.ndarray:
+    """Which template ``points`` (3, ...) lie within _AROUND_MM of the base of a lentiform nucleus."""
+    across, back, up = LANDMARKS["lentiform base left"]
+    x, y, z = points
+    return (np.abs(x) - across) ** 2 + (y - back) ** 2 + (z - up) ** 2 < _AROUND_MM**2
 
 
 def far_larger(sides: dict[str, np.ndarray]) -> bool:

@@ -1,0 +1,85 @@
+"""Hydrocephalus: the template is swollen until it fits, the ventricles are outlined, and what is unsure is said."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from roi_phantom import LEVELS, Phantom, Proposal, make_phantom
+from scipy import ndimage
+
+from cnsifusion.imaging.volume import Volume
+from cnsifusion.roi import names
+from cnsifusion.roi.anatomy import locate
+from cnsifusion.roi.propose import propose
+from cnsifusion.roi.swelling import swollen
+from cnsifusion.roi.template import load_template
+
+#: Farther than this (mm) from the ventricles the phantom's brain is not pressed.
+_REACH = 40.0
+
+
+def _with_walls_moved(phantom: Phantom, mm: float) -> tuple[Volume, np.ndarray]:
+    """The head with the walls of its lateral ventricles ``mm`` farther out, and its lateral ventricles.
+
+    Straight away from them, by distance: another rule than the one that swells the template.
+    """
+    volume, spacing = phantom.volume, np.array(phantom.volume.spacing[::-1])
+    lateral = phantom.fractions["lateral_left"] + phantom.fractions["lateral_right"] >= 0.5
+    away = ndimage.distance_transform_edt(~lateral, sampling=spacing)
+    outwards = np.stack(np.gradient(ndimage.gaussian_filter(away, 2 / spacing), *spacing))
+    outwards /= np.linalg.norm(outwards, axis=0) + 1e-6
+    before = np.where(away < _REACH, np.maximum((away - mm) / (1 - mm / _REACH), 0), away)
+    index = np.indices(away.shape) - (away - before) * outwards / spacing.reshape(3, 1, 1, 1)
+    array = ndimage.map_coordinates(volume.array, index, order=1, mode="nearest")
+    fluid = np.clip((mm - away) / spacing[2] + 0.5, 0, 1)
+    noise = np.random.default_rng(3).normal(0, 8, array.shape)
+    array = array + fluid * (LEVELS["csf"] + noise - array)
+    return volume.with_array(array.astype(np.float32)), away < mm
+
+
+@pytest.fixture(scope="module")
+def hydrocephalus() -> tuple[Proposal, np.ndarray]:
+    phantom = make_phantom()
+    volume, lateral = _with_walls_moved(phantom, 9.0)
+    anatomy = locate(volume)
+    return Proposal(phantom, anatomy, propose(volume, anatomy)), lateral
+
+
+def test_ventricles_of_160_ml_are_outlined(hydrocephalus: tuple[Proposal, np.ndarray]) -> None:
+    head, lateral = hydrocephalus
+    assert lateral.sum() * head.anatomy.grid.voxel_volume > 150_000
+    assert head.anatomy.trusted and head.anatomy.swelling >= 0.35, head.anatomy.reasons
+    found = head.regions.parts == 1
+    assert 2 * (found & lateral).sum() / (found.sum() + lateral.sum()) > 0.93
+    points = np.array([(0, -3, -4), (20, 10, 15), (-25, 40, 5), (0, 45, -34), (40, -20, 30)], float)
+    back = head.anatomy.to_template(head.anatomy.to_patient(points))
+    assert np.abs(back - points).max() < 0.5
+
+
+def test_nothing_is_offered_under_nuclei_that_are_pressed_away(hydrocephalus: tuple[Proposal, np.ndarray]) -> None:
+    regions = hydrocephalus[0].regions
+    assert names.VENTRICLES in regions.masks and len(regions.masks) == 1 and not regions.foci
+    for name in (names.SUBLENTIFORM_LEFT, names.SUBLENTIFORM_RIGHT):
+        assert "pressed out of place" in regions.withheld[name]
+    assert any("very large" in note for note in regions.notes)
+
+
+def test_heads_as_the_template_are_not_swollen(whole_head: Proposal, stripped: Proposal) -> None:
+    for head in (whole_head, stripped):
+        assert head.anatomy.swelling == 0 and not any("very large" in note for note in head.regions.notes)
+
+
+def test_the_template_swells_from_its_ventricles_and_keeps_its_surface() -> None:
+    template = load_template()
+    lps = template.grid.to_lps(np.stack(np.indices(template.grid.shape)[::-1], -1)[::2, ::2, ::2])
+    lateral = template.mask("lateral_left") | template.mask("lateral_right")
+    volumes = []
+    for share in (0.0, 0.2, 0.5):
+        place = swollen(lps, share)
+        shown = ndimage.map_coordinates(lateral.astype(np.float32), template.grid.to_kji(place), order=1) > 0.5
+        volumes.append(shown.sum() * 8 / 1000)
+        outside = ~template.brain[::2, ::2, ::2]
+        assert np.linalg.norm(place - lps, axis=-1)[outside].mean() < 0.5
+        mirrored = swollen(lps * (-1, 1, 1), share) * (-1, 1, 1)
+        assert np.abs(mirrored - place).max() < 1e-6  # the template is symmetric
+    assert 15 < volumes[0] < 22 and 45 < volumes[1] < 70 and 140 < volumes[2] < 210, volumes
