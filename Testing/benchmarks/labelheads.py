@@ -9,6 +9,7 @@ the map are kept (the nearest label at the pixel's centre, five times along a sl
 pixel in the plane. What is half CSF then lies up to a pixel from where brightness says it does.
 
 With ``lesions``, white matter up to 10 mm from the lateral ventricles is bright in patches: so far on the way to CSF.
+``swollen`` heads have hydrocephalus: lateral ventricles of so many ml (see swollenheads.py).
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from pathlib import Path
 import numpy as np
 from scipy import ndimage
 from scipy.spatial.transform import Rotation
+from swollenheads import with_hydrocephalus
 
 from cnsifusion.imaging import Volume, read_labels
 from cnsifusion.imaging.grid import Grid, snap
@@ -74,6 +76,7 @@ class Protocol:
     blur: float = 0.3
     crisp: bool = False
     lesions: float = 0.0
+    swollen: float = 0.0
 
 
 def protocols() -> Iterator[Protocol]:
@@ -86,23 +89,28 @@ def protocols() -> Iterator[Protocol]:
         yield Protocol(thickness, float(rng.uniform(0.45, 0.8)), tuple(turn.tolist()), 0.02, 0.15)
 
 
-def painted_heads(folder: Path, lesions: float = 0.0) -> Iterator[PaintedHead]:
+def painted_heads(folder: Path, lesions: float = 0.0, swollen: float = 0.0) -> Iterator[PaintedHead]:
     """A head of every label map of ``folder``, each under its own protocol."""
     for number, (path, protocol) in enumerate(zip(sorted(folder.glob("*.nii.gz")), protocols())):
-        yield paint(path, replace(protocol, lesions=lesions), number if lesions else 0)
+        yield paint(path, replace(protocol, lesions=lesions, swollen=swollen), number if lesions else 0)
 
 
-def crisp_heads(folder: Path, thickness: float, lesions: float = 0.0) -> Iterator[PaintedHead]:
+def crisp_heads(
+    folder: Path, thickness: float, lesions: float = 0.0, swollen: float = 0.0
+) -> Iterator[PaintedHead]:
     """A crisp head of every label map of ``folder``, in slices of ``thickness`` (mm), pitched by up to 12 degrees."""
     rng = np.random.default_rng(12)
     for number, path in enumerate(sorted(folder.glob("*.nii.gz"))):
         pitch, noise, shading = rng.uniform(-12, 12), rng.uniform(0.04, 0.055), rng.uniform(0.1, 0.15)
-        yield paint(path, Protocol(thickness, 0.6, (pitch, 0.0, 0.0), noise, shading, 0.6, True, lesions), number)
+        protocol = Protocol(thickness, 0.6, (pitch, 0.0, 0.0), noise, shading, 0.6, True, lesions, swollen)
+        yield paint(path, protocol, number)
 
 
 def paint(path: Path, protocol: Protocol, seed: int = 0) -> PaintedHead:
     """The head of the label map at ``path`` as an axial T2 of ``protocol``."""
     labels, grid = read_labels(path)
+    if protocol.swollen:
+        labels = with_hydrocephalus(labels, protocol.swollen)
     target = _slices_of(labels, grid, protocol)
     mean = nearest if protocol.crisp else sampled
     if protocol.lesions:

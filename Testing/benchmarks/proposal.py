@@ -1,7 +1,7 @@
 """How good and how fast the automatic proposal is: one run, one table per question.
 
-    python Testing/benchmarks/proposal.py [--simulated N] [--labels DIR [--crisp MM] [--lesions SHARE]] [--starts N]
-                                          [--sheets DIR] [--only NAME ..]
+    python Testing/benchmarks/proposal.py [--simulated N] [--labels DIR [--crisp MM] [--lesions SHARE]
+                                          [--swollen ML]] [--starts N] [--sheets DIR] [--only NAME ..]
 
 About four minutes on one core with the defaults, and 20 seconds more for every label map.
 
@@ -90,12 +90,15 @@ def _labelled(name: str, image: Path, labels: Path, exact: bool) -> Head:
     return _with_truth(name, read_image(image), exact, structures, array == 8 if exact else None)
 
 
-def label_heads(folder: Path, crisp_mm: float | None = None, lesions: float = 0.0) -> Iterator[Head]:
+def label_heads(
+    folder: Path, crisp_mm: float | None = None, lesions: float = 0.0, swollen: float = 0.0
+) -> Iterator[Head]:
     """Heads painted from every label map of ``folder``: with ``crisp_mm`` in slices of that, as synA and synB are.
 
-    Their ``lesions`` are so far on the way to CSF (0: there are none).
+    Their ``lesions`` are so far on the way to CSF (0: there are none), their ventricles ``swollen`` to so many ml.
     """
-    for painted in crisp_heads(folder, crisp_mm, lesions) if crisp_mm else painted_heads(folder, lesions):
+    ill = lesions, swollen
+    for painted in crisp_heads(folder, crisp_mm, *ill) if crisp_mm else painted_heads(folder, *ill):
         none = np.zeros(painted.volume.grid.shape, bool)
         yield _with_truth(painted.name, painted.volume, True, painted.structures, none)
 
@@ -315,11 +318,13 @@ def main() -> None:
     parser.add_argument("--labels", type=Path, help="folder of label maps to paint heads from (see labelheads.py)")
     parser.add_argument("--crisp", type=float, help="paint them as synA and synB are, in slices of so many mm")
     parser.add_argument("--lesions", type=float, default=0, help="... with lesions so far on the way to CSF (0-1)")
+    parser.add_argument("--swollen", type=float, default=0, help="... with lateral ventricles swollen to so many ml")
     parser.add_argument("--starts", type=int, default=20, help="perturbed starts of the capture range test")
     parser.add_argument("--sheets", type=Path, help="folder for pictures to look at")
     parser.add_argument("--only", nargs="*", help="names of heads")
     arguments = parser.parse_args()
-    painted = label_heads(arguments.labels, arguments.crisp, arguments.lesions) if arguments.labels else iter(())
+    ill = arguments.lesions, arguments.swollen
+    painted = label_heads(arguments.labels, arguments.crisp, *ill) if arguments.labels else iter(())
     heads = chain(shared_heads(), simulated_heads(arguments.simulated), painted)
     first: Head | None = None
     if not (SHARED / "synA_normal").exists():
