@@ -28,6 +28,8 @@ LEVELS = ((4.0, 2.5, 25), (2.0, 1.2, 14))
 _FLUID, _ELASTIC, _FLOOR = 1.0, 1.1, 1e-4
 #: The patient is blurred with a kernel of so many standard deviations.
 _TRUNCATE = 3
+#: Steps of a warp's inverse: whole ones, and short ones (by this factor) until it is so close (mm).
+_WHOLE_STEPS, _SHORT_STEPS, _SHORT, _CLOSE_MM = 12, 100, 0.2, 0.05
 #: Iterations between looks at where the bent template has brain.
 _TRUST_EVERY = 4
 
@@ -49,10 +51,21 @@ class Warp:
         return points + np.stack(moved, -1)
 
     def inverse(self, points: np.ndarray) -> np.ndarray:
-        """Affine template positions (n, 3) at which the template's ``points`` appear (fixed-point iteration)."""
+        """Affine template positions (n, 3) at which the template's ``points`` appear (fixed-point iteration).
+
+        Whole steps overshoot for ever where tissue is pressed to less than half: there short ones follow.
+        """
         found = np.array(points, float)
-        for _ in range(12):
+        for _ in range(_WHOLE_STEPS):
             found = points - (self(found) - found)
+        wrong = np.arange(len(found))
+        for _ in range(_SHORT_STEPS):
+            missed = self(found[wrong]) - points[wrong]
+            far = np.abs(missed).max(1) >= _CLOSE_MM
+            wrong = wrong[far]
+            if not wrong.size:
+                break
+            found[wrong] -= _SHORT * missed[far]
         return found
 
 
