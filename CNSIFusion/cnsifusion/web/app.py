@@ -100,6 +100,7 @@ class BrowserApp:
         buildPage(server, self, self.viewer)
         for tag, view in self.viewer.views.items():
             view.modified.connect(lambda *_, tag=tag: self._onView(tag))
+        self.viewer.views[AXIAL].modified.connect(lambda *_: self.tools.onMoved())
         server.controller.on_server_ready.add(lambda **_: asynchronous.create_task(self._work()))
         server.controller.on_client_connected.add(self.tools.onPage)
         self.state.change("report_patient")(self.namePatient)
@@ -322,8 +323,6 @@ class BrowserApp:
         with self.state:
             self.state[f"edges_{tag}"] = self.viewer.edgeLetters(tag)
             self.state[f"slice_{tag}"] = f"{index + 1}/{count}"
-        if tag == AXIAL:
-            self.tools.onSlice()
 
 
 def _typed(text: object, what: str) -> Path:

@@ -175,7 +175,7 @@ class Tools:
         """A page was loaded (anew): the end of a stroke that the former one began would never come."""
         self._settingsChanged()
 
-    def onSlice(self) -> None:
+    def onMoved(self) -> None:
         """The axial view moved: what the outline showed is no longer true."""
         if self._case is not None and self._case.tool != NONE:
             self._effect.clearOutline()
