@@ -195,7 +195,7 @@ def _regionsStep(app) -> None:
         html.A(
             "Save regions…",
             v_if="panel.regions.some(row => row.milliliters)",
-            classes="link ml-4",
+            classes="link",
             id="save-regions",
             title="As .seg.nrrd: this page, Slicer and the command line read it",
             raw_attrs=['href="/regions.seg.nrrd"', "download"],
