@@ -245,7 +245,7 @@ def _agreement(app) -> None:
         v_if="!comparing",
         v_show="panel.actions.import.enabled",
         click="comparing = true",
-        classes="link",
+        classes="link mr-4",
         id="compare",
     )
     fileInput(app, "Another reader's regions", app.compareUpload, "upload-other", "import", v_if="comparing")
