@@ -135,7 +135,7 @@ class RegionsSection(Section):
         table.setColumnCount(3)
         table.setHorizontalHeaderLabels([_("Region"), _("Volume"), _("Origin")])
         table.horizontalHeader().setSectionResizeMode(0, qt.QHeaderView.Stretch)
-        for column, width in ((1, 68), (2, 92)):
+        for column, width in ((1, 78), (2, 92)):
             table.setColumnWidth(column, width)
         table.verticalHeader().hide()
         table.verticalHeader().setDefaultSectionSize(22)
