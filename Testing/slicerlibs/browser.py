@@ -212,3 +212,38 @@ def readerAtWork() -> Iterator[Reader]:
             yield Reader(page, app)
     finally:
         app.stop()
+
+
+#: The region that readers of tests work on.
+LEFT = "Sub-lentiform left"
+
+
+@contextmanager
+def readerWithRegions(image, file) -> Iterator[Reader]:
+    """A reader with the image's regions proposed and LEFT chosen; a copy of them, ``file``, is another reader's."""
+    from cnsifusion.analysis import Analyzer
+
+    Analyzer().propose(image, file)
+    with readerAtWork() as reader:
+        page, reader.file = reader.page, file
+        reader.openImage(image)
+        page.set_input_files("#upload-regions", file)
+        reader.waitFor(f"document.querySelector('#region-{LEFT.replace(' ', '-')}').innerText.includes('ml')")
+        page.click(f"#region-{LEFT.replace(' ', '-')}")
+        reader.waitFor("document.querySelector('#statistics')?.innerText.startsWith('Sub-lentiform left')")
+        yield reader
+
+
+def changed(reader: Reader, name: str, before: float) -> float:
+    """The region's millilitres once they are others than before."""
+    return reader.waitForChange(lambda: reader.milliliters(name), before)
+
+
+def middle(reader: Reader) -> tuple[float, float]:
+    """The page's place of the region's middle on the shown slice: where its colour is."""
+    picture, box = reader.axialPixels(), reader.axialBox()
+    red, green, blue = picture[..., 0], picture[..., 1], picture[..., 2]
+    orange = (red - blue > 40) & (green - blue > 15) & (red - green > 12)
+    rows, columns = np.nonzero(orange)
+    assert len(rows) > 30, "the left region is not seen"
+    return box["x"] + float(np.median(columns)), box["y"] + float(np.median(rows))

@@ -4,7 +4,7 @@ import re
 import shutil
 
 import pytest
-from browser import chromiumPath, readerAtWork
+from browser import LEFT, changed, chromiumPath, middle, readerWithRegions
 
 pytest.importorskip("trame_slicer", reason="needs the extra 'web'")
 pytest.importorskip("playwright", reason="needs the extra 'test'")
@@ -12,23 +12,12 @@ pytestmark = [
     pytest.mark.usefixtures("demonstrationBundle"),
     pytest.mark.skipif(chromiumPath() is None, reason="no Chromium or Chrome on this machine (set CHROMIUM)"),
 ]
-LEFT, RIGHT = "Sub-lentiform left", "Sub-lentiform right"
+RIGHT = "Sub-lentiform right"
 
 
 @pytest.fixture(scope="module")
 def reader(simulated_image, tmp_path_factory):
-    """A reader with the simulated patient's regions proposed; a copy of them is another reader's file."""
-    from cnsifusion.analysis import Analyzer
-
-    file = tmp_path_factory.mktemp("other") / "other.seg.nrrd"
-    Analyzer().propose(simulated_image, file)
-    with readerAtWork() as reader:
-        page, reader.file = reader.page, file
-        reader.openImage(simulated_image)
-        page.set_input_files("#upload-regions", file)
-        reader.waitFor(f"document.querySelector('#region-{LEFT.replace(' ', '-')}').innerText.includes('ml')")
-        page.click(f"#region-{LEFT.replace(' ', '-')}")
-        reader.waitFor("document.querySelector('#statistics')?.innerText.startsWith('Sub-lentiform left')")
+    with readerWithRegions(simulated_image, tmp_path_factory.mktemp("other") / "other.seg.nrrd") as reader:
         yield reader
 
 
@@ -43,10 +32,6 @@ def test_undo_takes_the_first_regions_away_and_redo_brings_them(reader):
     assert changed(reader, LEFT, 0.0) == before
 
 
-def changed(reader, name, before):
-    return reader.waitForChange(lambda: reader.milliliters(name), before)
-
-
 def undo(reader, name, before, after):
     """One press of undo gives back what was, one of redo what came."""
     reader.page.click("#undo")
@@ -55,18 +40,6 @@ def undo(reader, name, before, after):
     assert changed(reader, name, before) == after
     reader.page.click("#undo")
     assert changed(reader, name, after) == before
-
-
-def middle(reader):
-    """The page's place of the region's middle on the shown slice: where its colour is."""
-    import numpy as np
-
-    picture, box = reader.axialPixels(), reader.axialBox()
-    red, green, blue = picture[..., 0], picture[..., 1], picture[..., 2]
-    orange = (red - blue > 40) & (green - blue > 15) & (red - green > 12)
-    rows, columns = np.nonzero(orange)
-    assert len(rows) > 30, "the left region is not seen"
-    return box["x"] + float(np.median(columns)), box["y"] + float(np.median(rows))
 
 
 def drag(page, start, end):
@@ -269,95 +242,6 @@ def test_06b_buttons_with_a_modifier_are_the_views(reader):
     page.wait_for_timeout(400)
     assert reader.milliliters(LEFT) == before
     assert page.locator("#redo").is_enabled(), "a stroke would have ended what can be done again"
-
-
-def test_06c_the_wheel_does_not_end_a_stroke_and_zooms_where_the_tool_has_no_slider(reader):
-    page = reader.page
-    x, y = middle(reader)
-    page.click("#tool-outline")
-    reader.waitFor("document.querySelector('#tool-outline').className.includes('active')")
-    before, shown = reader.milliliters(LEFT), reader.text("#slice-Red")
-    page.mouse.move(x + 60, y - 60)
-    page.mouse.down()
-    page.mouse.move(x + 100, y - 60, steps=3)
-    for modifier in (None, "Shift"):
-        if modifier:
-            page.keyboard.down(modifier)
-        page.mouse.wheel(0, -100)
-        page.wait_for_timeout(200)
-        if modifier:
-            page.keyboard.up(modifier)
-    page.keyboard.press("Control+z")
-    page.mouse.move(x + 100, y - 20, steps=3)
-    page.mouse.up()
-    after = changed(reader, LEFT, before)
-    assert after > before and reader.text("#slice-Red") == shown
-    page.click("#undo")
-    assert changed(reader, LEFT, after) == before
-    page.mouse.move(x, y)
-    picture = reader.settledPixels()
-    page.keyboard.down("Control")
-    page.mouse.wheel(0, -100)
-    reader.waitForChange(lambda: bool((abs(reader.axialPixels() - picture) > 40).mean() > 0.05), False)
-    page.mouse.wheel(0, 100)
-    page.keyboard.up("Control")
-    assert reader.text("#slice-Red") == shown
-
-
-def test_06d_a_proposal_that_arrives_in_mid_stroke_waits_for_its_end(reader):
-    page = reader.page
-    x, y = middle(reader)
-    page.click("#tool-outline")
-    reader.waitFor("document.querySelector('#tool-outline').className.includes('active')")
-    before = reader.milliliters(LEFT)
-    page.click("#button-propose")
-    reader.waitFor("document.querySelector('#button-propose').disabled")
-    page.mouse.move(x + 60, y - 60)
-    page.mouse.down()
-    page.mouse.move(x + 100, y - 60, steps=3)
-    page.wait_for_timeout(8000)  # the proposal takes some 4 s
-    page.mouse.move(x + 100, y - 20, steps=3)
-    page.mouse.up()
-    reader.waitFor("!document.querySelector('#button-propose').disabled")
-    proposed = reader.milliliters(LEFT)
-    page.click("#undo")
-    drawn = changed(reader, LEFT, proposed)
-    assert drawn > before, "the stroke counts"
-    page.click("#undo")
-    assert changed(reader, LEFT, drawn) == before
-
-
-def test_06e_a_stroke_that_ends_outside_the_view_counts(reader):
-    page = reader.page
-    x, y = middle(reader)
-    before = reader.milliliters(LEFT)
-    page.mouse.move(x + 60, y - 60)
-    page.mouse.down()
-    for place in ((x + 100, y - 60), (x + 100, y - 20), (200, 30)):
-        page.mouse.move(*place, steps=3)
-    page.mouse.up()
-    after = changed(reader, LEFT, before)
-    assert after > before
-    page.click("#undo")
-    assert changed(reader, LEFT, after) == before
-
-
-def test_06f_a_page_that_is_reloaded_in_a_stroke_drops_it(reader):
-    """Its end would never come, and what arrives would wait for it."""
-    page = reader.page
-    x, y = middle(reader)
-    before = reader.milliliters(LEFT)
-    page.click("#button-propose")
-    reader.waitFor("document.querySelector('#button-propose').disabled")
-    page.mouse.move(x + 60, y - 60)
-    page.mouse.down()
-    page.mouse.move(x + 100, y - 20, steps=3)
-    page.reload()
-    page.mouse.up()
-    page.wait_for_selector("#button-propose[disabled]")
-    reader.waitFor("!document.querySelector('#button-propose').disabled")
-    page.click("#undo")
-    reader.waitForChange(lambda: reader.milliliters(LEFT) == before, False)
 
 
 def test_07_fill_between_says_when_there_is_no_gap(reader):

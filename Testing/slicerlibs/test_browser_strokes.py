@@ -1,0 +1,102 @@
+"""What may come between the start and the end of a stroke of the outline tool, in a real Chromium."""
+
+import pytest
+from browser import LEFT, changed, chromiumPath, middle, readerWithRegions
+
+pytest.importorskip("trame_slicer", reason="needs the extra 'web'")
+pytest.importorskip("playwright", reason="needs the extra 'test'")
+pytestmark = [
+    pytest.mark.usefixtures("demonstrationBundle"),
+    pytest.mark.skipif(chromiumPath() is None, reason="no Chromium or Chrome on this machine (set CHROMIUM)"),
+]
+
+
+@pytest.fixture(scope="module")
+def reader(simulated_image, tmp_path_factory):
+    with readerWithRegions(simulated_image, tmp_path_factory.mktemp("other") / "other.seg.nrrd") as reader:
+        reader.page.click("#tool-outline")
+        reader.waitFor("document.querySelector('#tool-outline').className.includes('active')")
+        yield reader
+
+
+def begin(reader):
+    """Begin a stroke above the region's edge; the place of the region's middle."""
+    x, y = middle(reader)
+    reader.page.mouse.move(x + 60, y - 60)
+    reader.page.mouse.down()
+    reader.page.mouse.move(x + 100, y - 60, steps=3)
+    return x, y
+
+
+def test_01_the_wheel_does_not_end_a_stroke_and_zooms_where_the_tool_has_no_slider(reader):
+    page = reader.page
+    before, shown = reader.milliliters(LEFT), reader.text("#slice-Red")
+    x, y = begin(reader)
+    for modifier in (None, "Shift"):
+        if modifier:
+            page.keyboard.down(modifier)
+        page.mouse.wheel(0, -100)
+        page.wait_for_timeout(200)
+        if modifier:
+            page.keyboard.up(modifier)
+    page.keyboard.press("Control+z")
+    page.mouse.move(x + 100, y - 20, steps=3)
+    page.mouse.up()
+    after = changed(reader, LEFT, before)
+    assert after > before and reader.text("#slice-Red") == shown
+    page.click("#undo")
+    assert changed(reader, LEFT, after) == before
+    page.mouse.move(x, y)
+    picture = reader.settledPixels()
+    page.keyboard.down("Control")
+    page.mouse.wheel(0, -100)
+    reader.waitForChange(lambda: bool((abs(reader.axialPixels() - picture) > 40).mean() > 0.05), False)
+    page.mouse.wheel(0, 100)
+    page.keyboard.up("Control")
+    assert reader.text("#slice-Red") == shown
+
+
+def test_02_a_proposal_that_arrives_in_mid_stroke_waits_for_its_end(reader):
+    page = reader.page
+    before = reader.milliliters(LEFT)
+    page.click("#button-propose")
+    reader.waitFor("document.querySelector('#button-propose').disabled")
+    x, y = begin(reader)
+    page.wait_for_timeout(8000)  # the proposal takes some 4 s
+    page.mouse.move(x + 100, y - 20, steps=3)
+    page.mouse.up()
+    reader.waitFor("!document.querySelector('#button-propose').disabled")
+    proposed = reader.milliliters(LEFT)
+    page.click("#undo")
+    drawn = changed(reader, LEFT, proposed)
+    assert drawn > before, "the stroke counts"
+    page.click("#undo")
+    assert changed(reader, LEFT, drawn) == before
+
+
+def test_03_a_stroke_that_ends_outside_the_view_counts(reader):
+    page = reader.page
+    before = reader.milliliters(LEFT)
+    x, y = begin(reader)
+    for place in ((x + 100, y - 20), (200, 30)):
+        page.mouse.move(*place, steps=3)
+    page.mouse.up()
+    after = changed(reader, LEFT, before)
+    assert after > before
+    page.click("#undo")
+    assert changed(reader, LEFT, after) == before
+
+
+def test_04_a_page_that_is_reloaded_in_a_stroke_drops_it(reader):
+    """Its end would never come, and what arrives would wait for it."""
+    page = reader.page
+    before = reader.milliliters(LEFT)
+    page.click("#button-propose")
+    reader.waitFor("document.querySelector('#button-propose').disabled")
+    begin(reader)
+    page.reload()
+    page.mouse.up()
+    page.wait_for_selector("#button-propose[disabled]")
+    reader.waitFor("!document.querySelector('#button-propose').disabled")
+    page.click("#undo")
+    reader.waitForChange(lambda: reader.milliliters(LEFT) == before, False)
