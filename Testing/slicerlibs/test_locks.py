@@ -137,7 +137,7 @@ def test_the_websocket_takes_its_own_key_and_no_message_without_end(app, cookie)
 
 
 def test_what_was_not_made_yet_is_not_there(app, cookie):
-    for path in ("/report", "/report.pdf", "/dicom.zip"):
+    for path in ("/regions.seg.nrrd", "/report", "/report.pdf", "/dicom.zip"):
         assert ask(app, path, cookie=cookie)[0] == 404
 
 
