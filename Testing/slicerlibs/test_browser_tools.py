@@ -263,6 +263,7 @@ def test_08_agreement_with_another_readers_file(reader):
 
 
 def test_09_foci_say_side_slice_size_and_brightness_and_a_click_goes_there(reader):
+    """Where several bright dots lie close, the outline says which one the row is about, and the mouse is elsewhere."""
     page = reader.page
     page.click("#region-PVS-left")
     page.click("#tool-pvs")
@@ -270,10 +271,18 @@ def test_09_foci_say_side_slice_size_and_brightness_and_a_click_goes_there(reade
     rows = page.locator("#foci [id^=focus-text-]")
     text = rows.first.inner_text()
     assert re.match(r"(left|right), slice \d+, [\d.]+ mm.*, [\d.]+ x noise", text), text
+    page.click("#act-fill")
+    reader.waitFor("document.querySelector('#tool-hint').innerText != ''")  # no gap, or nothing drawn
     for number in (0, rows.count() - 1):
         wanted = re.search(r"slice (\d+)", rows.nth(number).inner_text()).group(1)
         rows.nth(number).click()
         reader.waitFor(f"document.querySelector('#slice-Red').innerText.startsWith('Axial {wanted}/')", 20)
+        page.wait_for_selector("#outline path", state="attached")
+        page.wait_for_timeout(400)
+        assert page.locator("#outline path").count() and reader.text("#tool-hint") == "", "what a click does there"
+    rows.first.locator("xpath=preceding-sibling::button").click()
+    page.wait_for_selector("#outline path", state="detached")
+    page.click("#undo")
     page.click("#tool-none")
 
 

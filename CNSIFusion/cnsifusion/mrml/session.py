@@ -278,7 +278,7 @@ class Session:
         case, node = self.required(), self.segmentation()
         drawn = fingerprint(node)
         self.asUndoStep(lambda: showRegions(regions, node, case.volume))
-        return "Undo, among the tools, brings the former regions back." if drawn else ""
+        return "Undo, among the tools, brings the former regions back, Redo the new ones." if drawn else ""
 
     def _showAnalysis(self, job: Job, files: tuple[str, list[SceneImage | None], RegionSet | None]) -> None:
         text, maps, regions = files

@@ -45,11 +45,11 @@ class RegionEffect(SegmentationEffect):
         isAxial = isinstance(view_node, vtkMRMLSliceNode) and view_node.GetSingletonTag() == AXIAL
         return RegionPipeline() if isAxial else None
 
-    def clearOutline(self) -> None:
-        """Take the outline away (the slice, the tool or the case changed)."""
+    def draw(self, edges) -> None:
+        """Show an outline (edges in LPS mm) as hovering does; None takes it away (slice, tool or case changed)."""
         for weak in self.pipelines:
             if pipeline := weak():
-                pipeline.draw(None)
+                pipeline.draw(edges)
 
 
 class RegionPipeline(SegmentationEffectPipeline):

@@ -152,13 +152,17 @@ class Tools:
             self._onChange()
 
     def showFocus(self, index: int) -> None:
-        """Bring the views to one focus of the list."""
+        """Bring the views to one focus of the list, and outline it there: many lie close."""
         if self._controller is not None and index < len(self._controller.foci):
-            self._viewer.jumpTo(self._controller.positionOf(self._controller.foci[index]))
+            position = self._controller.positionOf(self._controller.foci[index])
+            self._viewer.jumpTo(position)
+            self._effect.draw(self._controller.hover(position))
+            self._afterEvent()
 
     def toggleFocus(self, index: int) -> None:
         """Accept or reject one focus of the list."""
         if self._controller is not None and index < len(self._controller.foci):
+            self._effect.draw(None)  # its colour said what a click would do before
             self._controller.toggle(self._controller.foci[index])
 
     def undo(self) -> None:
@@ -178,7 +182,7 @@ class Tools:
     def onMoved(self) -> None:
         """The axial view moved: what the outline showed is no longer true."""
         if self._case is not None and self._case.tool != NONE:
-            self._effect.clearOutline()
+            self._effect.draw(None)
 
     # Inside
 
@@ -232,7 +236,7 @@ class Tools:
     def _onWhole(self, action: Callable[[ToolController], None]) -> None:
         if self._case is not None:
             action(self._ready(self._case))
-            self._effect.clearOutline()
+            self._effect.draw(None)
             self._onChange()
 
     def _apply(self, changes: Sequence[Change]) -> None:
@@ -292,7 +296,7 @@ class Tools:
     def _settingsChanged(self) -> None:
         if self._controller is not None and self._case is not None:
             self._controller.useSettings(self._case)
-            self._effect.clearOutline()
+            self._effect.draw(None)
         self._onChange()
 
     def _focusRows(self) -> list[FocusRow]:
