@@ -98,7 +98,8 @@ class CNSIFusionLogic(ScriptedLoadableModuleLogic):
         """Analyze a volume and wait: proposes regions where none are given; returns the PatientResult.
 
         Raises the engine's errors, TimeoutError, and RuntimeError with the child's sentence when the analysis failed.
-        The result's nodes are in the scene afterwards, under the volume's case.
+        The result's nodes are in the scene afterwards, under the volume's case, and the panel, made where it was not
+        yet, keeps them off other images.
         """
         from cnsifusion.mrml.results import resultOf
         from cnsifusion.mrml.session import Session
@@ -125,6 +126,7 @@ class CNSIFusionLogic(ScriptedLoadableModuleLogic):
             return result
         finally:
             session.close()
+            makePanelForCases()
 
 
 class CNSIFusionTest(ScriptedLoadableModuleTest):

@@ -5,13 +5,34 @@ import unittest
 import zipfile
 
 import desk
+import numpy as np
+import slicer
 from onpanel import panel
 
 import CNSIFusion
 
 
-def test_the_panel_opens():
+def test_scripted_analysis_without_the_panel_is_watched_as_well():
+    """Its regions lay over whatever image was opened next, until the panel was opened."""
+    from cnsifusion.mrml.case import CaseState
+
     desk.showWindow()
+    assert not hasattr(slicer.modules, "CNSIFusionWidget"), "the panel was made before"
+    volume = desk.loadT2()
+    result = CNSIFusion.CNSIFusionLogic().analyze(volume)
+    assert 0 <= result.patient.probability <= 1
+    assert result.instances
+    regions = CaseState.active(slicer.mrmlScene).segmentation.GetDisplayNode()
+    slicer.util.setSliceViewerLayers(background=volume)
+    desk.settle(0.5)
+    assert regions.GetVisibility(), "over their own image"
+    other = slicer.util.addVolumeFromArray(np.ones((4, 9, 9), np.int16), name="Opened next")
+    slicer.util.setSliceViewerLayers(background=other)
+    desk.waitFor(lambda: not regions.GetVisibility(), "the regions leaving the views", 5)
+    slicer.mrmlScene.Clear()
+
+
+def test_the_panel_opens():
     desk.openPanel()
     assert not panel().ui.installFrame.visible
 
@@ -82,10 +103,3 @@ def test_self_tests_of_the_modules_pass():
         suite = unittest.defaultTestLoader.loadTestsFromTestCase(getattr(__import__(module), f"{module}Test"))
         outcome = unittest.TextTestRunner().run(suite)
         assert outcome.testsRun > 0 and outcome.wasSuccessful(), outcome.failures + outcome.errors
-
-
-def test_scripted_analysis_without_the_panel():
-    volume = desk.loadT2()
-    result = CNSIFusion.CNSIFusionLogic().analyze(volume)
-    assert 0 <= result.patient.probability <= 1
-    assert result.instances
