@@ -234,7 +234,10 @@ def _columns(table, titles: list) -> None:
     table.horizontalHeader().setStretchLastSection(True)
     table.verticalHeader().hide()
     table.verticalHeader().setDefaultSectionSize(_ROW_HEIGHT)
-    table.toolTip = _("Click a row to go there; click in the first column to accept or reject it.")
+    table.toolTip = _(
+        "Click a row to go there; click in the first column to accept or reject it. Slice 1 is the lowest; Slicer's Data "
+        "Probe counts from 0, in the file's own order."
+    )
 
 
 def _narrow(button) -> None:

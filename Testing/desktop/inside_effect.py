@@ -291,6 +291,7 @@ def test_pvs_list_accepts_rejects_and_jumps():
     assert table.visible and table.rowCount == 1
     texts = [table.item(0, column).text() for column in range(5)]
     assert texts == ["", "left", str(ijk[2] + 1), "1.4 mm", "5.0 x noise"]
+    assert "Slice 1 is the lowest; Slicer's Data Probe counts from 0" in table.toolTip
     desk.reveal(table)
     x, y, z = state["point"]
     show((x, y, z + 3 * grid().spacing[2]))

@@ -111,6 +111,7 @@ def _assertReadable(table, namesToo: bool) -> None:
 def test_tab_and_enter_reach_slices_and_what_lies_below_them():
     """The table kept the Tab key, and Enter did nothing."""
     table = panel().ui.instanceTable
+    assert "Slice 1 is the lowest; Slicer's Data Probe counts from 0" in table.toolTip
     desk.reveal(table)
     (line, column), row = max(panel()._sections["result"]._rows.items())
     table.setCurrentCell(line, column)
