@@ -5,6 +5,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
+import onnx  # noqa: E402
 import torchvision  # noqa: E402
 
 from cnsifusion.errors import BadInput  # noqa: E402
@@ -143,6 +144,23 @@ def test_onnx_gives_torchs_probabilities(name):
     sigmoid = [1 / (1 + np.exp(-v)) for v in (expected[0].numpy(), found[0])]
     assert np.abs(sigmoid[0] - sigmoid[1]).max() < 1e-4
     assert np.allclose(found[1], expected[1].numpy(), atol=1e-3 * expected[1].abs().max().item() + 1e-6)
+
+
+def test_half_weights_are_those_of_the_convolutions_and_mean_the_rounded_ones():
+    exported = ExportedModel(MOBILE, random_backbone(MOBILE, 2), trained(RadFusion(MOBILE, 2, 4))).eval()
+    full, half = (export_model(exported, (2, 32, 32), half) for half in (False, True))
+    assert len(half) < 0.55 * len(full)
+    rounded, stored = onnx.load_from_string(full), onnx.load_from_string(half).graph.initializer
+    convolved = {node.input[1] for node in rounded.graph.node if node.op_type == "Conv"}
+    of_half = {tensor.name for tensor in stored if tensor.data_type == onnx.TensorProto.FLOAT16}
+    assert of_half == {f"{name}_half" for name in convolved} and len(stored) == len(rounded.graph.initializer)
+    for tensor in rounded.graph.initializer:
+        if tensor.name in convolved:
+            values = onnx.numpy_helper.to_array(tensor)
+            tensor.CopyFrom(onnx.numpy_helper.from_array(values.astype(np.float16).astype(np.float32), tensor.name))
+    given = {"patches": patches(2, 32).numpy(), "features": torch.randn(2, 4).numpy()}
+    found, expected = (new_session(data).run(None, given) for data in (half, rounded.SerializeToString()))
+    assert all(np.allclose(one, other, rtol=1e-4, atol=1e-6) for one, other in zip(found, expected))
 
 
 def test_backbone_files(tmp_path):

@@ -165,6 +165,19 @@ def test_it_keeps_how_it_was_made_and_names_no_patient(trained, cohort):
     assert not any(word in content for content in written for word in (b"PID-", str(folder).encode()))
 
 
+def test_weights_are_halved_where_that_keeps_parity(tmp_path, cohort, monkeypatch):
+    """Random backbones do not keep it at 1e-4, so the bundles above have float32 weights."""
+    monkeypatch.setattr(Experiment, "cohort", lambda self: cohort)
+    monkeypatch.setattr("cnsifusion.training.assemble.PARITY", 0.05)
+    experiment = open_experiment(tmp_path, cohort, settings=QUICK)
+    bundle = load_bundle(train_bundle(experiment, "mobilenetv3-large", tmp_path / "bundle"))
+    assert bundle.settings.provenance["weights_float16"]
+    assert 0 < bundle.settings.provenance["parity_probability"] < 0.05
+    weights = random_backbone(get_model("mobilenetv3-large"), 5).state_dict().values()
+    size = (tmp_path / "bundle" / "model.onnx").stat().st_size
+    assert size < 0.6 * sum(values.nbytes for values in weights)
+
+
 def test_a_network_alone_analyzes_a_head_and_explains_itself(trained, analyzer, simulated_image, tmp_path):
     if trained[2].settings.features.names:  # of a cohort of numbers: no head has such features
         with pytest.raises(BundleError, match="_F3"):
