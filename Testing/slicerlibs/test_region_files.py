@@ -21,6 +21,7 @@ from cnsifusion.mrml.segmentation import (  # noqa: E402
     tagValue,
 )
 from cnsifusion.mrml.volumes import addVolumeNode, volumeFromNode  # noqa: E402
+from cnsifusion.roi import region_details  # noqa: E402
 from cnsifusion.roi.names import PVS_LEFT, SEGMENTS, SUBLENTIFORM_LEFT, VENTRICLES  # noqa: E402
 from cnsifusion.roi.region_io import read_regions, write_regions  # noqa: E402
 from cnsifusion.roi.regions import RegionSet  # noqa: E402
@@ -86,6 +87,42 @@ def test_a_segment_that_gets_a_regions_name_keeps_who_drew_it(headless):
     assert found.origin == {SUBLENTIFORM_LEFT: "automatic", VENTRICLES: "imported"} and found.edited == set()
     draw(orientedImage(np.ones((2, 2, 2)), (5, 6, 3, 4, 3, 4), volumeNode), node, "mine")
     assert regionsFromNode(node, volumeNode).edited == {VENTRICLES}
+
+
+def test_a_region_outside_the_image_is_none_of_it(headless):
+    """Drawn on another image, or moved away: it holds voxels, and none of them lies here."""
+    volume, name = head(), SUBLENTIFORM_LEFT
+    volumeNode = addVolumeNode(headless.scene, volume, "T2")
+    node = addSegmentationNode(headless.scene, volumeNode)
+    masks = {VENTRICLES: regions_of(volume).masks[VENTRICLES]}
+    showRegions(RegionSet(volume.grid, masks, withheld={name: "not found"}), node, volumeNode)
+    node.GetSegmentation().AddEmptySegment("mine", name)
+    node.GetSegmentation().GetSegment("mine").SetTag("CNSIFusion.Edited", "1")
+    for column, drawn in ((90, set()), (3, {name})):
+        image = orientedImage(np.ones((2, 2, 2)), (column, column + 1, 3, 4, 3, 4), volumeNode)
+        slicer.vtkSlicerSegmentationsModuleLogic.SetBinaryLabelmapToSegment(image, node, "mine")
+        found = regionsFromNode(node, volumeNode)
+        assert set(found.masks) == set(found.origin) == {VENTRICLES} | drawn and found.edited == drawn
+        assert found.withheld == ({} if drawn else {name: "not found"})
+
+
+def test_what_a_segment_says_of_itself_goes_with_it(headless):
+    """Stored with the others too, it would be said of another one that is drawn in its place."""
+    volume = head()
+    volumeNode = addVolumeNode(headless.scene, volume, "T2")
+    node = addSegmentationNode(headless.scene, volumeNode)
+    showRegions(regions_of(volume), node, volumeNode)
+    segmentation = node.GetSegmentation()
+    for name in (VENTRICLES, SUBLENTIFORM_LEFT):
+        kept = tagValue(segmentation.GetSegment(segmentIdOf(node, name)), "CNSIFusion.RegionDetails")
+        details = region_details.from_text(kept)
+        assert (details["parts"], details["origin"], details["edited"]) == (False, {}, [])
+    segmentation.RemoveSegment(segmentIdOf(node, PVS_LEFT))
+    segmentation.AddEmptySegment("mine", PVS_LEFT)
+    image = orientedImage(np.ones((2, 2, 2)), (3, 4, 3, 4, 3, 4), volumeNode)
+    slicer.vtkSlicerSegmentationsModuleLogic.SetBinaryLabelmapToSegment(image, node, "mine")
+    found = regionsFromNode(node, volumeNode)
+    assert found.origin[PVS_LEFT] == "manual" and found.edited == set()
 
 
 def segmentation_node(scene):
