@@ -98,8 +98,7 @@ class CNSIFusionLogic(ScriptedLoadableModuleLogic):
         """Analyze a volume and wait: proposes regions where none are given; returns the PatientResult.
 
         Raises the engine's errors, TimeoutError, and RuntimeError with the child's sentence when the analysis failed.
-        The result's nodes are in the scene afterwards, under the volume's case, and the panel, made where it was not
-        yet, keeps them off other images.
+        The result's nodes are in the scene afterwards, under the volume's case; the panel keeps them off other images.
         """
         from cnsifusion.mrml.results import resultOf
         from cnsifusion.mrml.session import Session
@@ -120,8 +119,7 @@ class CNSIFusionLogic(ScriptedLoadableModuleLogic):
                 session.poll()
                 slicer.app.processEvents()
                 time.sleep(0.02)
-            result = resultOf(case)
-            if result is None:
+            if (result := resultOf(case)) is None:
                 raise RuntimeError(case.message.get("text", "The analysis ended without a result."))
             return result
         finally:

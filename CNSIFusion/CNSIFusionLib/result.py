@@ -36,8 +36,8 @@ class ResultSection(Section):
         _columns(self.ui.instanceTable, [_("Patient's right"), _("Slice"), _("Patient's left")], stretched=1)
         _columns(self.ui.contributionTable, [_("away ◂ ▸ towards"), _("Log-odds"), _("In training")], stretched=0)
         self.ui.instanceTable.toolTip = _(
-            "A bar per slice and side, its tick the threshold. Click: the views go there. Slice 1 is the lowest; Slicer's "
-            "Data Probe counts from 0, in the file's own order."
+            "A bar per slice and side, its tick the threshold. Click: the views go there. Slice 1 is the lowest; "
+            "Slicer's Data Probe counts from 0, in the file's own order."
         )
         self.ui.instanceTable.connect("cellClicked(int,int)", self.choose)
         self.ui.instanceTable.connect("cellActivated(int,int)", self.choose)  # the Enter key

@@ -235,8 +235,8 @@ def _columns(table, titles: list) -> None:
     table.verticalHeader().hide()
     table.verticalHeader().setDefaultSectionSize(_ROW_HEIGHT)
     table.toolTip = _(
-        "Click a row to go there; click in the first column to accept or reject it. Slice 1 is the lowest; Slicer's Data "
-        "Probe counts from 0, in the file's own order."
+        "Click a row to go there; click in the first column to accept or reject it. Slice 1 is the lowest; Slicer's "
+        "Data Probe counts from 0, in the file's own order."
     )
 
 
