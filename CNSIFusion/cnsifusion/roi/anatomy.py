@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -43,7 +44,8 @@ class Anatomy:
     ``lattice`` both, worked out on the patient's ``grid`` (which padding does not shift as rounding shifts that of a
     padded file, by up to 0.005 mm). ``brain`` and ``white_matter`` (deep, away from lesions and edges) are bool arrays
     [k, j, i] on ``grid``. ``trusted`` is False when regions should not be offered, and ``reasons`` says why in
-    sentences. ``swelling`` is how far its ventricles are swollen (see ``swollen``; 0 in most heads).
+    sentences. ``swelling`` is how far its ventricles are swollen (see ``swollen``; 0 in most heads), ``swollen`` a
+    lattice that suits the ventricles alone (old age).
     """
 
     grid: Grid
@@ -56,6 +58,11 @@ class Anatomy:
     trusted: bool
     reasons: list[str] = field(default_factory=list)
     swelling: float = 0.0
+    swollen: Lattice | None = None
+
+    def of_ventricles(self) -> Anatomy:
+        """The same anatomy placed so that the ventricles fit best."""
+        return replace(self, lattice=self.swollen or self.lattice)
 
     def sample(self, array: np.ndarray, grid: Grid | None = None, outside: float = 0.0) -> np.ndarray:
         """A map ``array`` of template space (on ``grid``, by default the template's) on the patient's grid (float32).
@@ -66,17 +73,20 @@ class Anatomy:
 
     def cropped(self, box: Box) -> Anatomy:
         """The same anatomy on the voxels ``box`` [k, j, i] of the grid alone."""
-        lattice = self.lattice.cropped(box)
-        return replace(
-            self, grid=lattice.grid, lattice=lattice, brain=self.brain[box], white_matter=self.white_matter[box]
-        )
+        return self._moved(lambda lattice: lattice.cropped(box), self.brain[box], self.white_matter[box])
 
     def padded(self, box: Box, shape: tuple[int, ...]) -> Anatomy:
         """The same anatomy in an image of ``shape`` whose voxels ``box`` are this one's; there is no more brain."""
-        lattice = self.lattice.padded(box, shape)
         brain, white_matter = np.zeros((2, *shape), bool)
         brain[box], white_matter[box] = self.brain, self.white_matter
-        return replace(self, grid=lattice.grid, lattice=lattice, brain=brain, white_matter=white_matter)
+        return self._moved(lambda lattice: lattice.padded(box, shape), brain, white_matter)
+
+    def _moved(self, move: Callable[[Lattice], Lattice], brain: np.ndarray, white_matter: np.ndarray) -> Anatomy:
+        """The same anatomy on the grid that ``move`` brings its lattices to."""
+        lattice, swollen = move(self.lattice), None if self.swollen is None else move(self.swollen)
+        return replace(
+            self, grid=lattice.grid, lattice=lattice, brain=brain, white_matter=white_matter, swollen=swollen
+        )
 
     def prior(self, label_name: str) -> np.ndarray:
         """How much (0-1, float32) of each voxel the template gives to ``label_name`` (see template.LABELS)."""
@@ -113,12 +123,23 @@ def locate(volume: Volume) -> Anatomy:
 def _locate(volume: Volume) -> Anatomy:
     registration, seen = register(volume), volume.averaged(_SEEN_MM)
     affine = registration.fit.affine.matrix
-    warp, plane = both(lambda: bend(seen, registration), lambda: find_midplane(seen, affine))
+    warp, (plane, swollen) = both(
+        lambda: bend(seen, registration),
+        lambda: (find_midplane(seen, affine), _ventricles_place(seen, volume.grid, registration)),
+    )
     lattice = make_lattice(volume.grid, affine, warp)
     brain = _brain(volume, lattice)
     white = _white_matter(volume, lattice, brain)
     reasons = _doubts(registration, brain, white)
-    return Anatomy(volume.grid, affine, warp, lattice, brain, white, plane, not reasons, reasons, registration.swelling)
+    return Anatomy(
+        volume.grid, affine, warp, lattice, brain, white, plane, not reasons, reasons, registration.swelling, swollen
+    )
+
+
+def _ventricles_place(seen: Volume, grid: Grid, registration: Registration) -> Lattice | None:
+    """The lattice on ``grid`` of a registration that suits the ventricles better, if there is one."""
+    better = registration.for_ventricles
+    return None if better is None else make_lattice(grid, better.fit.affine.matrix, bend(seen, better))
 
 
 def warm_up() -> None:

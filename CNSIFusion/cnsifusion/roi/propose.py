@@ -52,7 +52,7 @@ def _propose(volume: Volume, anatomy: Anatomy, sensitivity: float, first_slice: 
         dark, holes = dict.fromkeys(_SIDES, _PRESSED), {}
         regions.notes.append(_SWOLLEN)
     ventricles, (sides, regions.foci, doubts) = both(
-        lambda: find_ventricles(volume, anatomy, fluid, tissue),
+        lambda: _ventricles(volume, anatomy, fluid, tissue),
         lambda: _under_nuclei(volume, anatomy, fluid, tissue, dark, sensitivity),
     )
     _add_ventricles(regions, ventricles, first_slice)
@@ -68,6 +68,14 @@ def _propose(volume: Volume, anatomy: Anatomy, sensitivity: float, first_slice: 
         _add_foci(regions, side, [focus for focus in regions.foci if focus.side == side and not focus.large])
     regions.origin = dict.fromkeys(regions.masks, "automatic")
     return regions
+
+
+def _ventricles(volume: Volume, anatomy: Anatomy, fluid: np.ndarray, tissue: np.ndarray) -> Ventricles:
+    """The ventricles, where a place that suits them better than the rest of the head is known with its own levels."""
+    if anatomy.swollen is not None:
+        anatomy = anatomy.of_ventricles()
+        fluid, tissue = csf_levels(volume, anatomy)
+    return find_ventricles(volume, anatomy, fluid, tissue)
 
 
 def _under_nuclei(

@@ -42,9 +42,10 @@ _OUTSIDE_COST, _RIVAL_MARGIN = 0.5, 0.03
 #: rim lies in the skull, and no step from there leads inward.
 _POOR, _SMALL = 0.6, 0.86
 #: A coarse fit with less than this correlation is tried again with the ventricles swollen by these shares (see
-#: swelling.py). Such a fit counts from this correlation on and if it gains so much: large ventricles of old age gain
-#: up to 0.06 (and the template's own suit the nuclei better), hydrocephalus of more than 110 ml gains 0.12 and more.
-_FULL, _SWELLINGS = 0.85, (0.2, 0.35, 0.5, 0.65)
+#: swelling.py), the first of which must gain so much: what lies around the ventricles (lesions, a tumour) gains 0.02.
+_FULL, _SWELLINGS, _FIRST_GAIN = 0.85, (0.5, 0.35, 0.65), 0.028
+#: From this correlation on the best of these counts for the ventricles. If it gains so much more it counts for all:
+#: large ventricles of old age gain 0.07 and leave the nuclei in place, hydrocephalus gains 0.08 and presses them away.
 _CONVINCING, _GAIN = 0.8, 0.08
 #: Signal below this fraction of the brightest, reaching the border of the image, is air or what was cut off.
 _SIGNAL = 0.05
@@ -313,12 +314,14 @@ class Registration:
     """The best fit, the tissue levels of this head and ``rival_mm``: how far away a start of equal worth ended.
 
     ``swelling`` is how much larger than the template's the ventricles are (see ``swollen``; 0: as they are there).
+    ``for_ventricles`` is a fit with swollen ventricles that suits them, though not what lies around them, better.
     """
 
     fit: Fit
     levels: dict[str, float]
     rival_mm: float
     swelling: float
+    for_ventricles: Registration | None = None
 
 
 def register(volume: Volume) -> Registration:
@@ -330,7 +333,17 @@ def register(volume: Volume) -> Registration:
     if shaped[0].correlation < _POOR:
         small = [replace(start, stretch=np.eye(3) * (_SMALL - 1)) for start in starts]
         shaped = sorted([*shaped, *_shaped(coarse, small, medium)], key=lambda f: -f.correlation)
-    shaped, swelling = _swollen(coarse, starts, shaped)
+    swollen, swelling = _swollen(coarse, starts, shaped[0])
+    if not swelling:
+        return _refined(fine, shaped, 0.0)
+    if swollen[0].correlation >= shaped[0].correlation + _GAIN:
+        return _refined(fine, swollen, swelling)
+    plain, better = both(lambda: _refined(fine, shaped, 0.0), lambda: _refined(fine, swollen, swelling))
+    return replace(plain, for_ventricles=better)
+
+
+def _refined(fine: Reduced, shaped: list[Fit], swelling: float) -> Registration:
+    """The registration that the best of ``shaped`` leads to."""
     dense = template_samples(*SAMPLES[2], swelling)
     best = _refine(fine, shaped[0].affine, dense, TYPICAL, True, 10)
     levels = tissue_levels(fine, best, dense)
@@ -340,19 +353,19 @@ def register(volume: Volume) -> Registration:
     return Registration(best, levels, rival_mm, swelling)
 
 
-def _swollen(coarse: Reduced, starts: list[Affine], plain: list[Fit]) -> tuple[list[Fit], float]:
-    """The fits with swollen ventricles, and how much, where they are so much better than the ``plain`` ones."""
-    if plain[0].correlation >= _FULL:
-        return plain, 0.0
-    best, swelling = plain, 0.0
+def _swollen(coarse: Reduced, starts: list[Affine], plain: Fit) -> tuple[list[Fit], float]:
+    """The fits with swollen ventricles, and how much, where they are better than the ``plain`` one; else none, 0."""
+    if plain.correlation >= _FULL:
+        return [], 0.0
+    best: list[Fit] = []
+    swelling = 0.0
     for share in _SWELLINGS:
-        fits = _shaped(coarse, [best[0].affine, *starts], template_samples(*SAMPLES[1], share))
-        if fits[0].correlation > best[0].correlation:
-            best, swelling = fits, share
-        elif swelling:
+        fits = _shaped(coarse, [plain.affine, *starts], template_samples(*SAMPLES[1], share))
+        if not best and fits[0].correlation < plain.correlation + _FIRST_GAIN:
             break
-    least = max(_CONVINCING, plain[0].correlation + _GAIN)
-    return (best, swelling) if best[0].correlation >= least else (plain, 0.0)
+        if not best or fits[0].correlation > best[0].correlation:
+            best, swelling = fits, share
+    return (best, swelling) if best and best[0].correlation >= _CONVINCING else ([], 0.0)
 
 
 def _shaped(coarse: Reduced, starts: list[Affine], samples: Samples) -> list[Fit]:

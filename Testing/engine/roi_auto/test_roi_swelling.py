@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from roi_phantom import LEVELS, Phantom, Proposal, make_phantom
@@ -66,9 +68,24 @@ def test_nothing_is_offered_under_nuclei_that_are_pressed_away(hydrocephalus: tu
     assert any("very large" in note for note in regions.notes)
 
 
+def test_wide_ventricles_have_a_place_of_their_own() -> None:
+    """As in old age: the nuclei stay where they are, and so does what is offered under them."""
+    volume, lateral = _with_walls_moved(make_phantom(), 4.2)
+    anatomy = locate(volume)
+    assert anatomy.trusted and not anatomy.swelling and anatomy.swollen is not None
+    places = [a.prior("lateral_left") + a.prior("lateral_right") for a in (anatomy, anatomy.of_ventricles())]
+    expected = [np.minimum(place, lateral).sum() / np.maximum(place, lateral).sum() for place in places]
+    assert expected[1] > expected[0] + 0.03, expected
+    regions, plain = (propose(volume, a) for a in (anatomy, replace(anatomy, swollen=None)))
+    assert regions.withheld == {} and (regions.parts != plain.parts).any()
+    for name in (names.SUBLENTIFORM_LEFT, names.SUBLENTIFORM_RIGHT):
+        assert regions.masks[name].tobytes() == plain.masks[name].tobytes()
+
+
 def test_heads_as_the_template_are_not_swollen(whole_head: Proposal, stripped: Proposal) -> None:
     for head in (whole_head, stripped):
-        assert head.anatomy.swelling == 0 and not any("very large" in note for note in head.regions.notes)
+        assert head.anatomy.swelling == 0 and head.anatomy.swollen is None
+        assert not any("very large" in note for note in head.regions.notes)
 
 
 def test_a_warp_that_presses_tissue_to_a_third_is_inverted() -> None:
