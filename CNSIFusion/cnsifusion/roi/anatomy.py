@@ -15,7 +15,7 @@ from cnsifusion.roi.midplane import find_midplane
 from cnsifusion.roi.morphology import Box, grown, shrunk
 from cnsifusion.roi.placement import Placement
 from cnsifusion.roi.regions import Plane
-from cnsifusion.roi.registration import Registration, register
+from cnsifusion.roi.registration import SWELLINGS, Registration, register
 from cnsifusion.roi.samples import SAMPLES, template_samples
 from cnsifusion.roi.template import load_template
 from cnsifusion.roi.warp import LEVELS, Warp, bend
@@ -59,10 +59,6 @@ class Anatomy:
     reasons: list[str] = field(default_factory=list)
     swelling: float = 0.0
     swollen: Lattice | None = None
-
-    def of_ventricles(self) -> Anatomy:
-        """The same anatomy placed so that the ventricles fit best."""
-        return replace(self, lattice=self.swollen or self.lattice)
 
     def sample(self, array: np.ndarray, grid: Grid | None = None, outside: float = 0.0) -> np.ndarray:
         """A map ``array`` of template space (on ``grid``, by default the template's) on the patient's grid (float32).
@@ -146,6 +142,7 @@ def warm_up() -> None:
     """Work out what a proposal needs of the template alone, so that the first head takes no longer than the next."""
     for step, sigma in SAMPLES:
         template_samples(step, sigma)
+    template_samples(*SAMPLES[1], SWELLINGS[0])
     for _, sigma, _ in LEVELS:
         tissue_maps(sigma)
     part_distances()

@@ -86,7 +86,7 @@ def ventricle_parts(regions: RegionSet, anatomy: Anatomy) -> np.ndarray:
     mask = regions.masks[VENTRICLES]
     parts = regions.parts
     if parts is None or not parts.any():
-        priors = np.stack([_part_prior(anatomy.of_ventricles(), name) for name in PARTS.values()])
+        priors = np.stack([_part_prior(anatomy, name) for name in PARTS.values()])
         parts = np.where(priors.max(axis=0) > 0.5, priors.argmax(axis=0) + 1, 0).astype(np.uint8)
     return assign_parts(mask, parts, regions.grid.spacing)
 

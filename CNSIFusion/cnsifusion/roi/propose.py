@@ -73,7 +73,7 @@ def _propose(volume: Volume, anatomy: Anatomy, sensitivity: float, first_slice: 
 def _ventricles(volume: Volume, anatomy: Anatomy, fluid: np.ndarray, tissue: np.ndarray) -> Ventricles:
     """The ventricles, where a place that suits them better than the rest of the head is known with its own levels."""
     if anatomy.swollen is not None:
-        anatomy = anatomy.of_ventricles()
+        anatomy = replace(anatomy, lattice=anatomy.swollen)
         fluid, tissue = csf_levels(volume, anatomy)
     return find_ventricles(volume, anatomy, fluid, tissue)
 

@@ -43,7 +43,7 @@ _OUTSIDE_COST, _RIVAL_MARGIN = 0.5, 0.03
 _POOR, _SMALL = 0.6, 0.86
 #: A coarse fit with less than this correlation is tried again with the ventricles swollen by these shares (see
 #: swelling.py), the first of which must gain so much: what lies around the ventricles (lesions, a tumour) gains 0.02.
-_FULL, _SWELLINGS, _FIRST_GAIN = 0.85, (0.5, 0.35, 0.65), 0.028
+_FULL, SWELLINGS, _FIRST_GAIN = 0.85, (0.5, 0.35, 0.65), 0.028
 #: From this correlation on the best of these counts for the ventricles. If it gains so much more it counts for all:
 #: large ventricles of old age gain 0.07 and leave the nuclei in place, hydrocephalus gains 0.08 and presses them away.
 _CONVINCING, _GAIN = 0.8, 0.08
@@ -359,7 +359,7 @@ def _swollen(coarse: Reduced, starts: list[Affine], plain: Fit) -> tuple[list[Fi
         return [], 0.0
     best: list[Fit] = []
     swelling = 0.0
-    for share in _SWELLINGS:
+    for share in SWELLINGS:
         fits = _shaped(coarse, [plain.affine, *starts], template_samples(*SAMPLES[1], share))
         if not best and fits[0].correlation < plain.correlation + _FIRST_GAIN:
             break
