@@ -31,6 +31,8 @@ _CORRELATED_SAMPLES = 30.0
 _SHAPE_TERMS = ((0, 0), (1, 1), (2, 2), (0, 1), (0, 2), (1, 2))
 #: Rotations (degrees) that the coarse search tries about the left, posterior and superior axes.
 _PITCH, _ROLL, _YAW = (-24, -12, 0, 12, 24), (-14, 0, 14), (-14, 0, 14)
+#: So many of these are refined.
+_STARTS = 10
 #: Turns are stepped in units of 1/50 rad so that all steps are about a millimetre at the rim of the brain.
 _ARM = 50.0
 
@@ -162,8 +164,9 @@ def _every(axes: np.ndarray) -> np.ndarray:
     return axes[..., 0] & axes[..., 1] & axes[..., 2]
 
 
-def _search(volume: Reduced, centres: np.ndarray, samples: Samples, keep: int) -> list[Affine]:
-    """The ``keep`` best of a lattice of rotations and shifts around each of ``centres`` (patient LPS mm)."""
+def _search(volume: Reduced, samples: Samples) -> list[Affine]:
+    """The best of a lattice of rotations and shifts."""
+    centres = _centres(volume)
     size, spacing = np.array(volume.grid.size), np.array(volume.grid.spacing)
     array, signal = volume.array.ravel(), volume.signal.ravel()
     to_voxel = np.linalg.inv(volume.grid.matrix).T / spacing
@@ -188,7 +191,7 @@ def _search(volume: Reduced, centres: np.ndarray, samples: Samples, keep: int) -
         for m in np.argsort(-np.where(covered > 0.5, score, -1), kind="stable")[:3]:
             found.append((float(score[m]), Affine(rotation, np.zeros((3, 3)), centres[m])))
     found.sort(key=lambda item: -item[0])
-    return [affine for _, affine in found[:keep]]
+    return [affine for _, affine in found[:_STARTS]]
 
 
 def _centres(volume: Reduced) -> np.ndarray:
@@ -328,7 +331,7 @@ def register(volume: Volume) -> Registration:
     """The affine fit of the template to ``volume`` (any T2-like head, skull or none)."""
     coarse, fine = both(lambda: reduced(volume, 4.0, 4.0), lambda: reduced(volume, 2.0, 2.0))
     sparse, medium = (template_samples(*chosen) for chosen in SAMPLES[:2])
-    starts = _search(coarse, _centres(coarse), sparse, 10)
+    starts = _search(coarse, sparse)
     shaped = _shaped(coarse, starts, medium)
     if shaped[0].correlation < _POOR:
         small = [replace(start, stretch=np.eye(3) * (_SMALL - 1)) for start in starts]
@@ -354,18 +357,19 @@ def _refined(fine: Reduced, shaped: list[Fit], swelling: float) -> Registration:
 
 
 def _swollen(coarse: Reduced, starts: list[Affine], plain: Fit) -> tuple[list[Fit], float]:
-    """The fits with swollen ventricles, and how much, where they are better than the ``plain`` one; else none, 0."""
+    """The fits with swollen ventricles, and how much, where they are better than the ``plain`` one; else that and 0."""
     if plain.correlation >= _FULL:
-        return [], 0.0
-    best: list[Fit] = []
-    swelling = 0.0
+        return [plain], 0.0
+    if plain.correlation < _POOR:
+        starts = _search(coarse, template_samples(*SAMPLES[0], SWELLINGS[0]))
+    best, swelling = [plain], 0.0
     for share in SWELLINGS:
-        fits = _shaped(coarse, [plain.affine, *starts], template_samples(*SAMPLES[1], share))
-        if not best and fits[0].correlation < plain.correlation + _FIRST_GAIN:
+        fits = _shaped(coarse, [best[0].affine, *starts], template_samples(*SAMPLES[1], share))
+        if not swelling and fits[0].correlation < plain.correlation + _FIRST_GAIN:
             break
-        if not best or fits[0].correlation > best[0].correlation:
+        if fits[0].correlation > best[0].correlation:
             best, swelling = fits, share
-    return (best, swelling) if best and best[0].correlation >= _CONVINCING else ([], 0.0)
+    return (best, swelling) if best[0].correlation >= _CONVINCING else ([plain], 0.0)
 
 
 def _shaped(coarse: Reduced, starts: list[Affine], samples: Samples) -> list[Fit]:
