@@ -14,6 +14,7 @@ from cnsifusion.imaging.volume import Volume
 from cnsifusion.roi import names
 from cnsifusion.roi.anatomy import locate
 from cnsifusion.roi.propose import propose
+from cnsifusion.roi.registration import Affine, Fit, _swollen, reduced
 from cnsifusion.roi.swelling import swollen
 from cnsifusion.roi.template import load_template
 from cnsifusion.roi.warp import Warp
@@ -81,6 +82,16 @@ def test_wide_ventricles_have_a_place_of_their_own() -> None:
     assert regions.withheld == {} and (regions.parts != plain.parts).any()
     for name in (names.SUBLENTIFORM_LEFT, names.SUBLENTIFORM_RIGHT):
         assert regions.masks[name].tobytes() == plain.masks[name].tobytes()
+
+
+def test_a_head_that_was_lost_is_searched_again_with_large_ventricles() -> None:
+    """In heads of real people with 240 ml none of the places where the template's own ventricles fit best is right."""
+    volume, _ = _with_walls_moved(make_phantom(), 12.0)
+    coarse = reduced(volume, 4.0, 4.0)
+    lost = Affine(np.eye(3), np.zeros((3, 3)), np.full(3, 70.0))
+    for correlation, found in ((0.55, True), (0.65, False)):
+        fits, swelling = _swollen(coarse, [lost], Fit(lost, correlation, 1.0, np.ones(8)))
+        assert (fits[0].correlation > 0.8 and swelling >= 0.5) == found, fits
 
 
 def test_heads_as_the_template_are_not_swollen(whole_head: Proposal, stripped: Proposal) -> None:
