@@ -1,7 +1,8 @@
 """The template with larger lateral ventricles: how a head with hydrocephalus looks.
 
 The walls move along the gradient of a potential (Laplace's equation) that is 0 in the middle of the ventricles and 1
-outside the brain: the brain between is pressed together, and its surface stays where it is.
+outside the brain: the brain between is pressed together, and its surface stays where it is. The third ventricle, which
+swells with them, is pressed away less, the more they swell.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ from cnsifusion.roi.template import load_template
 _CELL, _ROUNDS = 5, 200
 #: Steps from a point to where it lay before, and the gradient (1/mm, squared) that counts as none.
 _STEPS, _FLAT = 10, 1e-6
+#: Smoothing (cells) of where the third ventricle is.
+_THIRD = 2.0
 _NEIGHBOURS = ndimage.generate_binary_structure(3, 1) / 6 - np.pad([[[1 / 6]]], 1)
 
 
@@ -49,7 +52,14 @@ def _displacement(share: float) -> tuple[np.ndarray, Grid]:
         slope = np.stack([ndimage.map_coordinates(axis, place, order=1) for axis in gradient])
         place += way / left * slope / ((slope**2).sum(0) + _FLAT) / _CELL
     shift = ndimage.gaussian_filter((place - start)[::-1] * _CELL, (0, 1, 1, 1))
-    return shift, _grid(potential.shape)
+    return shift * (1 - share * _near_third()), _grid(potential.shape)
+
+
+def _near_third() -> np.ndarray:
+    """1 in the third ventricle, 0 far from it, [k, j, i] in cells."""
+    third = _cells(load_template().mask("third"))
+    near = ndimage.gaussian_filter(third.astype(float), _THIRD)
+    return np.minimum(near / near[third].mean(), 1)
 
 
 def _grid(shape: tuple[int, ...]) -> Grid:
