@@ -25,7 +25,7 @@ def test_undo_takes_the_first_regions_away_and_redo_brings_them(reader):
     before = reader.milliliters(LEFT)
     reader.page.click("#undo")
     assert changed(reader, LEFT, before) == 0
-    assert "Redo brings back" in reader.text("#step-regions") and not reader.page.locator("#save-regions").count()
+    assert "Redo brings them back" in reader.text("#step-regions") and not reader.page.locator("#save-regions").count()
     assert "not drawn" in reader.text("#step-regions") and not reader.page.locator("#foci [id^=focus-]").count()
     assert reader.page.locator("#undo").is_disabled()
     reader.page.click("#redo")

@@ -175,8 +175,8 @@ def _regionLines(case: CaseState | None, rows: list[RegionRow]) -> list[Line]:
     drawn, node = {row.name for row in rows if row.milliliters > 0}, case.segmentation if case else None
     missing = [why for name, why in whyMissing(node).items() if name not in drawn] if node else []
     if not missing and not any(row.segmentId for row in rows):
-        undone = "Nothing is drawn: propose the regions or draw them; Redo brings back what was undone."
-        return [Line(undone if node else "Propose the regions, then look at them and correct them.")]
+        nothing = "Nothing is drawn: propose the regions or draw them. If they were undone, Redo brings them back."
+        return [Line(nothing if node else "Propose the regions, then look at them and correct them.")]
     return [Line(why, "warn") for why in missing] + [Line(note) for note in regionsInfo(node)[1]]
 
 
