@@ -1,11 +1,10 @@
 """Scenes in a real Slicer: saved, loaded, reloaded, closed in mid-run, and left; two patients in one."""
 
-
 import desk
 import numpy as np
 import qt
 import slicer
-from onpanel import alive, analyzeAgain, case, choose, message, panel, waitIdle
+from onpanel import alive, analyzeAgain, anotherImageComes, case, choose, message, panel, waitIdle
 
 _state = {}
 
@@ -30,11 +29,7 @@ def test_a_scene_loaded_before_the_panel_was_opened_is_watched_too():
     desk.settle(0.3)
     assert slicer.util.moduleSelector().selectedModule != "CNSIFusion"
     regions = CaseState.active(slicer.mrmlScene).segmentation.GetDisplayNode()
-    assert regions.GetVisibility(), "over their own image"
-    other = slicer.util.addVolumeFromArray(np.ones((4, 9, 9), np.int16), name="Opened next")
-    slicer.util.setSliceViewerLayers(background=other)
-    desk.waitFor(lambda: not regions.GetVisibility(), "the regions leaving the views", 2)
-    slicer.mrmlScene.Clear()
+    anotherImageComes(regions)
 
 
 def test_an_analyzed_patient_is_in_the_scene():

@@ -32,6 +32,15 @@ def choose(node) -> None:
     desk.settle(0.1)
 
 
+def anotherImageComes(regions) -> None:
+    """An image is opened over the one that the display node ``regions`` belongs to: they leave the views."""
+    assert regions.GetVisibility(), "over their own image"
+    other = slicer.util.addVolumeFromArray(np.ones((4, 9, 9), np.int16), name="Opened next")
+    slicer.util.setSliceViewerLayers(background=other)
+    desk.waitFor(lambda: not regions.GetVisibility(), "the regions leaving the views", 5)
+    slicer.mrmlScene.Clear()
+
+
 def message() -> str:
     return panel().ui.messageLabel.text
 

@@ -88,6 +88,16 @@ def chromiumPath() -> str | None:
     return os.environ.get("CHROMIUM") or next((found for name in names if (found := shutil.which(name))), None)
 
 
+def needsPage() -> list:
+    """The marks of a file of tests of the page; the file is skipped where what the page needs is not installed."""
+    import pytest
+
+    pytest.importorskip("trame_slicer", reason="needs the extra 'web'")
+    pytest.importorskip("playwright", reason="needs the extra 'test'")
+    missing = "no Chromium or Chrome on this machine (set CHROMIUM)"
+    return [pytest.mark.usefixtures("demonstrationBundle"), pytest.mark.skipif(chromiumPath() is None, reason=missing)]
+
+
 @contextmanager
 def openPage(address: str) -> Iterator:
     """A Chromium page on the running app, once its five steps are there."""

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from browser import chromiumPath, readerAtWork
+from browser import needsPage, readerAtWork
 from scipy.ndimage import uniform_filter
 
 from cnsifusion.bundles import default_bundle_dir
@@ -18,12 +18,7 @@ from cnsifusion.web.uploads import MAX_BYTES, uploadArguments
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "engine" / "imaging"))
 from dicom_files import write_series  # a helper of the imaging tests
 
-pytest.importorskip("trame_slicer", reason="needs the extra 'web'")
-pytest.importorskip("playwright", reason="needs the extra 'test'")
-pytestmark = [
-    pytest.mark.usefixtures("demonstrationBundle"),
-    pytest.mark.skipif(chromiumPath() is None, reason="no Chromium or Chrome on this machine (set CHROMIUM)"),
-]
+pytestmark = needsPage()
 
 #: The middle of the head, in which the brightest spot of a middle slice is a lateral ventricle (mm from the centre).
 _CENTRAL_MM = 25.0

@@ -4,19 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from browser import chromiumPath, readerAtWork
+from browser import needsPage, readerAtWork
 from stranger import strangersFile
 
 from cnsifusion.errors import BadInput
 from cnsifusion.imaging import read_image
 from cnsifusion.mrml.importing import LEAVE_OUT, FileLabel, _guess, assignment
 
-pytest.importorskip("trame_slicer", reason="needs the extra 'web'")
-pytest.importorskip("playwright", reason="needs the extra 'test'")
-pytestmark = [
-    pytest.mark.skipif(chromiumPath() is None, reason="no Chromium on this machine"),
-    pytest.mark.usefixtures("demonstrationBundle"),
-]
+pytestmark = needsPage()
 NAMES = ("Ventrikel <b>x</b>", "lentiform, lower (L)", "tumour", "CSF ventricles")
 
 

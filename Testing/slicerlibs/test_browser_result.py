@@ -7,16 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from browser import SIZE, chromiumPath, readerAtWork
+from browser import SIZE, needsPage, readerAtWork
 
 from cnsifusion.imaging import read_image, write_volume
 
-pytest.importorskip("trame_slicer", reason="needs the extra 'web'")
-pytest.importorskip("playwright", reason="needs the extra 'test'")
-pytestmark = [
-    pytest.mark.usefixtures("demonstrationBundle"),
-    pytest.mark.skipif(chromiumPath() is None, reason="no Chromium or Chrome on this machine (set CHROMIUM)"),
-]
+pytestmark = needsPage()
 
 
 @pytest.fixture(scope="module")

@@ -4,14 +4,9 @@ import re
 import shutil
 
 import pytest
-from browser import LEFT, changed, chromiumPath, middle, readerWithRegions
+from browser import LEFT, changed, middle, needsPage, readerWithRegions
 
-pytest.importorskip("trame_slicer", reason="needs the extra 'web'")
-pytest.importorskip("playwright", reason="needs the extra 'test'")
-pytestmark = [
-    pytest.mark.usefixtures("demonstrationBundle"),
-    pytest.mark.skipif(chromiumPath() is None, reason="no Chromium or Chrome on this machine (set CHROMIUM)"),
-]
+pytestmark = needsPage()
 RIGHT = "Sub-lentiform right"
 
 

@@ -44,7 +44,7 @@ _OUTSIDE_COST, _RIVAL_MARGIN = 0.5, 0.03
 #: rim lies in the skull, and no step from there leads inward.
 _POOR, _SMALL = 0.6, 0.86
 #: A coarse fit with less than this correlation is tried again with the ventricles swollen by these shares (see
-#: swelling.py), the first of which must gain so much: what lies around the ventricles (lesions, a tumour) gains 0.02.
+#: swelling.py), the first of which must gain so much: large ventricles of old age gain 0.04, lesions and a stroke 0.01.
 _FULL, SWELLINGS, _FIRST_GAIN = 0.85, (0.5, 0.35, 0.65), 0.028
 #: From this correlation on the best of these counts for the ventricles. If it gains so much more it counts for all:
 #: large ventricles of old age gain 0.07 and leave the nuclei in place, hydrocephalus gains 0.08 and presses them away.
