@@ -1,5 +1,6 @@
 """What may come between the start and the end of a stroke of the outline tool, in a real Chromium."""
 
+import numpy as np
 import pytest
 from browser import LEFT, changed, middle, needsPage, readerWithRegions
 
@@ -95,3 +96,32 @@ def test_04_a_page_that_is_reloaded_in_a_stroke_drops_it(reader):
     reader.waitFor("!document.querySelector('#button-propose').disabled")
     page.click("#undo")
     reader.waitForChange(lambda: reader.milliliters(LEFT) == before, False)
+
+
+def test_05_a_stroke_goes_where_the_mouse_is_beside_a_tab_of_another_size(reader):
+    """The views had the size of the tab opened last: what was circled in the first was drawn beside the mouse."""
+    page, state = reader.page, reader.page.context.storage_state()
+    other = page.context.browser.new_context(storage_state=state, viewport={"width": 900, "height": 768}).new_page()
+    other.goto(f"http://127.0.0.1:{reader.app.port}/")
+    width = "document.querySelector('#slice-Red').parentElement.querySelector('img').naturalWidth"
+    reader.waitFor(f"{width} < 400")
+    box, before = reader.axialBox(), reader.milliliters(LEFT)
+    left, top = round(box["width"] * 0.3), round(box["height"] * 0.3)
+    corners = [(left + 60, top), (left + 60, top + 40), (left, top + 40)]
+    page.mouse.move(box["x"] + left, box["y"] + top)
+    reader.waitFor(f"{width} > 700")
+    picture = reader.settledPixels()
+    page.mouse.down()
+    for x, y in corners:
+        page.mouse.move(box["x"] + x, box["y"] + y, steps=4)
+        page.wait_for_timeout(200)
+    page.mouse.up()
+    after = changed(reader, LEFT, before)
+    page.mouse.move(box["x"] + 5, box["y"] + 5)
+    rows, columns = np.nonzero(np.abs(reader.settledPixels() - picture)[50:-50].sum(2) > 60)
+    drawn = (columns.min(), columns.max(), rows.min() + 50, rows.max() + 50)
+    assert drawn == pytest.approx((left, left + 60, top, top + 40), abs=6)
+    other.close()
+    page.click("#undo")
+    assert changed(reader, LEFT, after) == before
+    reader.assertNoFault()

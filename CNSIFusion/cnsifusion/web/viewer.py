@@ -54,15 +54,18 @@ class Viewer:
         self.layout.set_layout(_LAYOUT)
         self._queue = _Queue()
         self._link: LinkedSlices | None = None
-        for view in self.views.values():
-            self._prepare(view)
+        for tag in self.views:
+            self._prepare(tag)
 
-    def _prepare(self, view: SliceView) -> None:
-        """Draw the view in its turn; fit it again when it gets its size, which is only after it was filled."""
+    def _prepare(self, tag: str) -> None:
+        """Draw a view in its turn; fit it again when it gets its size, which is only after it was filled."""
+        view = self.slicer.view_manager.get_view(tag)
         view.render_window().SetMultiSamples(0)  # drawn in software 8 samples triple the time and look the same
         view.set_scheduled_render(_InTurn(self._queue, view._scheduled_render))  # it has no public getter
         view.interactor().AddObserver(vtkCommand.WindowResizeEvent, lambda *_: _fitted(view))
         view.interactor().AddObserver(vtkCommand.ExitEvent, lambda *_: None)  # VTK's keys E and Q would end the program
+        factory = next(f for f in self.slicer.view_manager._factories if f.get_view(tag) is view)  # no public getter
+        _followTab(factory.get_factory_view(tag).view_adapter)
 
     @property
     def views(self) -> dict[str, SliceView]:
@@ -90,7 +93,7 @@ class Viewer:
         self.layout.set_layout(_LAYOUT_BESIDE)
         view = manager.get_view(BESIDE)
         if isNew:
-            self._prepare(view)
+            self._prepare(BESIDE)
         view.set_background_volume_id(volumeNode.GetID())
         view.set_foreground_volume_id(None)
         self._link = LinkedSlices(self.views[AXIAL].get_view_node(), view.get_view_node())
@@ -142,6 +145,23 @@ def _fitted(view: SliceView) -> None:
     shown = view.get_slice_value()
     view.fit_view_to_content()
     view.set_slice_value(shown)
+
+
+def _followTab(adapter) -> None:
+    """Give a view the size that it has in the tab whose mouse comes.
+
+    It has that of the tab that was opened or resized last: in another one the picture would be cut and strokes land
+    beside the mouse.
+    """
+    act = adapter.on_interaction
+
+    def actAtSize(origin, event: dict) -> None:
+        size = adapter._current_size
+        if size and "w" in event and (int(event["w"]), int(event["h"])) != size[:2]:
+            adapter.update_size(origin, {**event, "p": size[2]})
+        act(origin, event)
+
+    adapter.on_interaction = actAtSize
 
 
 class _Queue:
