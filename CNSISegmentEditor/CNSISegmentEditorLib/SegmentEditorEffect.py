@@ -8,7 +8,8 @@ import vtk
 from SegmentEditorEffects import AbstractScriptedSegmentEditorLabelEffect
 from slicer.i18n import tr as _
 
-from CNSISegmentEditorLib.edits import Edits, selectedName
+from CNSISegmentEditorLib.buttons import OtherButtons
+from CNSISegmentEditorLib.edits import Edits, Kept, goOn, selectedName
 from CNSISegmentEditorLib.options import Options
 from CNSISegmentEditorLib.outline import OutlinePipeline
 from CNSISegmentEditorLib.watching import Watch
@@ -31,6 +32,8 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorLabelEffect):
         AbstractScriptedSegmentEditorLabelEffect.__init__(self, scriptedEffect)
         self.controller = None
         self._edits = Edits(scriptedEffect)
+        self._buttons = OtherButtons()
+        self._kept = Kept()
         self._options = None
         self._outlines = {}
         self._hovered = None
@@ -93,8 +96,11 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorLabelEffect):
             self._options.bringIntoSight()
 
     def deactivate(self):
-        """Another effect was chosen, or none: leave nothing behind."""
+        """Another effect was chosen, or none: leave nothing behind. Where undo took the region, go on with another."""
+        active, regions = self.controller is not None, self._nodes()[0]
         self._end()
+        if active and regions is not None and selectedName(self.scriptedEffect.parameterSetNode()) is None:
+            qt.QTimer.singleShot(0, lambda: goOn(self.scriptedEffect, regions, self.segmentName))
 
     def cleanup(self):
         """The editor goes away; may come after deactivate() or instead of it."""
@@ -126,6 +132,8 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorLabelEffect):
         others = callerInteractor.GetControlKey() or callerInteractor.GetAltKey()
         if self._pressedIn is not None and (eventId == _KEY or eventId in _WHEEL):
             return True  # a stroke keeps its settings, and stays on its slice
+        if self._buttons.areIn(eventId):
+            return self._buttons.usedUp(eventId, self._pressedIn is not None)
         if eventId in _WHEEL:
             return bool(shift and not others) and self._turn(_WHEEL[eventId], viewWidget)
         if eventId == _KEY:
@@ -147,6 +155,8 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorLabelEffect):
             return
         if self._hovered and self._hovered[0] is viewWidget and self._pressedIn is None:
             self._preview(viewWidget, self._hovered[1])
+        elif viewWidget in self._outlines and self._pressedIn is None:  # a focus of the list was outlined
+            self._outlines[viewWidget].draw(None, None)
 
     def _move(self, xy, viewWidget) -> bool:
         if self._pressedIn is not None and self._pressedIn is not viewWidget:
@@ -258,6 +268,7 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorLabelEffect):
             return
         if self.controller is None:
             return
+        self._kept.giveTo(self.controller)
         self._chooseSegment(selectedName(self.scriptedEffect.parameterSetNode()) or "")
         self._options.compare()
 
@@ -338,6 +349,7 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorLabelEffect):
         self._changedTimer.stop()
         self._watch.stop()
         self._removeOutlines()
+        self._kept.takeFrom(self.controller)
         self._hovered = self._pressedIn = self.controller = None
 
     def _removeOutlines(self) -> None:

@@ -1,6 +1,10 @@
 """The editor's segments: which one is selected, and how what the tools ask for is done to them as one undo step."""
 
+from types import SimpleNamespace
+
 import slicer
+
+_SETTINGS = ("tool", "segmentName", "tolerance", "sensitivity", "neighbours", "leakGuard", "bothSides")
 
 
 def selectedName(editorNode) -> str | None:
@@ -12,6 +16,38 @@ def selectedName(editorNode) -> str | None:
         return None
     name = segment.GetName()
     return name if segmentationNode.GetSegmentation().GetSegmentIdBySegmentName(name) == segmentId else ""
+
+
+class Kept:
+    """How the reader left the tools of a segmentation, for when they come back from another effect."""
+
+    def __init__(self):
+        self._segmentation, self._settings = None, None
+
+    def takeFrom(self, controller) -> None:
+        """Keep a controller's settings (None: nothing); another time it begins by adding."""
+        if controller is not None:
+            settings = {name: getattr(controller, name) for name in _SETTINGS}
+            self._segmentation, self._settings = controller.segmentationNode.GetID(), settings
+
+    def giveTo(self, controller) -> None:
+        """Give them to a new controller of the same segmentation."""
+        if self._settings and self._segmentation == controller.segmentationNode.GetID():
+            controller.useSettings(SimpleNamespace(**self._settings, erase=False))
+
+
+def goOn(scriptedEffect, segmentationNode, name: str) -> None:
+    """Take the effect up again, on ``name`` or another region: undo took the selected one away and ended it."""
+    from cnsifusion.mrml.drawn import segmentIdOf
+    from cnsifusion.roi.names import SEGMENTS
+
+    editorNode = scriptedEffect.parameterSetNode()
+    if editorNode is None or editorNode.GetSegmentationNode() is not segmentationNode:
+        return
+    left = next(filter(None, (segmentIdOf(segmentationNode, region) for region in (name, *SEGMENTS))), "")
+    if left and selectedName(editorNode) is None and not editorNode.GetActiveEffectName():
+        editorNode.SetSelectedSegmentID(left)
+        scriptedEffect.selectEffect(scriptedEffect.name)
 
 
 class Edits:

@@ -82,7 +82,9 @@ def fresh() -> None:
     desk.settle(0.2)
     widget().setMaximumNumberOfUndoStates(0)
     widget().setMaximumNumberOfUndoStates(10)
-    controller().tool, controller().erase, controller().tolerance, controller().neighbours = "csf", False, 0.5, 0
+    tools = controller()
+    tools.tool, tools.erase, tools.tolerance, tools.neighbours = "csf", False, 0.5, 0
+    tools.sensitivity, tools.leakGuard, tools.bothSides = 0.5, True, True
     controller().forget()
 
 

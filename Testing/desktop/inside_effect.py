@@ -315,6 +315,8 @@ def test_pvs_list_accepts_rejects_and_jumps():
     desk.waitFor(lambda: abs(shownSlice() - ijk[2]) < 0.1, "the focus' slice", 10)
     assert voxels("PVS left") == 0
     assert inSight() and outline().shown, "which of the bright dots the row is about"
+    node.SetSliceOffset(node.GetSliceOffset() + grid().spacing[2])  # as the slider over the view does
+    assert not outline().shown, "another slice has no such dot"
     node.SetFieldOfView(*fieldOfView)
     node.SetXYZOrigin(0, 0, 0)
     clickCell(0)

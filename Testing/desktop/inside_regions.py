@@ -256,6 +256,31 @@ def test_a_click_takes_both_sides_while_the_box_is_ticked():
     assert box.visible
 
 
+def test_undo_after_another_region_was_chosen_keeps_the_effect():
+    """The region just chosen, still empty, went with the step before it, and the effect with the region."""
+    fresh()
+    desk.clickAt(state["point"])
+    added = voxels()
+    press("Outline")
+    effect().selectSegment(LEFT)
+    desk.moveTo(state["point"])
+    desk.key("z")
+    desk.settle(0.3)
+    assert added and voxels() == 0 and widget().activeEffect().name == "CNSI"
+    assert effect().segmentName == "CSF ventricles" and controller().tool == "outline"
+    desk.key("y")
+    assert voxels() == added
+
+
+def test_a_right_click_in_mid_stroke_opens_no_menu():
+    """It took the stroke's end."""
+    fresh()
+    desk.moveTo(state["point"])
+    desk.xdotool("mousedown", 1, "mousedown", 3, "mouseup", 3, "mouseup", 1)
+    assert slicer.app.activePopupWidget() is None and effect()._pressedIn is None
+    assert voxels() > 20 and undoStates()
+
+
 def test_everything_is_let_go():
     fresh()
     effectSelf, selector = effect(), options().ui.otherSelector

@@ -21,6 +21,10 @@ from cnsifusion.roi.names import PVS_LEFT, VENTRICLES
 GRID, SLICE = toolwalk.GRID, 3
 PRESS, RELEASE = vtk.vtkCommand.LeftButtonPressEvent, vtk.vtkCommand.LeftButtonReleaseEvent
 DOUBLE, MOVE = vtk.vtkCommand.LeftButtonDoubleClickEvent, vtk.vtkCommand.MouseMoveEvent
+OTHERS = [
+    (getattr(vtk.vtkCommand, f"{button}ButtonPressEvent"), getattr(vtk.vtkCommand, f"{button}ButtonReleaseEvent"))
+    for button in ("Right", "Middle")
+]
 WHEEL, KEY = vtk.vtkCommand.MouseWheelForwardEvent, vtk.vtkCommand.KeyPressEvent
 SQUARE = ((6, 6), (14, 6), (14, 14), (6, 14))
 
@@ -29,6 +33,12 @@ class Timer:
     """A timer that never rings."""
 
     active = False
+    later: tuple = ()
+
+    @staticmethod
+    def singleShot(_milliseconds, action):
+        """What the effect does once Slicer has ended it."""
+        Timer.later = (*Timer.later, action)
 
     def __getattr__(self, _name):
         return lambda *_: None
@@ -86,6 +96,9 @@ class Scripted:
 
     def viewNode(self, view):
         return view.node
+
+    def selectEffect(self, name):
+        self._editor.node.SetActiveEffectName(name)
 
     def __getattr__(self, _name):
         return lambda *_: None  # actors and rendering
@@ -193,6 +206,72 @@ def test_keys_and_wheel_in_a_stroke_change_nothing_and_do_not_end_it(reader):
     reader.strokes(disturb)
     assert reader.pixels(PVS_LEFT) > 50 and reader.scripted.steps == 1
     assert not reader.effect.controller.erase
+
+
+@pytest.mark.parametrize(("press", "release"), OTHERS)
+def test_other_buttons_do_nothing_in_a_stroke_and_are_the_views_otherwise(reader, press, release):
+    """The view's menu opened in mid-stroke and took the stroke's end."""
+
+    def disturb():
+        assert reader.does(press) and reader.does(release)
+
+    reader.choose(PVS_LEFT, OUTLINE)
+    assert not reader.does(press) and not reader.does(release)
+    reader.strokes(disturb)
+    assert reader.pixels(PVS_LEFT) > 50 and reader.scripted.steps == 1
+    assert not reader.does(press)  # the view zooms or moves ...
+    reader.does(PRESS, SQUARE[0])
+    assert not reader.does(release), "... and must hear of the end, though a stroke began meanwhile"
+    assert reader.does(press)
+    reader.does(RELEASE, SQUARE[0])
+    assert reader.does(release) and not reader.does(press), "nor of an end whose beginning it did not hear of"
+
+
+def test_the_tools_come_back_as_they_were_left_and_with_add(reader):
+    reader.choose(VENTRICLES, CSF)
+    tools = reader.effect.controller
+    tools.tolerance, tools.neighbours, tools.leakGuard, tools.bothSides, tools.erase = 0.7, 2, False, False, True
+    reader.effect.deactivate()
+    reader.effect.activate()
+    again = reader.effect.controller
+    assert again is not tools and (again.tool, again.tolerance, again.neighbours) == (CSF, 0.7, 2)
+    assert (again.leakGuard, again.bothSides, again.erase) == (False, False, False)
+    other = addSegmentationNode(reader.editor.volumeNode.GetScene(), reader.editor.volumeNode)
+    reader.editor.node.SetAndObserveSegmentationNode(other)
+    reader.effect.activate()
+    assert reader.effect.controller.tolerance == 0.5, "another reader's segmentation begins anew"
+
+
+def test_undo_that_takes_the_chosen_region_away_leaves_the_effect_to_another(reader):
+    """A region just chosen, and still empty, is in no state before: undo ended the effect with it."""
+    Timer.later, node = (), reader.editor.node
+    segmentation = reader.editor.segmentationNode.GetSegmentation()
+    reader.choose(VENTRICLES, OUTLINE)
+    reader.effect.deactivate()
+    assert not Timer.later, "the reader chose another effect"
+    for left in (VENTRICLES, None):
+        reader.effect.activate()
+        node.SetActiveEffectName("")
+        node.SetSelectedSegmentID("")  # as Slicer does before it ends the effect
+        if left is None:
+            segmentation.RemoveAllSegments()
+        reader.effect.deactivate()
+        (goOn,), Timer.later = Timer.later, ()
+        goOn()
+        assert (node.GetActiveEffectName() or "") == ("CNSI" if left else "")
+        assert bool(node.GetSelectedSegmentID()) == bool(left)
+        assert not left or node.GetSelectedSegmentID() == segmentIdOf(reader.editor.segmentationNode, left)
+
+
+def test_a_focus_outlined_from_the_list_is_not_left_on_another_slice(reader):
+    reader.choose(VENTRICLES, CSF)
+    effect, view = reader.effect, reader._view
+    inside = np.argwhere(effect.controller.drawn(VENTRICLES).on(GRID.shape))
+    effect.controller.erase = True
+    effect._draw(view, effect.controller.hover(tuple(GRID.to_lps(inside[0][::-1]))))
+    assert effect._outlines[view].shown
+    effect.processViewNodeEvents(view.node, vtk.vtkCommand.ModifiedEvent, view)
+    assert not effect._outlines[view].shown
 
 
 def test_what_is_done_to_a_whole_region_is_one_step_and_needs_a_region(reader):
