@@ -86,6 +86,7 @@ def fresh() -> None:
     tools.tool, tools.erase, tools.tolerance, tools.neighbours = "csf", False, 0.5, 0
     tools.sensitivity, tools.leakGuard, tools.bothSides = 0.5, True, True
     controller().forget()
+    effect()._options.draw()
 
 
 def openEditor() -> None:
