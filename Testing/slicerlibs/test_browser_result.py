@@ -296,6 +296,18 @@ def test_16_another_image_starts_afresh(reader, simulated_image):
     assert reader.milliliters("CSF ventricles") == 0
 
 
+def test_16b_what_is_said_is_in_sight_whatever_step_is_next(reader):
+    """A wrong path seemed to do nothing: its sentence stood below the window's edge."""
+    page = reader.page
+    page.wait_for_selector("#step-regions.step-next")
+    page.click("#another-image")
+    page.fill("#path", "/no/such/file.nii.gz")
+    page.click("#button-open")
+    box = page.locator("#message", has_text="no readable file").bounding_box()
+    assert box["y"] + box["height"] <= SIZE["height"]
+    assert page.evaluate("document.querySelector('#steps .v-navigation-drawer__content').scrollTop") == 0
+
+
 def test_17_nothing_is_cut_off(reader):
     """At 1366x768 no word runs out of the panel."""
     wide = reader.page.evaluate(
