@@ -8,7 +8,8 @@ from cnsifusion.mrml.segmentation import ensureSegment
 EFFECT_NAME = "CNSI"
 _EFFECTS = [EFFECT_NAME, "Paint", "Erase", "Draw", "Islands"]
 _EDITOR_TAG = "CNSIFusion"
-_UNDO_STATES = 30
+#: Thirty steps, and the state from which they are undone.
+_UNDO_STATES = 31
 _TABLE_HEIGHT = 150
 
 

@@ -126,3 +126,23 @@ def test_a_strangers_labels_are_asked_for_and_one_undo_takes_them_back():
     desk.click(panel().ui.editButton)
     desk.click(slicer.util.findChild(panel()._sections["regions"].corrector.widget, "UndoButton"))
     assert fingerprint(case().segmentation) == drawn
+
+
+def test_thirty_actions_can_be_undone():
+    from cnsifusion.mrml.editing import Change
+    from cnsifusion.mrml.segmentation import fingerprint
+
+    editor = panel()._sections["regions"].corrector.widget
+    tools, node = editor.activeEffect().self().controller, case().segmentation
+    undo, redo = (slicer.util.findChild(editor, name) for name in ("UndoButton", "RedoButton"))
+    states = []
+    for column in range(33):
+        tools.commit([Change("CSF ventricles", np.ones((1, 1, 1), bool), (0, 0, column))])
+        states.append(fingerprint(node))
+    assert len(set(states)) == 33
+    for button, expected in ((undo, states[31:1:-1]), (redo, states[3:])):
+        for state in expected:
+            assert button.enabled
+            button.click()
+            assert fingerprint(node) == state
+        assert not button.enabled

@@ -116,7 +116,7 @@ def test_11_the_heat_map_can_be_taken_away(reader):
     reader.page.locator("#map-heatMap").click()
     reader.waitForChange(lambda: int((np.abs(reader.axialPixels() - withLog).sum(2) > 30).sum() > 50), 0)
     assert "where the network part looked, not where infection is" in reader.text("#map-caption")
-    assert _reddish(reader) > 300
+    reader.waitForChange(lambda: _reddish(reader) > 300, False)
     way = reader.page.locator(".v-slider:has(#heat-opacity) .v-slider-track")
     box = way.bounding_box()
     reader.page.mouse.click(box["x"] + 1, box["y"] + box["height"] / 2)

@@ -11,7 +11,7 @@ from scipy import ndimage
 
 from cnsifusion.imaging.grid import ALONG_LPS, Grid
 from cnsifusion.imaging.volume import Volume
-from cnsifusion.roi import names
+from cnsifusion.roi import names, registration
 from cnsifusion.roi.anatomy import locate
 from cnsifusion.roi.propose import propose
 from cnsifusion.roi.registration import Affine, Fit, _swollen, reduced
@@ -92,6 +92,35 @@ def test_a_head_that_was_lost_is_searched_again_with_large_ventricles() -> None:
     for correlation, found in ((0.55, True), (0.65, False)):
         fits, swelling = _swollen(coarse, [lost], Fit(lost, correlation, 1.0, np.ones(8)))
         assert (fits[0].correlation > 0.8 and swelling >= 0.5) == found, fits
+
+
+@pytest.mark.parametrize(
+    ("correlations", "tried", "swelling"),
+    [
+        ({0.5: 0.80, 0.35: 0.79, 0.65: 0.83}, [(0.5, 0.0), (0.35, 0.5), (0.65, 0.5)], 0.65),
+        ({0.5: 0.80, 0.35: 0.82, 0.65: 0.81}, [(0.5, 0.0), (0.35, 0.5), (0.65, 0.35)], 0.35),
+        ({0.5: 0.779, 0.35: 0.70, 0.65: 0.81}, [(0.5, 0.0), (0.35, 0.5), (0.65, 0.5)], 0.65),
+        ({0.5: 0.777, 0.35: 0.90, 0.65: 0.90}, [(0.5, 0.0)], 0.0),  # too little gained: no larger one is tried
+        ({0.5: 0.79, 0.35: 0.70, 0.65: 0.795}, [(0.5, 0.0), (0.35, 0.5), (0.65, 0.5)], 0.0),  # none is convincing
+    ],
+)
+def test_each_swelling_begins_where_the_best_one_ended(monkeypatch, correlations, tried, swelling) -> None:
+    """From the search's starts alone a head of 240 ml is not found; the first must gain, or lesions would count."""
+
+    def placed(at: float) -> Affine:
+        return Affine(np.eye(3), np.zeros((3, 3)), np.full(3, at))
+
+    plain, calls = Fit(placed(0.0), 0.75, 1.0, np.ones(8)), []
+
+    def shaped(_coarse, starts, share):
+        calls.append((share, *(float(start.shift[0]) for start in starts)))
+        return [Fit(placed(share), correlations[share], 1.0, np.ones(8))]
+
+    monkeypatch.setattr(registration, "template_samples", lambda *chosen: chosen[-1])
+    monkeypatch.setattr(registration, "_shaped", shaped)
+    fits, found = _swollen(None, [placed(70.0), placed(71.0)], plain)
+    assert calls == [(share, start, 70.0, 71.0) for share, start in tried]
+    assert found == swelling and fits[0].affine.shift[0] == swelling
 
 
 def test_heads_as_the_template_are_not_swollen(whole_head: Proposal, stripped: Proposal) -> None:
