@@ -116,7 +116,7 @@ def imagenet_backbone(settings: ModelSettings, weights: Path, sha256: str) -> Ba
     state = _load(weights, sha256)
     prefix = "features."
     features = {k[len(prefix) :]: v for k, v in state.items() if k.startswith(prefix)}
-    _fill(backbone.features, _modern_names(features), weights)
+    _fill(backbone.features, _modern_names(features), weights, settings)
     return backbone
 
 
@@ -151,7 +151,7 @@ def load_backbone(settings: ModelSettings, path: Path, sha256: str | None = None
     backbone = new_backbone(settings, 0)
     state = _load(path, sha256)
     state.pop(_PATIENTS, None)
-    _fill(backbone, state, path)
+    _fill(backbone, state, path, settings)
     return backbone.eval()
 
 
@@ -184,8 +184,8 @@ def _load(path: Path, sha256: str | None) -> dict[str, torch.Tensor]:
         raise BadInput(f"The backbone weights {path} cannot be read as a file of tensors.") from error
 
 
-def _fill(module: nn.Module, state: dict[str, torch.Tensor], path: Path) -> None:
+def _fill(module: nn.Module, state: dict[str, torch.Tensor], path: Path, settings: ModelSettings) -> None:
     try:
         module.load_state_dict(state)
     except RuntimeError as error:
-        raise BadInput(f"The backbone weights {path} do not fit this model.") from error
+        raise BadInput(f"The backbone weights {path} do not fit {settings.backbone}.") from error

@@ -91,20 +91,27 @@ def _experiment(
     values = _settings_file(getattr(options, "settings", None))
     if (seed := getattr(options, "seed", None)) is not None:  # what is typed goes before what the file says
         values["seed"] = seed
-    weights = getattr(options, "backbone_weights", None)
-    backbones = {}
-    if weights is not None:
-        if not weights.exists():
-            raise BadInput("There is no file or folder of backbone weights at the path given.")
-        for name in {get_model(m).backbone for m in models or []} - {None}:
-            path = weights / f"{name}.pt" if weights.is_dir() else weights
-            if path.exists():
-                backbones[str(name)] = path
+    backbones = _backbones(getattr(options, "backbone_weights", None), models or [])
     return Experiment.open(
         options.manifest, region, TrainingSettings.from_dict(values), work, folds=folds,
         backbones=backbones, allow_random_backbone=getattr(options, "allow_random_backbone", False),
         jobs=options.jobs, scheduler=options.scheduler, progress=progress,
     )  # fmt: skip
+
+
+def _backbones(weights: Path | None, models: list[str]) -> dict[str, Path]:
+    """The files of ``weights`` (file or folder) by the name of the backbones that ``models`` have."""
+    if weights is None:
+        return {}
+    if not weights.exists():
+        raise BadInput("There is no file or folder of backbone weights at the path given.")
+    names = sorted({str(get_model(name).backbone) for name in models if get_model(name).backbone})
+    files = {name: weights / f"{name}.pt" if weights.is_dir() else weights for name in names}
+    found = {name: path for name, path in files.items() if path.exists()}
+    if names and (not found or (len(names) > 1 and not weights.is_dir())):
+        wanted = " or ".join(f"{name}.pt" for name in names)
+        raise BadInput(f"Give a folder of backbone weights with {wanted} (a file, where all models have one backbone).")
+    return found
 
 
 def _settings_file(path: Path | None) -> dict:

@@ -171,7 +171,7 @@ def test_backbone_files(tmp_path):
     assert weights_sha256(again) == weights_sha256(backbone) != weights_sha256(random_backbone(MOBILE, 5))
     with pytest.raises(BadInput, match="SHA-256"):
         load_backbone(MOBILE, tmp_path / "b.pt", "0" * 64)
-    with pytest.raises(BadInput, match="do not fit"):
+    with pytest.raises(BadInput, match="do not fit densenet201"):
         load_backbone(get_model("densenet201"), tmp_path / "b.pt", sha256)
     assert pretraining_patients(tmp_path / "b.pt") == frozenset()
     patients = ["ab" * 32, "01" * 32]
