@@ -168,12 +168,12 @@ class Tools:
     def undo(self) -> None:
         """Take back the last action."""
         self._undoStack.undo()
-        self._settingsChanged()
+        self._othersReturned()
 
     def redo(self) -> None:
         """Do the last undone action again."""
         self._undoStack.redo()
-        self._settingsChanged()
+        self._othersReturned()
 
     def onPage(self) -> None:
         """A page was loaded (anew): the end of a stroke that the former one began would never come."""
@@ -292,6 +292,11 @@ class Tools:
             self._onChange()
         if controller.message != self._said:
             self._onChange()
+
+    def _othersReturned(self) -> None:
+        """Undo or redo: what was said of the regions does not hold for those that stand now."""
+        self._agreement = []
+        self._settingsChanged()
 
     def _settingsChanged(self) -> None:
         if self._controller is not None and self._case is not None:
