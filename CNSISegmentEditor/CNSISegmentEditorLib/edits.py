@@ -3,6 +3,7 @@
 from types import SimpleNamespace
 
 import slicer
+import vtk
 
 _SETTINGS = ("tool", "segmentName", "tolerance", "sensitivity", "neighbours", "leakGuard", "bothSides")
 
@@ -22,17 +23,17 @@ class Kept:
     """How the reader left the tools of a segmentation, for when they come back from another effect."""
 
     def __init__(self):
-        self._segmentation, self._settings = None, None
+        self._segmentation, self._settings = vtk.vtkWeakReference(), None  # the next scene uses the same ids
 
     def takeFrom(self, controller) -> None:
         """Keep a controller's settings (None: nothing); another time it begins by adding."""
         if controller is not None:
-            settings = {name: getattr(controller, name) for name in _SETTINGS}
-            self._segmentation, self._settings = controller.segmentationNode.GetID(), settings
+            self._segmentation.Set(controller.segmentationNode)
+            self._settings = {name: getattr(controller, name) for name in _SETTINGS}
 
     def giveTo(self, controller) -> None:
         """Give them to a new controller of the same segmentation."""
-        if self._settings and self._segmentation == controller.segmentationNode.GetID():
+        if self._settings and self._segmentation.Get() is controller.segmentationNode:
             controller.useSettings(SimpleNamespace(**self._settings, erase=False))
 
 

@@ -242,6 +242,22 @@ def test_the_tools_come_back_as_they_were_left_and_with_add(reader):
     assert reader.effect.controller.tolerance == 0.5, "another reader's segmentation begins anew"
 
 
+def test_the_next_patient_begins_anew_whose_segmentation_has_the_same_id(reader):
+    from CNSISegmentEditorLib.edits import Kept
+
+    first, second = slicer.vtkMRMLSegmentationNode(), slicer.vtkMRMLSegmentationNode()
+    assert first.GetID() == second.GetID()
+    reader.choose(VENTRICLES, CSF)
+    tools, kept = reader.effect.controller, Kept()
+    tools.segmentationNode, tools.tolerance = first, 0.7
+    kept.takeFrom(tools)
+    for node, tolerance in ((second, 0.4), (first, 0.7)):
+        tools.segmentationNode, tools.tolerance = node, 0.4
+        kept.giveTo(tools)
+        assert tools.tolerance == tolerance
+    tools.segmentationNode = reader.editor.segmentationNode
+
+
 def test_undo_that_takes_the_chosen_region_away_leaves_the_effect_to_another(reader):
     """A region just chosen, and still empty, is in no state before: undo ended the effect with it."""
     Timer.later, node = (), reader.editor.node
