@@ -306,6 +306,17 @@ def test_09b_why_a_click_would_do_nothing_is_said_below_the_letter_of_the_side(r
     reader.waitFor("document.querySelector('#tool-hint').innerText == ''", 20)
 
 
+def test_09c_a_click_in_another_view_says_where_the_tools_work(reader):
+    page, told = reader.page, "document.querySelector('#tool-hint').innerText.includes('use the axial view')"
+    box = page.locator("#slice-Green").locator("xpath=..").bounding_box()
+    for tool in ("outline", "none"):
+        page.click(f"#tool-{tool}")
+        page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+        reader.waitFor(told if tool == "outline" else f"!{told}")
+        page.mouse.move(reader.axialBox()["x"] + 30, reader.axialBox()["y"] + 90)
+        reader.waitFor(f"!{told}")
+
+
 def test_10_nothing_is_cut_off_and_nothing_failed(reader):
     for region in (LEFT, "CSF ventricles", "PVS left"):
         reader.page.click(f"#region-{region.replace(' ', '-')}")

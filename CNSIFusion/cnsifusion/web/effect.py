@@ -42,14 +42,28 @@ class RegionEffect(SegmentationEffect):
         self.keys: dict[str, Callable[[], None]] = {}
 
     def _create_pipeline(self, view_node: vtkMRMLNode, _parameter) -> SegmentationEffectPipeline | None:
-        isAxial = isinstance(view_node, vtkMRMLSliceNode) and view_node.GetSingletonTag() == AXIAL
-        return RegionPipeline() if isAxial else None
+        if not isinstance(view_node, vtkMRMLSliceNode):
+            return None
+        return RegionPipeline() if view_node.GetSingletonTag() == AXIAL else ElsewherePipeline()
 
     def draw(self, edges) -> None:
         """Show an outline (edges in LPS mm) as hovering does; None takes it away (slice, tool or case changed)."""
         for weak in self.pipelines:
-            if pipeline := weak():
+            if isinstance(pipeline := weak(), RegionPipeline):
                 pipeline.draw(edges)
+
+
+class ElsewherePipeline(SegmentationEffectPipeline):
+    """The other views: a click there says where the tools work."""
+
+    def CanProcessInteractionEvent(self, eventData: vtkMRMLInteractionEventData) -> tuple[bool, float]:
+        pressed = eventData.GetType() == _PRESS and not eventData.GetModifiers() & _MODIFIERS
+        return bool(self.IsActive() and self._effect.controller is not None and pressed), 0.0
+
+    def ProcessInteractionEvent(self, _eventData: vtkMRMLInteractionEventData) -> bool:
+        self._effect.controller.message = "The tools work on axial slices: use the axial view."
+        self._effect.afterEvent()
+        return True
 
 
 class RegionPipeline(SegmentationEffectPipeline):
