@@ -123,15 +123,20 @@ class Beside:
             if self._node is None:
                 self._formerLayout = manager.layout
             manager.setLayout(vtkMRMLLayoutNode.SlicerLayoutSideBySideView)
-            self._background(imageNode, "Red")  # where a series that was just loaded lies in every view
+            # A series that was just loaded lies in every view, those of the former layout too.
+            for view in manager.sliceViewNames():
+                if view == "Red" or self._composite(view).GetBackgroundVolumeID() == volumeNode.GetID():
+                    self._background(imageNode, view)
             self._background(volumeNode)
             self._link = LinkedSlices(*(manager.sliceWidget(name).mrmlSliceNode() for name in ("Red", "Yellow")))
         self._node = volumeNode
 
+    def _background(self, volumeNode, view: str = "Yellow") -> None:
+        self._composite(view).SetBackgroundVolumeID(volumeNode.GetID() if volumeNode else None)
+
     @staticmethod
-    def _background(volumeNode, view: str = "Yellow") -> None:
-        composite = slicer.app.layoutManager().sliceWidget(view).sliceLogic().GetSliceCompositeNode()
-        composite.SetBackgroundVolumeID(volumeNode.GetID() if volumeNode else None)
+    def _composite(view: str):
+        return slicer.app.layoutManager().sliceWidget(view).sliceLogic().GetSliceCompositeNode()
 
 
 def offerNoMaps(*selectors) -> None:

@@ -232,18 +232,19 @@ def test_another_series_stands_beside_the_image_and_scrolls_with_it():
     slicer.util.setSliceViewerLayers(background=other)  # as Slicer shows what it loads
     panel().ui.besideSelector.setCurrentNode(other)
     panel()._sections["image"]._onBeside(other)
-    desk.settle(0.5)
     views = [slicer.app.layoutManager().sliceWidget(name) for name in ("Red", "Yellow")]
-    assert views[1].sliceLogic().GetSliceCompositeNode().GetBackgroundVolumeID() == other.GetID()
-    assert views[0].sliceLogic().GetSliceCompositeNode().GetBackgroundVolumeID() == case().volume.GetID()
+    red, yellow = (view.sliceLogic().GetSliceCompositeNode() for view in views)
+    desk.waitFor(lambda: red.GetBackgroundVolumeID() == case().volume.GetID(), "the image in its own view", 10)
+    assert yellow.GetBackgroundVolumeID() == other.GetID()
     assert views[1].visible
     views[0].mrmlSliceNode().SetSliceOffset(views[0].mrmlSliceNode().GetSliceOffset() + 8)
     assert abs(views[0].mrmlSliceNode().GetSliceOffset() - views[1].mrmlSliceNode().GetSliceOffset()) < 1e-6
     panel()._sections["image"]._onBeside(None)
     waitIdle()
     assert slicer.app.layoutManager().layout == before
-    assert views[1].sliceLogic().GetSliceCompositeNode().GetBackgroundVolumeID() == case().volume.GetID()
-    slicer.util.setSliceViewerLayers(background=case().volume)
+    green = slicer.app.layoutManager().sliceWidget("Green").sliceLogic().GetSliceCompositeNode()
+    assert [view.GetBackgroundVolumeID() for view in (red, green, yellow)] == [case().volume.GetID()] * 3
+    assert case().segmentation.GetDisplayNode().GetVisibility(), "a view of the former layout kept the other series"
     slicer.mrmlScene.RemoveNode(other)
 
 
