@@ -317,6 +317,15 @@ def test_09c_a_click_in_another_view_says_where_the_tools_work(reader):
         reader.waitFor(f"!{told}")
 
 
+def test_09d_a_double_click_asks_once(reader):
+    """The second click was told to wait for another job, and that stood there when none ran any more."""
+    page = reader.page
+    page.locator("#button-propose").dblclick()
+    page.wait_for_selector("#button-propose[disabled]")
+    reader.waitFor("!document.querySelector('#button-propose').disabled")
+    assert not page.locator("#message", has_text="Another job").count()
+
+
 def test_10_nothing_is_cut_off_and_nothing_failed(reader):
     for region in (LEFT, "CSF ventricles", "PVS left"):
         reader.page.click(f"#region-{region.replace(' ', '-')}")

@@ -69,9 +69,13 @@ class Jobs:
         )
         self._session.onChange()
 
+    def runs(self, kind: str) -> bool:
+        """Whether such a job runs already: the second of two quick clicks asks for nothing more."""
+        return self.running is not None and self.running.kind == kind and not self.running.cancelled
+
     def putOff(self, action: Callable[[], None]) -> bool:
         """Put an action off until the running check of a new image has ended; False when there is none."""
-        if self.running is None or self.running.kind != CHECK or self._afterCheck is not None:
+        if self.running is None or self.running.kind != CHECK or self._afterCheck not in (None, action):
             return False
         self._afterCheck = action
         self._session.onChange()

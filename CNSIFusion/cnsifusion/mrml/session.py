@@ -110,7 +110,7 @@ class Session:
 
     def propose(self) -> None:
         """Propose regions in the child process; they arrive in the case's segmentation."""
-        if self.jobs.putOff(self.propose):
+        if self.jobs.runs(PROPOSE) or self.jobs.putOff(self.propose):
             return
         request = self.sources.request(self.required().volume, "propose", out="rois.seg.nrrd")
         self.jobs.start(PROPOSE, request, self._onProposed)
@@ -164,7 +164,7 @@ class Session:
 
     def analyze(self) -> None:
         """Run the analysis in the child process; the result arrives in the case's nodes."""
-        if self.jobs.putOff(self.analyze):
+        if self.jobs.runs(ANALYZE) or self.jobs.putOff(self.analyze):
             return
         case = self.required()
         mark = fingerprint(case.segmentation) if case.segmentation is not None else ""
