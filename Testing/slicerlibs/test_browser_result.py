@@ -115,7 +115,8 @@ def test_11_the_heat_map_can_be_taken_away(reader):
     withLog = reader.settledPixels()
     reader.page.locator("#map-heatMap").click()
     reader.waitForChange(lambda: int((np.abs(reader.axialPixels() - withLog).sum(2) > 30).sum() > 50), 0)
-    assert "where the network part looked, not where infection is" in reader.text("#map-caption")
+    said = "where the network part looked, not where infection is"
+    reader.waitFor(f"document.querySelector('#map-caption').innerText.includes('{said}')")
     reader.waitForChange(lambda: _reddish(reader) > 300, False)
     way = reader.page.locator(".v-slider:has(#heat-opacity) .v-slider-track")
     box = way.bounding_box()
