@@ -9,13 +9,14 @@ from scipy import ndimage
 
 from cnsifusion.imaging import Grid, Volume
 from cnsifusion.mrml.case import CaseState
-from cnsifusion.mrml.readings import agreementLines
+from cnsifusion.mrml.readings import agreementLines, statisticsLines
 from cnsifusion.mrml.segmentation import addSegmentationNode, regionsFromNode, showRegions
 from cnsifusion.mrml.tools import CSF, FILL, MOVE, OUTLINE, PVS
 from cnsifusion.mrml.volumes import addVolumeNode
 from cnsifusion.roi.agreement import dice
 from cnsifusion.roi.names import PVS_LEFT, PVS_RIGHT, SEGMENTS, SUBLENTIFORM_LEFT, SUBLENTIFORM_RIGHT, VENTRICLES
 from cnsifusion.roi.regions import Focus, Plane, RegionSet
+from cnsifusion.roi.tools.result import ToolResult
 
 GRID = Grid((160, 140, 5), (0.8, 0.8, 5.0), (0.0, 0.0, 0.0), (1, 0, 0, 0, 1, 0, 0, 0, 1))
 SIGMA, DOT = 4.0, (34, 90)  # noise; where (j, i) a dot of 18 lies on the left of slice 1
@@ -221,3 +222,12 @@ def test_agreement_gives_dice_volumes_and_icc(head):
     volumes = [m.sum() * GRID.voxel_volume / 1000 for m in (own.masks[VENTRICLES], mask)]
     assert f"Dice {dice(own.masks[VENTRICLES], mask):.2f}, {volumes[0]:.2f} and {volumes[1]:.2f} ml (" in line
     assert ", ICC of slice areas " in line
+
+
+@pytest.mark.parametrize(
+    ("unit", "signal"), [(1, "152.0 ± 2.0"), (1e-6, "0.0001520 ± 0.0000020"), (1e4, "1520000 ± 20000")]
+)
+def test_the_signal_has_four_figures_in_any_unit(unit, signal):
+    volume = Volume(np.float32([[[150 * unit, 154 * unit]]]), GRID.resized((2, 1, 1), GRID.spacing))
+    (line,) = statisticsLines(volume, VENTRICLES, lambda _: ToolResult(np.ones((1, 1, 2), bool), (0, 0, 0)))
+    assert line.endswith(f"signal {signal}")

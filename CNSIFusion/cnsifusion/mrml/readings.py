@@ -42,7 +42,7 @@ def _segmentLine(name: str, found: dict) -> str:
     slices = "1 slice" if found["slices"] == 1 else f"{found['slices']} slices"
     size = f"{1000 * found['volume_ml']:.0f} mm³" if name in (PVS_LEFT, PVS_RIGHT) else f"{found['volume_ml']:.2f} ml"
     area, mean, sd = found["largest_area_mm2"], found["mean"], found["sd"]
-    digits = max(0, 3 - math.floor(math.log10(max(abs(mean), 1e-3))))  # the same for both: four figures of the mean
+    digits = max(0, 3 - math.floor(math.log10(max(abs(mean), sd) or 1.0)))  # the same for both: four of the larger
     return f"{name}: {size} on {slices}, largest area {area:.0f} mm², signal {mean:.{digits}f} ± {sd:.{digits}f}"
 
 

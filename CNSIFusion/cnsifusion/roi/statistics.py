@@ -39,8 +39,8 @@ def segment_statistics(volume: Volume, drawn: ToolResult) -> dict[str, Any]:
         "largest_area_mm2": round(float(per_slice.max()) * i * j, 2),
         "slices": int((per_slice > 0).sum()),
         "voxels": int(values.size),
-        "mean": round(float(values.mean()), 3),
-        "sd": round(float(values.std()), 3),
+        "mean": _short(values.mean()),
+        "sd": _short(values.std()),
         "pieces": int(ndimage.label(drawn.mask, np.ones((3, 3, 3)))[1]),
     }
 
@@ -48,9 +48,17 @@ def segment_statistics(volume: Volume, drawn: ToolResult) -> dict[str, Any]:
 def left_right(segments: dict[str, dict[str, Any]]) -> dict[str, Any]:
     """Left minus right of each pair that is drawn on both sides, and the count of foci, from their statistics."""
     compared: dict[str, Any] = {
-        pair: {key: round(segments[left][key] - segments[right][key], 4) for key in ("volume_ml", "mean")}
+        pair: {
+            "volume_ml": round(segments[left]["volume_ml"] - segments[right]["volume_ml"], 4),
+            "mean": _short(segments[left]["mean"] - segments[right]["mean"]),
+        }
         for pair, (left, right) in PAIRS.items()
         if left in segments and right in segments
     }
     counts = {side: segments.get(name, {}).get("pieces", 0) for side, name in zip(("left", "right"), PAIRS["pvs"])}
     return {**compared, "pvs_count": counts}
+
+
+def _short(value: float) -> float:
+    """Six digits of a signal: an image's units may be of any size."""
+    return float(f"{value:.6g}")
