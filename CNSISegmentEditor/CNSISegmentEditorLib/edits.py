@@ -5,8 +5,6 @@ from types import SimpleNamespace
 import slicer
 import vtk
 
-_SETTINGS = ("tool", "segmentName", "tolerance", "sensitivity", "neighbours", "leakGuard", "bothSides")
-
 
 def selectedName(editorNode) -> str | None:
     """Name of the selected segment, None where there is none; "" for the second one of the same name."""
@@ -28,13 +26,16 @@ class Kept:
     def takeFrom(self, controller) -> None:
         """Keep a controller's settings (None: nothing); another time it begins by adding."""
         if controller is not None:
+            from cnsifusion.mrml.tools import SETTINGS
+
             self._segmentation.Set(controller.segmentationNode)
-            self._settings = {name: getattr(controller, name) for name in _SETTINGS}
+            self._settings = SimpleNamespace(**{name: getattr(controller, name) for name in SETTINGS})
+            self._settings.erase = False
 
     def giveTo(self, controller) -> None:
         """Give them to a new controller of the same segmentation."""
         if self._settings and self._segmentation.Get() is controller.segmentationNode:
-            controller.useSettings(SimpleNamespace(**self._settings, erase=False))
+            controller.useSettings(self._settings)
 
 
 def goOn(scriptedEffect, segmentationNode, name: str) -> None:

@@ -31,6 +31,8 @@ from cnsifusion.roi.tools.sides import Midline, find_midline
 
 NONE, CSF, PVS, OUTLINE, SPLINE, MOVE = "none", "csf", "pvs", "outline", "spline", "move"
 MIRROR, FILL = "mirror", "fill"
+#: What the reader has chosen: attributes of a ToolController, and of a case in the browser.
+SETTINGS = ("tool", "segmentName", "erase", "tolerance", "sensitivity", "neighbours", "leakGuard", "bothSides")
 _ERASE_COLOR = (1.0, 0.45, 0.45)
 _TURN = 0.05
 #: What a stroke led to stays readable while the mouse rests within this (mm) of where it ended.
@@ -128,9 +130,8 @@ class ToolController:
 
     def useSettings(self, case: CaseState) -> None:
         """Take the tool and its settings from the case."""
-        self.tool, self.segmentName, self.erase = case.tool, case.segmentName, case.erase
-        self.tolerance, self.sensitivity, self.neighbours = case.tolerance, case.sensitivity, case.neighbours
-        self.leakGuard, self.bothSides = case.leakGuard, case.bothSides
+        for name in SETTINGS:
+            setattr(self, name, getattr(case, name))
         self.forget()
 
     @property
