@@ -21,7 +21,7 @@ from cnsifusion.errors import BadInput, failure, log_unexpected
 from cnsifusion.imaging import check_output, temporary_folder, write_text
 from cnsifusion.imaging.dicom import gather_series, series_files
 from cnsifusion.imaging.folders import files_below
-from cnsifusion.imaging.read import SUFFIXES
+from cnsifusion.imaging.read import SUFFIXES, parts, sidecar
 from cnsifusion.imaging.write import write_table
 from cnsifusion.source import source_hash
 
@@ -78,7 +78,8 @@ class Outcome:
 
 
 def find_patients(folder: Path, leave_out: Path | None = None) -> list[Patient]:
-    """Every image below ``folder`` but for those in ``leave_out``: image files and MR series of DICOM files.
+    """Every image below ``folder`` but for those in ``leave_out`` and hidden ones (copies that macOS, git or a killed
+    run keeps): image files, those too that are links to nothing, and MR series of DICOM files.
 
     Named by their path below ``folder``. Raises BadInput when there is none.
     """
@@ -87,11 +88,12 @@ def find_patients(folder: Path, leave_out: Path | None = None) -> list[Patient]:
     ignored = leave_out.resolve() if leave_out else None
 
     def counts(path: Path) -> bool:
-        return ignored is None or ignored not in path.resolve().parents
+        hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
+        return not hidden and (ignored is None or ignored not in path.resolve().parents)
 
     patients = [
         Patient(path.relative_to(folder).as_posix(), (path,))
-        for path in files_below(folder)
+        for path in files_below(folder, lost=True)
         if _is_image(path) and counts(path)
     ]
     names: dict[str, int] = {}
@@ -171,15 +173,23 @@ def _is_image(path: Path) -> bool:
 
 
 def _key(patient: Patient, engine: str) -> str:
-    parts = [engine]
-    files = [f for path in patient.files for f in (files_below(path) if path.is_dir() else [path])]
-    for path in (*files, *([patient.rois] if patient.rois else [])):
+    known = [engine]
+    for path in (f for named in (*patient.files, *([patient.rois] if patient.rois else [])) for f in _read_of(named)):
         try:
             status = path.stat()
-            parts.append(f"{path.resolve()}|{status.st_size}|{status.st_mtime_ns}")
+            known.append(f"{path.resolve()}|{status.st_size}|{status.st_mtime_ns}")
         except OSError:
-            parts.append(f"{path}|missing")
-    return hashlib.sha256("\n".join(parts).encode("utf-8", "surrogateescape")).hexdigest()[:16]
+            known.append(f"{path}|missing")
+    return hashlib.sha256("\n".join(known).encode("utf-8", "surrogateescape")).hexdigest()[:16]
+
+
+def _read_of(path: Path) -> list[Path]:
+    """Every file that is read for the image or the regions at ``path``."""
+    beside = [sidecar(path)] if _is_image(path) else []
+    try:
+        return [*parts(path), *beside]
+    except (OSError, BadInput):  # the analysis says what is wrong
+        return [path, *beside]
 
 
 def _kept(folder: Path) -> PatientResult | None:

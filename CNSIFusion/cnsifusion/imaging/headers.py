@@ -49,9 +49,23 @@ def check_header(path: Path, voxels: bool = True) -> None:
         elif name.endswith((".nrrd", ".nhdr")):
             _check_nrrd(path, _text_header(path, "\n\n")[0])
         else:
-            _check_meta(path, *_text_header(path, "ElementDataFile"))
+            _check_meta(path, _text_header(path, "ElementDataFile")[0])
     except (OSError, EOFError, zlib.error, struct.error, ValueError, OverflowError) as error:
         raise BadInput(UNREADABLE) from error
+
+
+def voxel_file(path: Path) -> Path:
+    """The file that holds the voxels of the one at ``path``: another where that is a header alone (.nhdr, .mhd).
+
+    Raises BadInput where such a header names no file beside it, OSError where ``path`` cannot be read.
+    """
+    name, named = path.name.lower(), []
+    if name.endswith((".nrrd", ".nhdr")):
+        named = re.findall(r"(?mi)^data ?file:(.*)$", _text_header(path, "\n\n")[0])
+    elif name.endswith((".mha", ".mhd")):
+        word = _text_header(path, "ElementDataFile")[1].partition("\n")[0].strip(" \t=")
+        named = [] if word.upper() == "LOCAL" else [word]
+    return [_beside(path, one) for one in named][-1] if named else path
 
 
 def _check_nifti(path: Path, voxels: bool) -> None:
@@ -118,9 +132,7 @@ def _skip(stream, count: int) -> None:
 
 
 def _check_nrrd(path: Path, text: str) -> None:
-    voxels, start = path, None
-    for named in re.findall(r"(?mi)^data ?file:(.*)$", text):
-        voxels, start = _check_data_file(path, named), 0
+    voxels = voxel_file(path)
     vectors = re.findall(r"(?mi)^space (?:directions|origin):(.*)$", text)
     numbers = [float(word) for line in vectors for word in re.findall(r"[^\s(),]+", line) if word.lower() != "none"]
     spacings = re.findall(r"(?mi)^spacings:(.*)$", text)
@@ -129,7 +141,7 @@ def _check_nrrd(path: Path, text: str) -> None:
         raise BadInput(_GEOMETRY)
     skips = re.search(r"(?mi)^(line|byte) ?skip:", text)
     if re.search(r"(?mi)^encoding: *(gz|gzip) *$", text) and not skips:
-        _check_gzip(voxels, start)
+        _check_gzip(voxels, None if voxels == path else 0)
 
 
 def _check_gzip(path: Path, start: int | None) -> None:
@@ -144,10 +156,8 @@ def _check_gzip(path: Path, start: int | None) -> None:
             _skip(unpacked, _MAX_UNPACKED)
 
 
-def _check_meta(path: Path, text: str, rest: str) -> None:
-    named = rest.partition("\n")[0].strip(" \t=")
-    if named.upper() != "LOCAL":
-        _check_data_file(path, named)
+def _check_meta(path: Path, text: str) -> None:
+    voxel_file(path)
     fields = {key.lower(): value for key, value in re.findall(r"(?m)^\s*(\w+)\s*=[ \t]*(.*?)\s*$", text)}
     if not 1 <= int(fields.get("ndims", "0")) <= _META_MAX_DIMENSIONS:
         raise BadInput(UNREADABLE)
@@ -158,7 +168,7 @@ def _check_meta(path: Path, text: str, rest: str) -> None:
         raise BadInput(_GEOMETRY)
 
 
-def _check_data_file(path: Path, named: str) -> Path:
+def _beside(path: Path, named: str) -> Path:
     """A header from a stranger must not open other files of this computer: pipes, devices, or files elsewhere."""
     name = named.strip().removeprefix("./")
     if not name or set(name) & set("/\\%\0") or not (path.parent / name).is_file():

@@ -16,7 +16,7 @@ from cnsifusion.errors import BadInput
 from cnsifusion.imaging.dicom import read_dicom_series
 from cnsifusion.imaging.folders import files_below
 from cnsifusion.imaging.grid import Grid, reorder
-from cnsifusion.imaging.headers import UNREADABLE, check_header
+from cnsifusion.imaging.headers import UNREADABLE, check_header, voxel_file
 from cnsifusion.imaging.volume import Acquisition, Volume, grid_of
 from cnsifusion.imaging.write import temporary_folder
 from cnsifusion.threads import both
@@ -44,7 +44,7 @@ def read_image(path: str | Path) -> Volume:
     else:
         image = _read_file(path)
         array, grid = sitk.GetArrayFromImage(image), grid_of(image)
-        acquisition, sha256 = _sidecar(path), content_sha256(path)
+        acquisition, sha256 = _acquisition(path), content_sha256(path)
     with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, which the check refuses
         single = np.asarray(array, np.float32)
     ordered, grid = reorder(single, grid)
@@ -72,7 +72,7 @@ def self_contained(path: str | Path) -> tuple[Hashable, ...] | None:
     if path.is_dir() or not name.endswith((".nii", ".nii.gz")):
         return None
     try:
-        return name.endswith(".gz"), content_sha256(path), _sidecar(path)
+        return name.endswith(".gz"), content_sha256(path), _acquisition(path)
     except OSError:
         return None  # read_image says what is wrong
 
@@ -89,10 +89,18 @@ def read_labels(path: str | Path) -> tuple[np.ndarray, Grid]:
     return reorder(array.astype(np.int32), grid_of(image))
 
 
+def parts(path: Path) -> list[Path]:
+    """The files that hold what is read at ``path``: all below a folder; a file, and its voxels' where that is another.
+
+    Raises BadInput where a header's voxels are not beside it, OSError where ``path`` cannot be read.
+    """
+    return files_below(path) if path.is_dir() else list(dict.fromkeys((path, voxel_file(path))))
+
+
 def content_sha256(path: Path) -> str:
-    """SHA-256 (hex) of a file's bytes, or of those of all files below a folder in order of their paths."""
+    """SHA-256 (hex) of the bytes of all ``parts`` of ``path``, in their order; raises as that does."""
     digest = hashlib.sha256()
-    for file in files_below(path) if path.is_dir() else [path]:
+    for file in parts(path):
         with file.open("rb") as stream:
             while block := stream.read(1 << 20):
                 digest.update(block)
@@ -170,15 +178,16 @@ def _read_checked(path: Path) -> sitk.Image:
     return image[(slice(None),) * 3 + (0,) * (image.GetDimension() - 3)]
 
 
-def _sidecar(path: Path) -> Acquisition:
+def sidecar(path: Path) -> Path:
+    """Where the BIDS JSON of an image file lies, if there is one."""
+    ending = max((s for s in SUFFIXES if path.name.lower().endswith(s)), key=len, default="")
+    return path.with_name(f"{path.name[: len(path.name) - len(ending)]}.json")
+
+
+def _acquisition(path: Path) -> Acquisition:
     """Acquisition from a BIDS JSON beside the file (times there are in seconds); empty when there is none."""
-    stem = path.name
-    for suffix in sorted(SUFFIXES, key=len, reverse=True):
-        if stem.lower().endswith(suffix):
-            stem = stem[: -len(suffix)]
-            break
     try:
-        data = json.loads((path.parent / f"{stem}.json").read_text("utf-8"))
+        data = json.loads(sidecar(path).read_text("utf-8"))
     except (OSError, ValueError, RecursionError):
         return Acquisition()  # a sidecar is optional, and a broken one tells us nothing
     if not isinstance(data, dict):

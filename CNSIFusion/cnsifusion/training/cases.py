@@ -12,7 +12,7 @@ from scipy.ndimage import binary_dilation, binary_erosion, convolve, label
 
 from cnsifusion.errors import BadInput, CNSIFusionError
 from cnsifusion.imaging import PreparationSettings, Volume, read_image
-from cnsifusion.imaging.read import content_sha256
+from cnsifusion.imaging.read import content_sha256, sidecar
 from cnsifusion.imaging.write import atomic_path
 from cnsifusion.radiomics import FeatureTable, RadiomicsSettings, RegionMask, extract
 from cnsifusion.radiomics.table import group_reasons
@@ -64,31 +64,31 @@ class CaseResult:
 
 
 def build_case(task: CaseTask) -> CaseResult:
-    """Prepare one patient, once for all regions, or take it from the cache; expected failures come back as a sentence,
-    not as an error.
+    """Prepare one patient, once for all regions, or take it from the cache. What is wrong with the patient comes back
+    as a sentence, not as an error; a cache that cannot be written is no patient's fault and ends the run.
     """
     try:
         image = content_sha256(Path(task.image))
         rois = content_sha256(Path(task.rois)) if task.rois else None
         placement = [content_sha256(Path(task.placement))] if task.placement else []
+        acquisition = [content_sha256(path) for path in [sidecar(Path(task.image))] if path.is_file()]
         names = [
             digest(
                 preparation_source(), image, rois, region, task.submask, task.preparation.to_dict(),
-                task.patches.to_dict(), task.radiomics.hash, *placement,
+                task.patches.to_dict(), task.radiomics.hash, *placement, *acquisition,
             )
             for region in task.regions
         ]  # fmt: skip
         paths = [Path(task.cache) / f"{name}.npz" for name in names]
         missing = [(region, path) for region, path in zip(task.regions, paths) if not path.exists()]
         case = _prepared(task) if missing else None
-        for region, path in missing:
-            assert case is not None
-            arrays = _arrays(case, region, task)
-            with atomic_path(path) as temporary:
-                np.savez(temporary, **arrays)  # type: ignore[arg-type]
-        return CaseResult(tuple(str(path) for path in paths), image=image)
+        made = [(path, _arrays(case, region, task)) for region, path in missing] if case else []
     except CNSIFusionError as error:
         return CaseResult((), str(error))
+    for path, arrays in made:
+        with atomic_path(path) as temporary:
+            np.savez(temporary, **arrays)  # type: ignore[arg-type]
+    return CaseResult(tuple(str(path) for path in paths), image=image)
 
 
 @lru_cache(maxsize=1)

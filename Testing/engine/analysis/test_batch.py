@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pydicom
 import pytest
+import SimpleITK as sitk
 
 from cnsifusion.analysis import Analyzer, batch
 from cnsifusion.analysis.batch import Patient, _key, analyze_patients, find_patients, read_list, write_list
@@ -72,6 +73,33 @@ def test_resumed_without_work_and_one_changed_image_is_analyzed_anew(analyzed, f
     assert {name: path.stat().st_mtime_ns for name, path in files.items()} == times
     last = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert (last["event"], last["patients"], last["failed"]) == ("done", 3, 1)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links need a privilege there")
+def test_hidden_copies_are_no_patients_and_a_link_to_nothing_is_one_without_a_score(folder, tmp_path) -> None:
+    """What macOS leaves beside a file and git-annex keeps of it, and a file that git-annex has not fetched."""
+    kept = tmp_path / ".git" / "annex" / "MD5E-s1.nii.gz"
+    kept.parent.mkdir(parents=True)
+    shutil.copy(folder / "a" / "T2w.nii.gz", kept)
+    (tmp_path / "._sub-01_T2w.nii.gz").write_text("Mac OS X")
+    (tmp_path / "sub-01_T2w.nii.gz").symlink_to(kept)
+    (tmp_path / "sub-02_T2w.nii.gz").symlink_to(kept.parent / "elsewhere.nii.gz")
+    shutil.copytree(folder / "b", tmp_path / ".trash" / "b")
+    found = find_patients(tmp_path)
+    assert [p.name for p in found] == ["sub-01_T2w.nii.gz", "sub-02_T2w.nii.gz"]
+    outcome = analyze_patients(Analyzer(), found[1:], tmp_path / "out")
+    assert "no readable file" in outcome.rows[0].problem
+
+
+@pytest.mark.parametrize("changed", ["T2w.raw", "T2w.json", "rois.raw"])
+def test_a_result_is_not_kept_when_a_file_beside_the_named_one_changed(tmp_path, changed) -> None:
+    for name in ("T2w.mhd", "rois.nhdr"):
+        sitk.WriteImage(sitk.Image(4, 4, 4, sitk.sitkUInt8), tmp_path / name)
+    patient = Patient("one", (tmp_path / "T2w.mhd",), tmp_path / "rois.nhdr")
+    before = _key(patient, "bundle")
+    assert before == _key(patient, "bundle")
+    (tmp_path / changed).write_bytes(b"x" * 65)
+    assert _key(patient, "bundle") != before
 
 
 def test_lists_of_series_pass_through_a_file(folder, tmp_path) -> None:

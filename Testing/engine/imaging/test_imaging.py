@@ -173,6 +173,21 @@ def test_unreadable_files_have_their_own_sentences(volume: Volume, tmp_path) -> 
             read_image(tmp_path / name)
 
 
+@pytest.mark.parametrize("ending", [".mhd", ".nhdr", ".nrrd"])
+def test_an_image_is_known_by_its_voxels_wherever_they_are_stored(ending, tmp_path) -> None:
+    """A header alone is the same file for every patient of one protocol."""
+    hashes, headers = set(), set()
+    for number in range(2):
+        path = tmp_path / str(number) / "T2.nhdr"
+        path.parent.mkdir()
+        path = path.with_suffix(".nhdr" if ending == ".nrrd" else ending)
+        sitk.WriteImage(sitk.Image(6, 5, 4, sitk.sitkUInt8) + number, path)
+        path = path.rename(path.with_suffix(ending))
+        headers.add(path.read_bytes())
+        hashes.add(read_image(path).sha256)
+    assert len(headers) == 1 and len(hashes) == 2
+
+
 def test_singleton_fourth_dimension_is_a_volume(volume: Volume, tmp_path) -> None:
     sitk.WriteImage(sitk.JoinSeries([volume.to_sitk()]), str(tmp_path / "x.nii.gz"))
     assert np.array_equal(read_image(tmp_path / "x.nii.gz").array, volume.array)

@@ -1,6 +1,7 @@
 """The cohort commands as typed at a terminal, on simulated heads: tables, resuming, and what they refuse to begin."""
 
 import csv
+import errno
 import json
 import os
 import shutil
@@ -292,6 +293,35 @@ def test_copies_of_one_image_are_not_two_patients(cohort, tmp_path, capsys):
     assert main([*words, "-o", str(tmp_path / "table.csv")]) == 2
     text = capsys.readouterr().err
     assert "1 patient cannot be used" in text and "line 3      the same image as in line 2" in text
+
+
+def test_a_full_disk_ends_the_run_and_blames_no_patient(cohort, tmp_path, capsys, monkeypatch):
+    def full(*words, **arrays):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(cases.np, "savez", full)
+    words = ["cohort", "features", str(rewritten(cohort, tmp_path, lambda rows: rows[:2])), "--region", "sublentiform"]
+    assert main([*words, "-o", str(tmp_path / "table.csv")]) == 2
+    text = capsys.readouterr().err
+    assert "No space left" in text and "line" not in text
+
+
+def test_a_sidecar_that_came_later_is_read(cohort, tmp_path):
+    """The acquisition that a patient was prepared with comes from it."""
+
+    def change(rows):
+        shutil.copy(rows[0]["image"], tmp_path / "T2w.nii.gz")
+        rows[0]["image"] = str(tmp_path / "T2w.nii.gz")
+        return rows[:1]
+
+    words = ["cohort", "features", str(rewritten(cohort, tmp_path, change)), "--region", "sublentiform", "--resume"]
+    for stated in ({}, {"EchoTime": 0.09}):
+        if stated:
+            (tmp_path / "T2w.json").write_text(json.dumps(stated))
+        assert main([*words, "-o", str(tmp_path / "table.csv")]) == 0
+    echo = [np.load(path)["quantities"][cases.QUANTITIES.index("echo_time_ms")] for path in
+            (tmp_path / "table.work" / "cases").iterdir()]  # fmt: skip
+    assert len(echo) == 2 and np.nanmax(echo) == pytest.approx(90) and np.isnan(echo).sum() == 1
 
 
 @pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
