@@ -8,7 +8,7 @@ import shutil
 import struct
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -34,8 +34,8 @@ from cnsifusion.imaging.volume import Acquisition
 _TAGS = [
     "SeriesInstanceUID", "Modality", "Rows", "Columns", "NumberOfFrames", "ImagePositionPatient",
     "ImageOrientationPatient", "PixelSpacing", "SamplesPerPixel", "BitsAllocated", "RepetitionTime", "EchoTime",
-    "EffectiveEchoTime", "InversionTime", "MagneticFieldStrength", "ContrastBolusAgent", "AcquisitionMatrix",
-    "PatientAge", "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence",
+    "EffectiveEchoTime", "InversionTime", "MagneticFieldStrength", "ContrastBolusAgent", "ContrastBolusAgentSequence",
+    "AcquisitionMatrix", "PatientAge", "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence",
 ]  # fmt: skip
 _MR_IMAGES = (MRImageStorage, EnhancedMRImageStorage)
 #: How many of a unit of DICOM's ages make a year.
@@ -59,6 +59,7 @@ class _Slice:
     orientation: np.ndarray  # (2, 3): row direction (along columns), column direction
     pixel_mm: tuple[float, float]  # between columns (i), between rows (j)
     shape: tuple[int, int]  # rows, columns
+    rescale: tuple[float, float] = (1.0, 0.0)  # slope and intercept, where a frame has its own
 
 
 def series_files(folder: Path, modality: str | None = None) -> dict[str, list[Path]]:
@@ -224,10 +225,17 @@ def _frame(path: Path, number: int, frame: Any, shared: Any, shape: tuple[int, i
                 return source[name].value[0]
         raise BadInput("The enhanced DICOM file lacks the position or spacing of a frame; export it again.")
 
-    return _slice(
+    placed = _slice(
         path, number, group("PlanePositionSequence").ImagePositionPatient,
         group("PlaneOrientationSequence").ImageOrientationPatient, group("PixelMeasuresSequence").PixelSpacing, shape,
     )  # fmt: skip
+    if "PixelValueTransformationSequence" not in frame:
+        return placed
+    own = group("PixelValueTransformationSequence")
+    slope, intercept = float(own.RescaleSlope), float(own.RescaleIntercept)
+    if slope == 0 or not math.isfinite(slope + intercept):
+        raise BadInput("The enhanced DICOM file's frames have no usable scale; export it again.")
+    return replace(placed, rescale=(slope, intercept))
 
 
 def _slice(path: Path, frame: int, position: Any, orientation: Any, spacing: Any, shape: tuple[int, int]) -> _Slice:
@@ -274,6 +282,7 @@ def _arrange(slices: list[_Slice]) -> tuple[list[_Slice], Grid]:
 def _pixels(slices: list[_Slice], grid: Grid) -> np.ndarray:
     array = np.empty(grid.shape, np.float32)
     opened: dict[Path, np.ndarray] = {}
+    first = {item.path: item.rescale for item in slices if item.frame == 0}
     for k, item in enumerate(slices):
         if item.path not in opened:
             opened = {item.path: _decode(item.path)}
@@ -281,6 +290,9 @@ def _pixels(slices: list[_Slice], grid: Grid) -> np.ndarray:
         if item.frame >= len(frames) or frames.shape[1:] != item.shape:
             raise BadInput(_UNDECODABLE)
         array[k] = frames[item.frame]
+        if item.rescale != first[item.path]:  # GDCM applies that of the first frame to all
+            (slope, intercept), (applied, added) = item.rescale, first[item.path]
+            array[k] = (frames[item.frame].astype(float) - added) / applied * slope + intercept
     return array
 
 
@@ -310,11 +322,11 @@ def _acquisition(header: Any, first: _Slice) -> Acquisition:
 
     matrix = [int(v) for v in np.atleast_1d(header.get("AcquisitionMatrix") or []) if int(v) > 0]
     fov = (first.shape[1] * first.pixel_mm[0], first.shape[0] * first.pixel_mm[1])
-    contrast = header.get("ContrastBolusAgent")
+    contrast = header.get("ContrastBolusAgent", "given" if header.get("ContrastBolusAgentSequence") else None)
     return Acquisition(
         repetition_time=number("RepetitionTime"),
         echo_time=number("EffectiveEchoTime", "EchoTime"),
-        inversion_time=number("InversionTime"),
+        inversion_time=number("InversionTime", "InversionTimes"),
         field_strength=number("MagneticFieldStrength"),
         contrast_agent=None if contrast is None else bool(str(contrast).strip()),
         acquired_pixel_mm=max(fov) / max(matrix) if matrix else None,
@@ -329,7 +341,10 @@ def _years(age: str) -> float | None:
 
 
 def _sources(header: Any) -> list[Any]:
-    """The header and, for enhanced files, the datasets inside its shared functional groups."""
-    groups = header.get("SharedFunctionalGroupsSequence") or []
+    """The header and, for enhanced files, the datasets inside the functional groups: the shared ones, those of the
+    first frame.
+    """
+    frames = header.get("PerFrameFunctionalGroupsSequence") or []
+    groups = [*(header.get("SharedFunctionalGroupsSequence") or []), *frames[:1]]
     inner = [item for group in groups for element in group if element.VR == "SQ" for item in element.value]
     return [header, *inner]
