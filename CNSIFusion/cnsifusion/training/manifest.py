@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import re
+import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -27,9 +29,11 @@ OPTIONAL = ("site", "age", "sex", "reader", "mask_origin", "edited", "mri_date",
 UNKNOWN = -1
 #: What becomes of the labels: every patient needs one; those that stand there are taken; none is looked at.
 LABELS = ("needed", "taken", "ignored")
+SEXES = ("", "m", "f", "male", "female")
 MASK_ORIGINS = ("automatic", "semiautomatic", "manual", "imported", "truth")
 
 _MAX_BYTES, _MAX_PATIENTS, _MAX_LP_HOURS, _LINKED = 64 << 20, 100_000, 48.0, 0.9
+_BIDS_SUBJECT = re.compile(r"sub-[0-9A-Za-z]+(?=_|$)")
 
 
 @dataclass(frozen=True)
@@ -100,17 +104,19 @@ def read_manifest(path: str | Path, folds: int = 5, inner_folds: int = 0, labels
         patient, found = _patient(path.parent, line, row, labels)
         problems += found
         warnings += _late_puncture(line, row)
-        named = {"patient_id": row["patient_id"]}
+        named = {"patient_id": unicodedata.normalize("NFKC", row["patient_id"]).casefold()}
         if patient is not None:
             patients.append(patient)
             problems += _region_problems(line, patient)
-            named["image"] = str(patient.image.resolve())
+            files = {"image": patient.image, "rois": patient.rois}
+            named |= {column: str(path.resolve()) for column, path in files.items() if path}
         for column, value in named.items():
             first = seen.setdefault((column, value), line)
             if value and first != line:
-                what = column.removesuffix("_id")
+                what = {"patient_id": "patient", "rois": "regions"}.get(column, column)
                 problems.append(Problem(line, column, f"the same {what} as in line {first}"))
-    problems += _class_problems(rows, folds, inner_folds)
+    if all(p.column != "label" for p in problems):
+        problems += _class_problems(rows, folds, inner_folds)
     known = [p for p in patients if p.label != UNKNOWN]
     problems += _origin_problems(known)
     if problems:
@@ -210,7 +216,7 @@ def _patient(
             problems.append(Problem(line, "age", "must be a number of years"))
         if age is not None and not 0 <= age <= 130:
             problems.append(Problem(line, "age", "must lie between 0 and 130 years"))
-    if cell.get("sex", "")[:1].upper() not in ("", "M", "F"):
+    if cell.get("sex", "").lower() not in SEXES:
         problems.append(Problem(line, "sex", "must be M or F, or empty where it is not known"))
     origin = cell.get("mask_origin", "")
     if origin and origin not in MASK_ORIGINS:
@@ -354,19 +360,29 @@ def _link_warnings(patients: list[Patient]) -> list[str]:
 
 
 def _one_patient_warnings(patients: list[Patient]) -> list[str]:
-    """A warning where the DICOM headers of several lines name one patient: two scans of one may fall into two folds."""
+    """A warning where the DICOM headers or BIDS names of several lines name one patient: two scans of one may fall into
+    two folds.
+    """
     lines: dict[str, list[int]] = {}
     for patient in patients:
         files = files_below(patient.image) if patient.image.is_dir() else []
-        key = next(filter(None, map(patient_key, files)), "")
+        key = next(filter(None, map(patient_key, files)), "") or _bids_subject(patient.image)
         lines.setdefault(key or f"line {patient.line}", []).append(patient.line)
     same = [", ".join(map(str, found)) for found in lines.values() if len(found) > 1]
     if not same:
         return []
     return [
-        f"By their DICOM headers these lines are of one patient: {'; '.join(same)}. If they are, keep one line of "
-        "each: a patient in two folds makes all figures too good."
+        f"By their DICOM headers or BIDS names these lines are of one patient: {'; '.join(same)}. If they are, keep "
+        "one line of each: a patient in two folds makes all figures too good."
     ]
+
+
+def _bids_subject(image: Path) -> str:
+    """The folder and name of the image's subject in a BIDS data set (sub-01/..., sub-01_T2w.nii.gz); "" in no such."""
+    for path in (*reversed(image.parents), image):
+        if found := _BIDS_SUBJECT.match(path.name):
+            return str(path.parent.resolve() / found[0])
+    return ""
 
 
 def _simulated(path: Path, patients: list[Patient]) -> bool:

@@ -197,6 +197,39 @@ def test_two_series_of_one_patient_under_two_names_are_warned_of(rows, save, tmp
     assert len(warnings) == 1 and "of one patient: 2, 4." in warnings[0]
 
 
+def test_two_sessions_of_a_bids_subject_are_warned_of(rows, save, tmp_path):
+    places = ["a/sub-1/ses-1/anat/sub-1_ses-1_T2w", "a/sub-1/ses-2/anat/sub-1_ses-2_T2w", "b/sub-1/anat/sub-1_T2w",
+              "a/sub-12_T2w", "a/sub-12_run-2_T2w", "a/sub-120_T2w"]  # fmt: skip
+    for row, place in zip(rows, places):
+        (tmp_path / place).parent.mkdir(parents=True, exist_ok=True)
+        row["image"] = str(shutil.copy(tmp_path / row["image"], tmp_path / f"{place}.nii.gz").relative_to(tmp_path))
+    warnings = read_manifest(save(rows), 5).warnings
+    assert len(warnings) == 1 and "of one patient: 2, 3; 5, 6." in warnings[0]
+
+
+@pytest.mark.parametrize("spellings", [("M\u00fcller 1", "Mu\u0308ller 1"), ("P1a", "p1A")])
+def test_one_patient_in_two_spellings_is_one(rows, save, spellings):
+    rows[2]["patient_id"], rows[3]["patient_id"] = spellings
+    assert "line 5     patient_id   the same patient as in line 4" in problems(save(rows))
+
+
+def test_regions_of_two_patients_are_not_one_file(rows, save):
+    rows[2]["rois"] = rows[1]["rois"]
+    assert "line 4     rois         the same regions as in line 3" in problems(save(rows))
+
+
+@pytest.mark.parametrize("sex", ["missing", "mujer", "MF", "0"])
+def test_a_sex_is_not_guessed_from_a_first_letter(rows, save, sex):
+    rows[0]["sex"], rows[1]["sex"], rows[2]["sex"] = sex, "Female", "m"
+    text = problems(save(rows, [*COLUMNS, "sex"]))
+    assert "1 problem," in text and "line 2     sex " in text
+
+
+def test_labels_as_words_are_not_called_one_class(rows, save):
+    text = problems(save([{**row, "label": "infected" if row["label"] == "1" else "control"} for row in rows]))
+    assert "must be 0 or 1" in text and "one class" not in text
+
+
 def test_patients_to_be_scored_need_no_label(rows, save):
     path = save(rows, ["patient_id", "image", "rois"])
     for labels in ("taken", "ignored"):
