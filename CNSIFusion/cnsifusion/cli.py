@@ -59,10 +59,8 @@ def _check(options: argparse.Namespace, output: Output) -> None:
     from cnsifusion.analysis import Analyzer
 
     report = Analyzer().check(options.image, output)
-    if options.json:
-        output.done({}, json.dumps(report.to_dict(), indent=1, ensure_ascii=False))
-    else:
-        output.done({}, f"verdict: {report.verdict}", *(f"  {f.level:6} {f.text}" for f in report.findings))
+    words = [f"verdict: {report.verdict}", *(f"  {f.level:6} {f.text}" for f in report.findings)]
+    output.done({}, *([json.dumps(report.to_dict(), indent=1, ensure_ascii=False)] if options.json else words))
     if report.verdict == "refuse":
         raise BadInput("The image is refused: " + " ".join(report.reasons))
 
@@ -106,13 +104,17 @@ def _assignments(words: Sequence[str]) -> dict[str, str] | None:
 
 def _analyze(options: argparse.Namespace, output: Output) -> None:
     from cnsifusion.analysis import Analyzer
+    from cnsifusion.analysis.analyze import FILES
     from cnsifusion.analysis.worker import done_event
     from cnsifusion.reporting import write_report_beside
 
-    own = options.output / "rois.seg.nrrd"
-    if own.exists() and not (options.output / "result.json").exists():
-        raise BadInput(f"The output folder holds a {own.name} that no analysis wrote; choose another, or it is lost.")
-    result = Analyzer(write_report_beside).analyze(options.image, options.output, options.rois, options.bundle, output)
+    others = [name for name in FILES if (options.output / name).exists()]
+    if others and not (options.output / "result.json").exists():
+        raise BadInput(f"The output folder holds a {others[0]} that no analysis wrote; choose another, or it is lost.")
+    if options.assign and not options.rois:
+        raise BadInput("--assign names the labels of a region file: give one with --rois.")
+    words = (options.image, options.output, options.rois, options.bundle, output, _assignments(options.assign))
+    result = Analyzer(write_report_beside).analyze(*words)
     score = result.patient
     spread = f"range over fold models {score.low:.1%} to {score.high:.1%}"
     above = f"{result.slices_above} ({score.threshold:.2f})"
@@ -206,8 +208,8 @@ def _cohort(options: argparse.Namespace, output: Output) -> None:
     if options.what == "features":
         if options.bundle:
             raise BadInput("cohort features uses no bundle: leave out --bundle.")
-        table = _training().cohort_features(options, counted(output))
-        output.done({"features": str(table)}, f"Features: {table}")
+        table, warnings = _training().cohort_features(options, counted(output))
+        output.done({"features": str(table), "warnings": warnings}, *_warned(warnings), f"Features: {table}")
         return
     from cnsifusion.analysis import Analyzer
     from cnsifusion.analysis.batch import Patient, analyze_patients, find_patients
@@ -277,6 +279,8 @@ def _parser() -> argparse.ArgumentParser:
         return sub
 
     image: dict[str, Any] = {"type": Path, "help": "NIfTI, NRRD, MetaImage or a DICOM folder"}
+    text = "which labels or segments of the region file are which of the protocol's regions"
+    assign: dict[str, Any] = {"nargs": "*", "default": [], "metavar": "LABEL=NAME", "help": text}
     check = command("check", _check, "Is this an axial T2 of a brain? ok | warn | refuse, with reasons")
     check.add_argument("image", **image)
     check.add_argument("--json", action="store_true", help="print JSON")
@@ -290,7 +294,7 @@ def _parser() -> argparse.ArgumentParser:
     features.add_argument("rois", type=Path, help="region file (.seg.nrrd, labelmap, DICOM SEG)")
     features.add_argument("--region", choices=["ventricles", "sublentiform", "all"], default="all")
     features.add_argument("--engine", choices=["native", "pyradiomics"], default="native")
-    features.add_argument("--assign", nargs="*", default=[], metavar="LABEL=NAME", help="labels to protocol names")
+    features.add_argument("--assign", **assign)
     features.add_argument("--settings", type=Path, help="JSON file of radiomics settings")
 
     analyze = command(
@@ -298,6 +302,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     analyze.add_argument("image", **image)
     analyze.add_argument("--rois", type=Path, help="region file; proposed when absent")
+    analyze.add_argument("--assign", **assign)
     analyze.add_argument("--bundle", type=Path, help="model bundle; the demonstration bundle when absent")
 
     report = command("report", _report, "Write the report of a result", output="FILE.html or FILE.pdf")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -55,7 +55,7 @@ from cnsifusion.threads import both
 #: reporting draws results and must not be known here.
 Reporter = Callable[[PatientResult, Case, dict[str, Volume], Path], dict[str, str]]
 #: What an analysis may leave beside result.json.
-_FILES = ("rois.seg.nrrd", "heatmap.nii.gz", "logmap.nii.gz", "key_images.png", "report.html")
+FILES = ("rois.seg.nrrd", "heatmap.nii.gz", "logmap.nii.gz", "key_images.png", "report.html")
 
 
 class Analyzer:
@@ -75,12 +75,14 @@ class Analyzer:
         rois: str | Path | None = None,
         bundle: str | Path | None = None,
         emit: Callable[[dict], None] = lambda event: None,
+        names: Mapping[str, str] | None = None,
     ) -> PatientResult:
         """Analyze ``image`` into the folder ``out``: result.json, report.html, rois.seg.nrrd and the maps there are
         (heatmap.nii.gz of the network, logmap.nii.gz of the LoG features).
 
         ``rois`` is a region file (else regions are proposed), ``bundle`` a model bundle (else the demonstration
-        bundle). Raises BadInput or BundleError with one sentence; then nothing is written.
+        bundle); ``names`` assigns labels or segments of ``rois`` to the protocol's names. Raises BadInput or
+        BundleError with one sentence; then nothing is written.
         """
         check_output(out)
         model = self.bundle(Path(bundle) if bundle else default_bundle_dir())
@@ -88,7 +90,7 @@ class Analyzer:
         progress = StepProgress(steps, emit, self._pace.expected(model.sha256, image))
         progress(READ[0])
         head = self._heads.read(image)
-        regions = read_regions(rois, head.volume) if rois else None
+        regions = read_regions(rois, head.volume, names) if rois else None
         case = self._case(head, PreparationSettings(**model.settings.preparation), regions, progress)
         progress(FEATURES[0])
         instances, left_out = make_instances(case, model.settings.region, model.settings.submask)
@@ -208,7 +210,7 @@ class Analyzer:
             result = replace(result, files=names, seconds=dict(progress.seconds))
             result.write(temporary / "result.json")
             (out / "result.json").unlink(missing_ok=True)
-            for former in set(_FILES) - set(names.values()):
+            for former in set(FILES) - set(names.values()):
                 (out / former).unlink(missing_ok=True)  # a map of another run, perhaps of another head
             for name in [*names.values(), "result.json"]:
                 (temporary / name).replace(out / name)

@@ -18,9 +18,13 @@ from cnsifusion.training.settings import TrainingSettings
 from cnsifusion.training.tasks import Progress
 
 
-def cohort_features(options: argparse.Namespace, progress: Progress) -> Path:
-    """``cohort features``: one table of all patients' instances of one region or both, resumable; returns its path."""
+def cohort_features(options: argparse.Namespace, progress: Progress) -> tuple[Path, list[str]]:
+    """``cohort features``: one table of all patients' instances of one region or both, resumable; returns its path and
+    warnings.
+    """
     FeatureTable.check_file(options.output)
+    if options.output.resolve() == options.manifest.resolve():
+        raise BadInput("The table would take the place of its manifest; give it another name.")
     regions = ("sublentiform", "ventricles") if options.region == "all" else (options.region,)
     work = _work(options.output.with_suffix(".work"), options.resume)
     experiment = _experiment(options, progress, work, region=regions[0], folds=0)
@@ -35,7 +39,7 @@ def cohort_features(options: argparse.Namespace, progress: Progress) -> Path:
     }
     table.metadata["warnings"] = [*experiment.manifest.warnings, *table.metadata["warnings"]]
     table.write(options.output)
-    return options.output
+    return options.output, table.metadata["warnings"]
 
 
 def pretrain(options: argparse.Namespace, progress: Progress) -> Path:

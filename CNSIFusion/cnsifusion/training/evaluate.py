@@ -115,7 +115,7 @@ def write_files(experiment: Experiment, result: Evaluation, out: Path) -> None:
         "decision.csv": curves.decision(result.predictions),
         "learning.csv": pd.DataFrame(result.learning, columns=["patients", "auc"]),
         "ablations.csv": tables.ablations(result.ablations, result.predictions.get(_CHEAP), resamples, seed),
-        "by_site.csv": tables.patient_metrics(result.by_site),
+        "by_site.csv": tables.site_metrics(result.cohort, result.by_site),
     }
     write_text(json.dumps(stamp(experiment, result), indent=1), out / STAMP)
     for name, frame in frames.items():

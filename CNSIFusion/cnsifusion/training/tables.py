@@ -48,6 +48,14 @@ def patient_metrics(predictions: dict[str, Predictions]) -> pd.DataFrame:
     return pd.concat(frames, ignore_index=True)
 
 
+def site_metrics(cohort: Cohort, predictions: dict[str, Predictions]) -> pd.DataFrame:
+    """``patient_metrics`` of models that each left one site out, with a column that names the site of every fold."""
+    names = {str(f): str(cohort.site[n]) for p in predictions.values() for n, f in zip(p.patients, p.fold)}
+    table = patient_metrics(predictions)
+    table.insert(2, "site", table["fold"].map(names).fillna(""))
+    return table
+
+
 def patient_intervals(predictions: dict[str, Predictions], resamples: int, seed: int) -> pd.DataFrame:
     """Value over all patients with its 95 % patient-level bootstrap interval."""
     rows = []

@@ -360,12 +360,13 @@ def test_a_bundle_with_settings_of_another_program_is_refused_before_the_image_i
         analyze_patients(Analyzer(), patients, tmp_path / "out", tmp_path / "bundle")
 
 
-def test_regions_that_no_analysis_wrote_are_not_replaced(simulated_image, tmp_path, capsys) -> None:
+@pytest.mark.parametrize("name", ["rois.seg.nrrd", "report.html", "heatmap.nii.gz", "logmap.nii.gz"])
+def test_a_file_that_no_analysis_wrote_is_not_replaced(name, simulated_image, tmp_path, capsys) -> None:
     """A reader's own file may have the name of ours."""
-    (tmp_path / "rois.seg.nrrd").write_text("drawn by hand")
+    (tmp_path / name).write_text("drawn by hand")
     assert main(["analyze", str(simulated_image), "-o", str(tmp_path)]) == 2
     assert "no analysis wrote" in capsys.readouterr().err
-    assert [p.name for p in tmp_path.iterdir()] == ["rois.seg.nrrd"]
+    assert [p.name for p in tmp_path.iterdir()] == [name]
 
 
 def test_no_result_names_files_of_which_some_are_of_another_run(

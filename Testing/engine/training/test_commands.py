@@ -295,6 +295,16 @@ def test_copies_of_one_image_are_not_two_patients(cohort, tmp_path, capsys):
     assert "1 patient cannot be used" in text and "line 3      the same image as in line 2" in text
 
 
+def test_a_table_does_not_take_its_manifests_place_and_says_what_it_doubts(cohort, tmp_path, capsys):
+    manifest = rewritten(cohort, tmp_path, lambda rows: [{**row, "edited_by": "A"} for row in rows[:2]])
+    before = manifest.read_bytes()
+    words = ["cohort", "features", str(manifest), "--region", "sublentiform"]
+    assert main([*words, "-o", str(tmp_path / "other" / ".." / "manifest.csv")]) == 2
+    assert manifest.read_bytes() == before and [p.name for p in tmp_path.iterdir()] == ["manifest.csv"]
+    assert main([*words, "-o", str(tmp_path / "table.csv")]) == 0
+    assert "warning: The manifest's column edited_by is not known" in capsys.readouterr().out
+
+
 def test_a_full_disk_ends_the_run_and_blames_no_patient(cohort, tmp_path, capsys, monkeypatch):
     def full(*words, **arrays):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

@@ -34,7 +34,7 @@ from cnsifusion.training.metrics import (
     patient_figures,
 )
 from cnsifusion.training.selection import candidates, frequency, icc21, l1, mrmr, select, stability
-from cnsifusion.training.tables import scale_ranking
+from cnsifusion.training.tables import scale_ranking, site_metrics
 
 
 @pytest.fixture
@@ -314,3 +314,20 @@ def test_nothing_is_fitted_on_patients_outside(cohort):
     after = select(cohort, rows, "mrmr", 4, 0.5, False, 0)
     for name in ("columns", "impute", "mean", "scale"):
         assert np.array_equal(getattr(before, name), getattr(after, name))
+
+
+def test_figures_by_site_name_the_site_that_was_left_out(random):
+    site = np.array(["Basel", "Bern", "Chur"])[np.arange(30) % 3]
+    labels = np.arange(30) // 3 % 2
+    patients = random.permutation(30)
+    shares = random.random(30)
+    p = Predictions(
+        patients, labels[patients], patients % 3, shares, shares, np.full(30, 0.5), np.arange(30), shares, np.arange(30)
+    )
+    table = site_metrics(SimpleNamespace(site=site), {"one": p}).query("strategy == 'mean'")
+    for number, name in enumerate(("Basel", "Bern", "Chur")):
+        (row,) = table[table["site"] == name].to_dict("records")
+        inside = patients % 3 == number
+        assert row["fold"] == str(number) and row["auc"] == pytest.approx(auc(shares[inside], labels[patients][inside]))
+    assert set(table[table["site"] == ""]["fold"]) == {"all", "mean", "sd"}
+    assert list(site_metrics(SimpleNamespace(site=site), {}).columns[:4]) == ["model", "strategy", "site", "fold"]
