@@ -60,7 +60,7 @@ def _check(options: argparse.Namespace, output: Output) -> None:
 
     report = Analyzer().check(options.image, output)
     words = [f"verdict: {report.verdict}", *(f"  {f.level:6} {f.text}" for f in report.findings)]
-    output.done({}, *([json.dumps(report.to_dict(), indent=1, ensure_ascii=False)] if options.json else words))
+    output.done({}, *([json.dumps(report.to_dict(), indent=1)] if options.json else words))
     if report.verdict == "refuse":
         raise BadInput("The image is refused: " + " ".join(report.reasons))
 
@@ -252,9 +252,9 @@ def _bundle(options: argparse.Namespace, output: Output) -> None:
     from cnsifusion.bundles import bundle_card
 
     if options.what == "card":
-        print(bundle_card(options.directory))
+        output.done({}, bundle_card(options.directory))
     else:
-        print(f"The bundle is whole and usable; SHA-256 {Analyzer().bundle(options.directory).sha256}.")
+        output.done({}, f"The bundle is whole and usable; SHA-256 {Analyzer().bundle(options.directory).sha256}.")
 
 
 # ---- words -----------------------------------------------------------------------------------------------------------

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
+import re
 import sys
 import time
 import warnings
 from collections.abc import Callable
 
 from cnsifusion.errors import error_event, failure
+
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
 class Output:
@@ -21,7 +25,7 @@ class Output:
 
     def __call__(self, event: dict) -> None:
         if self._jsonl:
-            print(json.dumps(event, ensure_ascii=False), flush=True)
+            print(json.dumps(event), flush=True)
         elif event["event"] == "progress" and sys.stderr.isatty():
             filled = round(30 * event["fraction"])
             text = f"[{'#' * filled}{'.' * (30 - filled)}] {event['name']} ..."
@@ -35,19 +39,24 @@ class Output:
             return
         self._leave_bar()
         for sentence in sentences:
-            print(sentence)
+            print(_shown(sentence))
 
     def failed(self, error: BaseException) -> None:
         """Why there are no last words: one sentence on stderr, for a program an "error" event before it."""
         if self._jsonl:
             self(error_event(error))
         self._leave_bar()
-        print(f"cnsifusion: {failure(error)}", file=sys.stderr)
+        print(_shown(f"cnsifusion: {failure(error)}"), file=sys.stderr)
 
     def _leave_bar(self) -> None:
         if self._on_bar:
             print(file=sys.stderr)
         self._on_bar = False
+
+
+def _shown(text: str) -> str:
+    """What a terminal may be told: no control characters, by which a stranger's bundle or file could steer it."""
+    return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
 def counted(emit: Callable[[dict], None]) -> Callable[[int, int, str], None]:
@@ -67,9 +76,14 @@ def counted(emit: Callable[[dict], None]) -> Callable[[int, int, str], None]:
 
 
 def silence_libraries() -> None:
-    """Native image libraries print file names and matrices to the process' stderr; what the user reads is ours."""
+    """Native image libraries print file names and matrices to the process' stderr; what the user reads is ours.
+
+    And what a terminal or pipe has no letters for must not end a command after its work.
+    """
     if sys.stderr is not sys.__stderr__ or sys.stderr is None:
         return  # called by another Python program, which owns its stderr
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
     if not sys.warnoptions:
         warnings.simplefilter("ignore")
     own = os.fdopen(os.dup(sys.stderr.fileno()), "w", buffering=1, encoding="utf-8", errors="replace")

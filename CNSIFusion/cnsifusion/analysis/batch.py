@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 import time
 from collections.abc import Callable, Sequence
@@ -91,15 +92,18 @@ def find_patients(folder: Path, leave_out: Path | None = None) -> list[Patient]:
         hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
         return not hidden and (ignored is None or ignored not in path.resolve().parents)
 
+    def named(path: Path) -> str:
+        return os.fsencode(path.relative_to(folder).as_posix()).decode("utf-8", "replace")
+
     patients = [
-        Patient(path.relative_to(folder).as_posix(), (path,))
+        Patient(named(path), (path,))
         for path in files_below(folder, lost=True)
         if _is_image(path) and counts(path)
     ]
     names: dict[str, int] = {}
     for files in series_files(folder, modality="MR").values():
         if kept := tuple(path for path in files if counts(path)):
-            place = kept[0].parent.relative_to(folder).as_posix()
+            place = named(kept[0].parent)
             names[place] = names.get(place, 0) + 1
             patients.append(Patient(place if names[place] == 1 else f"{place} (series {names[place]})", kept))
     if not patients:
@@ -110,7 +114,7 @@ def find_patients(folder: Path, leave_out: Path | None = None) -> list[Patient]:
 def write_list(patients: Sequence[Patient], path: Path) -> None:
     """Write a list of patients for :func:`read_list` (JSON)."""
     rows = [{"name": p.name, "files": [str(f) for f in p.files]} for p in patients]
-    write_text(json.dumps(rows, ensure_ascii=False), path)
+    write_text(json.dumps(rows), path)
 
 
 def read_list(path: Path) -> list[Patient]:

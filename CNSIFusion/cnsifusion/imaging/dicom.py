@@ -27,7 +27,7 @@ from pydicom.uid import (
 )
 
 from cnsifusion.errors import BadInput
-from cnsifusion.imaging.folders import files_below
+from cnsifusion.imaging.folders import check_letters, files_below
 from cnsifusion.imaging.grid import Grid, triple
 from cnsifusion.imaging.volume import Acquisition
 
@@ -298,6 +298,7 @@ def _pixels(slices: list[_Slice], grid: Grid) -> np.ndarray:
 
 def _decode(path: Path) -> np.ndarray:
     """Pixels [frame, row, column] of one file with its rescale slope and intercept applied."""
+    check_letters(path)
     try:
         image = sitk.ReadImage(str(path), sitk.sitkFloat32, "GDCMImageIO")
     except RuntimeError as error:

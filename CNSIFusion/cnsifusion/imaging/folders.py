@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from cnsifusion.errors import BadInput
+
 
 def files_below(folder: Path, lost: bool = False) -> list[Path]:
     """Regular files below ``folder``, in order of their paths. What this user may not read is passed over, and links to
@@ -19,3 +21,11 @@ def _is_file(path: Path) -> bool:
         return path.is_file()
     except OSError:
         return False
+
+
+def check_letters(path: str | Path) -> None:
+    """Refuse a path that is not UTF-8 (bytes of an old archive): there ITK ends the whole program. Raises BadInput."""
+    try:
+        os.fspath(path).encode()
+    except UnicodeEncodeError as error:
+        raise BadInput("The path holds letters that are not UTF-8; rename its folders or file.") from error

@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from cnsifusion.errors import BadInput
+from cnsifusion.imaging.folders import check_letters
 
 UNREADABLE = "The file cannot be read as an image: it is damaged, cut short or not of the type its name says."
 _GEOMETRY = "The file's spacing, axes or origin are not usable numbers; export the image again."
@@ -42,6 +43,7 @@ def check_header(path: Path, voxels: bool = True) -> None:
 
     ``voxels``: whether to read a NIfTI file's voxels too, for missing ones and those that are not numbers.
     """
+    check_letters(path)
     name = path.name.lower()
     try:
         if name.endswith((".nii", ".nii.gz")):

@@ -20,6 +20,7 @@ from typing import Any
 import SimpleITK as sitk  # noqa: N813
 
 from cnsifusion.errors import BadInput
+from cnsifusion.imaging.folders import check_letters
 from cnsifusion.imaging.volume import Volume
 
 _DOUBLE_SUFFIXES = (".nii.gz", ".seg.nrrd")
@@ -37,6 +38,7 @@ def atomic_path(target: str | Path) -> Iterator[Path]:
     target. Raises BadInput when the folder cannot be written.
     """
     target = Path(target)
+    check_letters(target)
     name = target.name.lower()
     suffix = next((s for s in _DOUBLE_SUFFIXES if name.endswith(s)), target.suffix)
     try:
@@ -57,10 +59,12 @@ def atomic_path(target: str | Path) -> Iterator[Path]:
 
 
 def check_output(folder: str | Path) -> None:
-    """Refuse before any work what must fail after it: a file in the folder's place, or no right to write there.
+    """Refuse before any work what must fail after it: a file in the folder's place, no right to write there, or a path
+    that is not UTF-8.
 
     Creates nothing. Raises BadInput.
     """
+    check_letters(folder)
     folder = Path(folder).absolute()
     there = next(p for p in (folder, *folder.parents) if os.access(p, os.F_OK))
     if not there.is_dir():

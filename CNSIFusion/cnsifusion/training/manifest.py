@@ -18,7 +18,7 @@ import SimpleITK as sitk  # noqa: N813
 
 from cnsifusion.errors import BadInput, CNSIFusionError
 from cnsifusion.imaging.dicom import patient_key
-from cnsifusion.imaging.folders import files_below
+from cnsifusion.imaging.folders import check_letters, files_below
 from cnsifusion.imaging.grid import Grid, canonical_grid
 from cnsifusion.imaging.headers import check_header
 from cnsifusion.imaging.read import content_sha256, existing, read_image
@@ -303,6 +303,7 @@ def _file_grid(path: Path) -> Grid:
 
 
 def _read_grid(path: Path) -> Grid:
+    check_letters(path)
     try:
         return canonical_grid(grid_of(sitk.ReadImage(str(path))))
     except RuntimeError as error:
