@@ -12,6 +12,7 @@ import SimpleITK as sitk  # noqa: N813
 from scipy.ndimage import map_coordinates
 
 from cnsifusion.errors import BadInput
+from cnsifusion.fields import misfits
 from cnsifusion.imaging.volume import Volume
 
 #: Normalised intensities are in hundredths of a robust SD of deep white matter: whole numbers carry the precision.
@@ -34,6 +35,8 @@ class PreparationSettings:
     pixel_mm: float = 0.5
 
     def __post_init__(self) -> None:
+        if wrong := misfits(self):
+            raise BadInput(f"Preparation: {'; '.join(wrong)}.")
         if self.normalisation not in ("white-matter", "brain", "none"):
             raise BadInput(f"Unknown normalisation '{self.normalisation}'; use white-matter, brain or none.")
         if self.control_point_mm < 150:

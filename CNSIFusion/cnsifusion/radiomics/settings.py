@@ -10,6 +10,7 @@ from types import MappingProxyType
 from typing import Any
 
 from cnsifusion.errors import BadInput
+from cnsifusion.fields import misfits
 
 #: Name and version of the native engine; the version changes whenever a number it produces can change.
 ENGINE, ENGINE_VERSION = "cnsifusion", "1.0"
@@ -56,17 +57,18 @@ class RadiomicsSettings:
     remove_outliers: float | None = None
 
     def __post_init__(self) -> None:
+        if wrong := misfits(self):
+            raise BadInput(f"Radiomics settings: {'; '.join(wrong)}.")
+        if not isinstance(self.bin_width, Mapping):
+            raise BadInput('Radiomics settings: bin_width is by image type, as {"original": 50, "log": 25}.')
         classes = tuple(self.feature_classes) or tuple(
             c for c in FEATURE_CLASSES if c != ("shape" if self.force_2d else "shape2D")
         )
-        if not isinstance(self.bin_width, Mapping):
-            raise BadInput('Radiomics settings: bin_width is by image type, as {"original": 50, "log": 25}.')
-        sigmas = tuple(float(s) for s in self.log_sigmas_mm)
         widths = {str(k): float(v) for k, v in self.bin_width.items()}
         for name, value in (
             ("feature_classes", classes),
-            ("log_sigmas_mm", sigmas),
-            ("distances", tuple(int(d) for d in self.distances)),
+            ("log_sigmas_mm", tuple(float(s) for s in self.log_sigmas_mm)),
+            ("distances", tuple(self.distances)),
             ("bin_width", MappingProxyType(widths)),
         ):
             object.__setattr__(self, name, value)
@@ -86,6 +88,8 @@ class RadiomicsSettings:
             (self.gldm_a < 0, "gldm_a is not negative"),
             (self.force_2d_axis not in (0, 1, 2), "force_2d_axis is 0, 1 or 2"),
             (self.minimum_dimensions not in (1, 2, 3), "minimum_dimensions is 1, 2 or 3"),
+            (self.normalize_scale <= 0, "normalize_scale is positive"),
+            (self.remove_outliers is not None and self.remove_outliers <= 0, "remove_outliers is positive"),
         ]
         if self.bin_count is None:
             missing = [name for name in self.image_names() if self._width_key(name) is None]

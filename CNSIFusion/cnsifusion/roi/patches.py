@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 
 from cnsifusion.errors import BadInput
+from cnsifusion.fields import misfits
 from cnsifusion.roi.case import Case
 from cnsifusion.roi.instances import Instance
 
@@ -24,6 +25,8 @@ class PatchSettings:
     mirror_right: bool = True
 
     def __post_init__(self) -> None:
+        if wrong := misfits(self):
+            raise BadInput(f"Patches: {'; '.join(wrong)}.")
         if not 8 <= self.size_mm <= 256:
             raise BadInput("The patch size must lie between 8 and 256 mm.")
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from cnsifusion import __version__
 from cnsifusion.errors import BadInput
+from cnsifusion.fields import misfits
 from cnsifusion.imaging import PreparationSettings
 from cnsifusion.radiomics import RadiomicsSettings
 from cnsifusion.roi.patches import PatchSettings
@@ -58,10 +59,8 @@ class TrainingSettings:
     ablations: tuple[str, ...] = ("with-shape",)
 
     def __post_init__(self) -> None:
-        whole = [f.name for f in fields(self) if f.type in ("int", "tuple[int, ...]")]
-        fractions = [name for name in whole if not _is_whole(getattr(self, name))]
-        if fractions:
-            raise BadInput(f"Training settings: {', '.join(fractions)} must be whole numbers.")
+        if misfit := misfits(self):
+            raise BadInput(f"Training settings: {'; '.join(misfit)}.")
         problems = [
             (not 0 <= self.seed < 1 << 31, "seed must lie between 0 and 2147483647"),
             (set(self.ablations) - set(ABLATIONS), f"ablations may name {', '.join(ABLATIONS)}"),
@@ -112,11 +111,6 @@ class TrainingSettings:
             return cls(**plain)
         except (TypeError, ValueError, AttributeError, ArithmeticError) as error:
             raise BadInput(f"Training settings: a value has the wrong type or name ({error}).") from error
-
-
-def _is_whole(value: Any) -> bool:
-    values = value if isinstance(value, tuple) else (value,)
-    return all(isinstance(v, int) and not isinstance(v, bool) for v in values)
 
 
 def digest(*parts: Any) -> str:

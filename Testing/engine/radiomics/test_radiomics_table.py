@@ -171,6 +171,9 @@ def test_every_setting_changes_the_hash_and_survives_json():
         {"distances": ()}, {"distances": (0,)}, {"gldm_a": -1}, {"force_2d_axis": 3}, {"minimum_dimensions": 0},
         {"force_2d": False, "feature_classes": ("shape2D",)}, {"original": False, "log_sigmas_mm": ()},
         {"nonsense": 1}, {"bin_width": 25}, {"log_sigmas_mm": ("a",)}, {"log_sigmas_mm": (1e-9,)},
+        {"normalize": "false"}, {"force_2d": 1}, {"distances": (1.7,)}, {"bin_count": 2.5}, {"bin_count": True},
+        {"gldm_a": 0.5}, {"voxel_array_shift": float("nan")}, {"log_sigmas_mm": "1"}, {"normalize_scale": -1},
+        {"remove_outliers": 0},
     ],
     ids=str,
 )  # fmt: skip

@@ -293,7 +293,8 @@ def test_settings_round_trip_and_refuse():
     assert TrainingSettings.from_dict(SETTINGS.to_dict()) == SETTINGS
     for wrong in ({"fold": 5}, {"folds": 1}, {"selectors": ["x"]}, {"patches": {"size": 3}}, {"folds": "many"}, [],
                   {"seed": -1}, {"seed": 1.5}, {"folds": 5.0}, {"checkpoints": [5, True]}, {"ablations": ["shape"]},
-                  {"ablations": "with-shape"}):  # fmt: skip
+                  {"ablations": "with-shape"}, {"leave_site_out": "no"}, {"preparation": {"bias_correction": "false"}},
+                  {"patches": {"mask_channel": "no"}}, {"learning_rate": "fast"}):  # fmt: skip
         with pytest.raises(BadInput):
             TrainingSettings.from_dict(wrong)
     assert set(_CHANGES) == set(ABLATIONS)
