@@ -9,13 +9,16 @@ from xml.sax.saxutils import escape
 from reportlab.graphics import renderPDF
 from reportlab.lib.colors import Color
 from reportlab.lib.pagesizes import A4
+from reportlab.lib.rl_accel import unicode2T1
 from reportlab.lib.styles import ParagraphStyle
 from reportlab.lib.utils import ImageReader
+from reportlab.pdfbase.pdfmetrics import getFont
 from reportlab.pdfgen.canvas import Canvas
 from reportlab.platypus import Paragraph
 
 from cnsifusion.analysis import PatientResult
 from cnsifusion.analysis.result import percent
+from cnsifusion.errors import BadInput
 from cnsifusion.imaging import atomic_path
 from cnsifusion.reporting.charts import CHARTS, DARK, GREY, ORANGE
 from cnsifusion.reporting.html import CAVEAT, REGION_WORDS, created, prevalence, region_rows
@@ -30,8 +33,10 @@ _PROVENANCE_TOP = _BOTTOM + 17
 def write_pdf(result: PatientResult, key_images: bytes, out: str | Path, patient: str = "") -> None:
     """Write the one-page report of ``result`` to ``out``, atomically; ``key_images`` is a PNG.
 
-    ``patient`` is whom it names, "" for nobody.
+    ``patient`` is whom it names, "" for nobody. Raises BadInput for a name in letters that the PDF's fonts do not have.
     """
+    if any(_is_square(letter) for letter in patient):
+        raise BadInput("A PDF has no such letters for the name; write it in Western letters, or make the HTML report.")
     with atomic_path(out) as temporary:
         page = Canvas(str(temporary), pagesize=A4)
         page.setTitle("CNSIFusion report (research use only)")
@@ -44,6 +49,13 @@ def write_pdf(result: PatientResult, key_images: bytes, out: str | Path, patient
         right = _chart(page, "drivers", result, _LEFT + 0.42 * _FULL, charts, 0.58 * _FULL)
         _foot(page, result, min(left, right) - 4)
         page.save()
+
+
+def _is_square(letter: str) -> bool:
+    """Whether a PDF shows a black square in place of ``letter``: none of the fonts that every reader has knows it."""
+    font = getFont("Helvetica-Bold")
+    ((used, code),) = unicode2T1(letter, [font, *font.substitutionFonts])
+    return used.fontName == "ZapfDingbats" and code == b"n"
 
 
 def _text(

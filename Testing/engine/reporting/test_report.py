@@ -13,8 +13,9 @@ from PIL import Image
 from reportlab.pdfbase.pdfmetrics import stringWidth
 
 from cnsifusion.analysis.result import percent, readable
+from cnsifusion.errors import BadInput
 from cnsifusion.imaging import Volume, read_image
-from cnsifusion.reporting import pdf, pictures
+from cnsifusion.reporting import pdf, pictures, write_report
 from cnsifusion.reporting.charts import CHARTS, svg
 from cnsifusion.reporting.html import render
 from cnsifusion.reporting.pdf import _paragraph, write_pdf
@@ -253,6 +254,17 @@ def test_each_map_is_shown_where_it_is(drawn) -> None:
         tile = _tile(drawn, maps, row)
         coloured = np.argwhere(tile.max(axis=-1) - tile.min(axis=-1) > 40)
         assert len(coloured) > 50 and ((coloured[:, 1] > 338 / 2) == on_the_right).all()
+
+
+@pytest.mark.parametrize("name", ["Łukasz", "Ωνύχ", "Нина", "山田 太郎", "José ő"])
+def test_a_pdf_does_not_name_a_patient_by_black_squares(analyzed, tmp_path, name) -> None:
+    """None of the fonts that every PDF reader has knows these letters; the HTML report shows them all."""
+    with pytest.raises(BadInput, match="no such letters"):
+        write_report(analyzed[0] / "result.json", tmp_path / "report.pdf", name)
+    assert not list(tmp_path.iterdir())
+    write_report(analyzed[0] / "result.json", tmp_path / "report.html", name)
+    assert name in (tmp_path / "report.html").read_text("utf-8")
+    write_report(analyzed[0] / "result.json", tmp_path / "report.pdf", "José Müller-Ñandú, Dr. O’Neil no. 7, Ων")
 
 
 def test_the_caption_says_what_each_row_is(analyzed) -> None:
