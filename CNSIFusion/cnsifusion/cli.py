@@ -224,10 +224,12 @@ def _cohort(options: argparse.Namespace, output: Output) -> None:
     else:
         from cnsifusion.training.manifest import read_manifest
 
-        listed = read_manifest(options.manifest, folds=0, labels="ignored").patients
-        patients = [Patient(p.patient_id, (p.image,), p.rois) for p in listed]
+        listed = read_manifest(options.manifest, folds=0, labels="ignored")
+        patients = [Patient(p.patient_id, (p.image,), p.rois) for p in listed.patients]
     analyzer = Analyzer(write_report_beside)
     outcome = analyze_patients(analyzer, patients, options.output, options.bundle, options.resume, output)
+    if outcome.failed == len(outcome.rows):
+        raise BadInput(f"No patient of {outcome.failed} has a score; the table {outcome.table.name} says why.")
     counts = f"{len(outcome.rows)} patients, {outcome.failed} without a score. {RESEARCH_ONLY}"
     output.done(batch_event(outcome), counts, f"Table: {outcome.table}")
 
@@ -288,8 +290,7 @@ def _parser() -> argparse.ArgumentParser:
     propose = command("propose", _propose, "Propose regions and PVS-like foci", progress=True, output="ROIS.seg.nrrd")
     propose.add_argument("image", **image)
 
-    text = "Radiomics, one row per instance"
-    features = command("features", _features, text, progress=True, output="FEATURES.csv or .parquet")
+    features = command("features", _features, "Radiomics by instance", progress=True, output="FEATURES.csv, .parquet")
     features.add_argument("image", **image)
     features.add_argument("rois", type=Path, help="region file (.seg.nrrd, labelmap, DICOM SEG)")
     features.add_argument("--region", choices=["ventricles", "sublentiform", "all"], default="all")
@@ -379,9 +380,9 @@ def _cohort_words(command: Callable[..., argparse.ArgumentParser]) -> None:
 
 
 def _processes(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError("must be a number of processes, at least 1")
-    return int(text)
+    if text.isdecimal() and int(text) > 0:
+        return int(text)
+    raise argparse.ArgumentTypeError("must be a number of processes, at least 1")
 
 
 def _names(text: str) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import dataclass
 from functools import lru_cache
@@ -56,7 +57,7 @@ class CaseTask:
 
 @dataclass(frozen=True)
 class CaseResult:
-    """Path of each region's cached file, or the sentence that says why there is none; hash of the image's content."""
+    """Path of each region's cached file, or the sentence that says why there is none; hash of the image's voxels."""
 
     paths: tuple[str, ...]
     problem: str = ""
@@ -88,7 +89,8 @@ def build_case(task: CaseTask) -> CaseResult:
     for path, arrays in made:
         with atomic_path(path) as temporary:
             np.savez(temporary, **arrays)  # type: ignore[arg-type]
-    return CaseResult(tuple(str(path) for path in paths), image=image)
+    with np.load(paths[0], allow_pickle=False) as data:
+        return CaseResult(tuple(str(path) for path in paths), image=str(data["voxels"]))
 
 
 @lru_cache(maxsize=1)
@@ -125,6 +127,7 @@ def _arrays(case: Case, region: str, task: CaseTask) -> dict[str, np.ndarray]:
         "pixels": np.array([i.pixels for i in instances]),
         "names": np.array(clean.names),
         "about": np.array(_about(clean, len(instances))),
+        "voxels": np.array(hashlib.sha256(case.volume.array.tobytes()).hexdigest()),
         "features": features,
         "patches": patches.astype(np.float16),
         "quantities": _quantities(case),

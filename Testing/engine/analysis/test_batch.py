@@ -91,6 +91,14 @@ def test_hidden_copies_are_no_patients_and_a_link_to_nothing_is_one_without_a_sc
     assert "no readable file" in outcome.rows[0].problem
 
 
+def test_a_run_without_any_score_is_no_success(folder, tmp_path, capsys) -> None:
+    """So that a script does not go on with an empty table."""
+    shutil.copy(folder / "c.nrrd", tmp_path / "c.nrrd")
+    assert main(["cohort", "analyze", str(tmp_path), "-o", str(tmp_path / "out")]) == 2
+    assert "No patient of 1 has a score; the table cohort.csv says why." in capsys.readouterr().err
+    assert "same value" in table(tmp_path / "out")[0]["problem"]
+
+
 @pytest.mark.parametrize("changed", ["T2w.raw", "T2w.json", "rois.raw"])
 def test_a_result_is_not_kept_when_a_file_beside_the_named_one_changed(tmp_path, changed) -> None:
     for name in ("T2w.mhd", "rois.nhdr"):

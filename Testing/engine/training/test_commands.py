@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import SimpleITK as sitk
 
 pytest.importorskip("torch")
 
@@ -279,9 +280,15 @@ def test_all_patients_that_cannot_be_used_come_in_one_table(cohort, tmp_path, ca
     assert not (tmp_path / "table.csv").exists()
 
 
-def test_copies_of_one_image_are_not_two_patients(cohort, tmp_path, capsys):
+@pytest.mark.parametrize("copy", ["copy.nii.gz", "copy.nrrd"])
+def test_copies_of_one_image_are_not_two_patients(cohort, tmp_path, capsys, copy):
+    """The same bytes, or the same voxels in another file."""
+
     def change(rows):
         rows[1]["image"] = shutil.copy(rows[0]["image"], tmp_path / "copy.nii.gz")
+        if copy != "copy.nii.gz":
+            sitk.WriteImage(sitk.ReadImage(rows[1]["image"]), str(tmp_path / copy))
+            rows[1]["image"] = str(tmp_path / copy)
         rows[1]["placement"] = rows[0]["placement"]
         regions = read_regions(rows[0]["rois"], read_image(rows[0]["image"]))
         regions.masks[SUBLENTIFORM_LEFT][tuple(np.argwhere(regions.masks[SUBLENTIFORM_LEFT])[0])] = False
