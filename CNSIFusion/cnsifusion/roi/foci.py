@@ -16,13 +16,15 @@ from scipy import ndimage
 from cnsifusion.imaging.grid import triple
 from cnsifusion.imaging.volume import Volume
 from cnsifusion.roi.morphology import grown
-from cnsifusion.roi.regions import Focus
+from cnsifusion.roi.regions import Focus, Plane
 
 #: Protocol: foci up to this in-plane diameter are PVS-like and larger ones are listed apart; they may lie this far
 #: above region B.
 MAX_DIAMETER_MM, ABOVE_MM = 3.0, 5.0
 #: The proposed region's own border is sure to about this (mm, in plane); beside what lies above it, less is searched.
 _BORDER_MM, _BORDER_ABOVE_MM = 3.5, 2.5
+#: Farther out the lentiform nucleus goes on laterally: so far (mm) spots count that are as sure as this (confidence).
+_NUCLEUS_MM, _SURE = 6.0, 0.95
 _LARGEST_MM = 7.0
 #: A tube may reach so far (mm) from its brightest place, and a spot have so much area (mm2), before it is a cistern; so
 #: much of it lies in the zone that is searched.
@@ -67,6 +69,7 @@ def find_foci(
     white_matter: np.ndarray,
     sublentiform: Mapping[str, np.ndarray],
     arteries: np.ndarray,
+    midplane: Plane,
     csf_contrast: float,
     sensitivity: float = 0.5,
 ) -> list[Focus]:
@@ -80,7 +83,7 @@ def find_foci(
     found: list[Focus] = []
     for side, mask in sublentiform.items():
         limits = _Limits(noise, csf_contrast, float(np.median(volume.array[mask])), volume.spacing[2], factor)
-        zone = _search_zone(volume, mask)
+        zone = _search_zone(volume, mask, midplane)
         spots = [s for k in np.flatnonzero(zone.any((1, 2))) for s in _spots(volume, zone[k], int(k), limits)]
         spots = [s for s in spots if arteries[s.k][tuple(s.pixels.T)].mean() <= _MOST_BESIDE_ARTERY]
         found += [_focus(volume, side, group) for group in _linked(spots)]
@@ -98,18 +101,29 @@ def noise_level(volume: Volume, white_matter: np.ndarray) -> float:
     return float(1.4826 * np.median(np.abs(values)) / np.sqrt(6)) + 1e-9 if values.size else 1e-9
 
 
-def _search_zone(volume: Volume, mask: np.ndarray) -> np.ndarray:
-    """``mask`` and what lies up to ABOVE_MM above it (at least one slice), with their borders in plane."""
+def _search_zone(volume: Volume, mask: np.ndarray, midplane: Plane) -> np.ndarray:
+    """Where the foci of ``mask`` may lie (uint8): 2 in it, up to ABOVE_MM above it (at least one slice) and in their
+    borders in plane, 1 farther out where the nucleus goes on, 0 elsewhere."""
     above = mask.copy()
     steps = max(1, round(ABOVE_MM / volume.spacing[2]))
     for step in range(1, steps + 1):
         above[step:] |= mask[:-step]
-    beside, less = (max(1, round(border / volume.spacing[0])) for border in (_BORDER_MM, _BORDER_ABOVE_MM))
-    return grown(mask, beside) | grown(above, less)
+    beside, less, far = (
+        max(1, round(border / volume.spacing[0])) for border in (_BORDER_MM, _BORDER_ABOVE_MM, _NUCLEUS_MM)
+    )
+
+    def off(voxels: np.ndarray) -> np.ndarray:
+        return np.abs(midplane.distance(volume.grid.to_lps(voxels[:, ::-1])))
+
+    zone = np.zeros(mask.shape, np.uint8)
+    outer = np.argwhere(grown(above, far))
+    zone[tuple(outer[off(outer) > np.median(off(np.argwhere(mask)))].T)] = 1
+    zone[grown(mask, beside) | grown(above, less)] = 2
+    return zone
 
 
 def _spots(volume: Volume, zone: np.ndarray, k: int, limits: _Limits) -> list[_Spot]:
-    """Bright spots of slice ``k`` whose centre lies in ``zone`` [j, i]."""
+    """Bright spots of slice ``k`` whose centre lies in ``zone`` [j, i] (see _search_zone)."""
     pixel = float(np.sqrt(volume.spacing[0] * volume.spacing[1]))
     where = np.argwhere(zone)
     pad = int(np.ceil(_LARGEST_MM * 2 / pixel))
@@ -119,7 +133,7 @@ def _spots(volume: Volume, zone: np.ndarray, k: int, limits: _Limits) -> list[_S
     inner = zone[low[0] : high[0], low[1] : high[1]]
     diameters = np.geomspace(max(2 * pixel, 0.8), _LARGEST_MM, 7)
     stack = np.stack([-(s**2) * ndimage.gaussian_laplace(window, s) for s in diameters / pixel / 2 / np.sqrt(2)])
-    peak = (stack == ndimage.maximum_filter(stack, (3, 3, 3))) & inner & (stack > 0)
+    peak = (stack == ndimage.maximum_filter(stack, (3, 3, 3))) & (inner > 0) & (stack > 0)
     order = sorted(np.argwhere(peak).tolist(), key=lambda p: -stack[tuple(p)])
     spots: list[_Spot] = []
     taken = np.zeros(window.shape, bool)
@@ -130,7 +144,8 @@ def _spots(volume: Volume, zone: np.ndarray, k: int, limits: _Limits) -> list[_S
         if spot is None:
             continue
         place = spot.pixels[:, 0], spot.pixels[:, 1]
-        if taken[place].any() or inner[place].mean() < _LEAST_INSIDE:
+        near = 2 if spot.confidence < _SURE else 1
+        if taken[place].any() or (inner[place] >= near).mean() < _LEAST_INSIDE:
             continue
         taken[place] = True
         spots.append(replace(spot, k=k, pixels=spot.pixels + low))

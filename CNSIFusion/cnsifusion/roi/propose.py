@@ -98,7 +98,8 @@ def _under_nuclei(
     doubts |= unlike_sides(volume, anatomy.midplane, sides, fluid, tissue) | dark
     sides = {side: mask for side, mask in sides.items() if side not in doubts}
     contrast = float(np.median((fluid - tissue)[anatomy.brain]))
-    return sides, find_foci(volume, anatomy.white_matter, sides, arteries, contrast, sensitivity), doubts
+    foci = find_foci(volume, anatomy.white_matter, sides, arteries, anatomy.midplane, contrast, sensitivity)
+    return sides, foci, doubts
 
 
 def _deep_box(anatomy: Anatomy) -> Box:

@@ -8,9 +8,11 @@ import pytest
 from cnsifusion.imaging.grid import Grid
 from cnsifusion.imaging.volume import Volume
 from cnsifusion.roi.foci import find_foci
-from cnsifusion.roi.regions import Focus
+from cnsifusion.roi.regions import Focus, Plane
 
 _TISSUE, _CSF, _NOISE, _PIXEL = 200.0, 240.0, 3.0, 0.5
+#: The region lies from 10 to 30 mm to its left.
+_MIDDLE = Plane((0.0, 0.0, 0.0), (1.0, 0.0, 0.0))
 
 
 def _found(plane: np.ndarray, thickness: float = 4.0, k: int = 1, artery: np.ndarray | None = None) -> list[Focus]:
@@ -28,7 +30,7 @@ def _found(plane: np.ndarray, thickness: float = 4.0, k: int = 1, artery: np.nda
     arteries = np.zeros(array.shape, bool)
     if artery is not None:
         arteries[1] = artery
-    return find_foci(volume, np.ones(array.shape, bool), {"left": region}, arteries, _CSF)
+    return find_foci(volume, np.ones(array.shape, bool), {"left": region}, arteries, _MIDDLE, _CSF)
 
 
 def _capsule(width: float, length: float, angle: float, middle: tuple[float, float] = (20.0, 20.0)) -> np.ndarray:
@@ -93,9 +95,21 @@ def test_in_a_cisterns_roof_a_spot_must_stand_out_by_as_much_more() -> None:
 
 
 def test_beside_what_lies_above_the_region_less_is_searched() -> None:
-    near, far = (_capsule(1.5, 0.0, 0.0, (20.0, 30.0 + beside)) for beside in (2.0, 3.0))
+    near, far = (_capsule(1.5, 0.0, 0.0, (20.0, 10.0 - beside)) for beside in (2.0, 3.0))
     assert [len(_found(far, k=k)) for k in range(3)] == [0, 1, 0]
     assert [len(_found(near, k=k)) for k in range(3)] == [0, 1, 1]
+
+
+def test_where_the_nucleus_goes_on_laterally_only_what_is_sure_is_taken() -> None:
+    """Up to 6 mm beside the region and what lies above it, away from the middle: bright spaces, no faint ones."""
+
+    def found(share: float, x: float, y: float = 20.0) -> list[int]:
+        return [len(_found(share * _capsule(1.5, 0.0, 0.0, (y, x)), k=k)) for k in range(3)]
+
+    assert found(0.8, 35.0) == found(0.8, 25.0, 34.0) == [0, 1, 1]
+    assert found(0.15, 35.0) == found(0.15, 25.0, 34.0) == [0, 0, 0]
+    assert found(0.15, 25.0) == [0, 1, 1]
+    assert found(0.8, 5.0) == found(0.8, 15.0, 34.0) == found(0.8, 37.5) == [0, 0, 0]
 
 
 def test_a_long_or_faint_spot_as_bright_as_tissue_is_no_csf() -> None:
@@ -113,6 +127,6 @@ def test_spots_in_a_cistern_and_fissures_that_lead_out_are_left_out() -> None:
     cistern = np.zeros((80, 80))
     cistern[25:55, 34:46] = 0.6
     assert _found(np.maximum(cistern, _capsule(1.5, 0.0, 0.0))) == []
-    leading_out = _capsule(1.2, 9.0, 0.0, (20.0, 34.5))  # most of it lies beyond the border of the zone
+    leading_out = _capsule(1.2, 9.0, 0.0, (20.0, 5.5))  # most of it lies beyond the border of the zone
     assert _found(leading_out) == []
-    assert len(_found(_capsule(1.2, 9.0, 0.0, (20.0, 29.0)))) == 1
+    assert len(_found(_capsule(1.2, 9.0, 0.0, (20.0, 11.0)))) == 1
