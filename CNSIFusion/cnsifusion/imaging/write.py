@@ -28,6 +28,8 @@ _TEMPORARY = re.compile(r"\.cnsifusion-(?P<host>[0-9a-f]{8})-(?P<pid>\d{1,10})-"
 #: Where the maker's process cannot be asked after (another machine, Windows), a temporary file this old is nobody's.
 _ABANDONED_SECONDS = 7 * 24 * 3600.0
 _swept: set[Path] = set()
+_UMASK = os.umask(0o077)  # what the user wants of new files; it can only be read by setting it
+os.umask(_UMASK)
 
 
 @contextmanager
@@ -50,7 +52,7 @@ def atomic_path(target: str | Path) -> Iterator[Path]:
     temporary = Path(name)
     try:
         yield temporary
-        temporary.chmod(0o644)
+        temporary.chmod(0o666 & ~_UMASK)
         temporary.replace(target)
     except OSError as error:
         raise BadInput(f"The output could not be written ({error.strerror}); free space or choose a folder.") from error

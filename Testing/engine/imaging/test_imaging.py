@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 import os
+import subprocess
+import sys
 
 import numpy as np
 import pydicom
@@ -352,6 +354,15 @@ def test_a_file_is_replaced_whole_and_never_written_over(tmp_path) -> None:
     write_text("new", target)
     assert (target.read_text(), other.read_text()) == ("new", "old")
     assert sorted(p.name for p in tmp_path.iterdir()) == ["other", "x.json"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="POSIX permissions")
+@pytest.mark.parametrize(("umask", "mode"), [(0o077, 0o600), (0o002, 0o664), (0o022, 0o644)])
+def test_files_are_readable_by_whom_the_user_wants(tmp_path, umask, mode) -> None:
+    """A hospital's server may keep patients' files from all other users."""
+    code = "import sys; from cnsifusion.imaging import write_text; write_text('x', sys.argv[1])"
+    subprocess.run([sys.executable, "-c", code, tmp_path / "x.txt"], check=True, umask=umask)
+    assert (tmp_path / "x.txt").stat().st_mode & 0o777 == mode
 
 
 @pytest.mark.parametrize(("degrees", "level"), [(15, None), (25, "warn"), (40, "refuse")])
