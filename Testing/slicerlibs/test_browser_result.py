@@ -99,13 +99,16 @@ def test_10b_all_that_is_clicked_is_reached_with_the_keyboard(reader):
     reader.page.wait_for_selector("#card", state="hidden")
 
 
-def test_10c_another_size_of_the_window_keeps_the_slice(reader):
+def test_10c_another_size_of_the_window_keeps_the_slice_and_the_warning(reader):
     before = reader.text("#slice-Red"), reader.text("#slice-Yellow")
     width = reader.axialBox()["width"]
     reader.page.set_viewport_size({"width": 1100, "height": 700})
     reader.waitForChange(lambda: reader.axialBox()["width"], width)
     reader.page.wait_for_timeout(1500)
     assert (reader.text("#slice-Red"), reader.text("#slice-Yellow")) == before
+    reader.page.set_viewport_size({"width": 600, "height": 700})
+    sentence, bar = (reader.page.locator(name).bounding_box() for name in (".research-use", "header"))
+    assert sentence["y"] >= bar["y"] and sentence["y"] + sentence["height"] <= bar["y"] + bar["height"]
     reader.page.set_viewport_size(SIZE)
     reader.waitForChange(lambda: reader.axialBox()["width"] == width, False)
 

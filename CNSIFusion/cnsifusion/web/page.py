@@ -68,7 +68,7 @@ def buildPage(server, app, viewer) -> None:
         client.Style((files("cnsifusion.resources") / "web" / "page.css").read_text("utf-8"))
         with VAppBar(density="compact", height=40):
             html.H1("CNSIFusion", classes="text-subtitle-1 font-weight-bold ml-4")
-            html.Div(RESEARCH_USE, classes="text-caption ml-6")
+            html.Div(RESEARCH_USE, classes="text-caption ml-6 research-use")
         with VNavigationDrawer(permanent=True, location="left", width=400, id="steps"):
             _imageStep(app)
             _regionsStep(app)
