@@ -1,5 +1,6 @@
 """The errors a user can meet: each has the command line's documented exit code and says what to do."""
 
+import errno
 import logging
 import traceback
 from concurrent.futures import BrokenExecutor
@@ -63,6 +64,8 @@ def failure(error: BaseException) -> CNSIFusionError:
             "A process of this run was ended from outside, most often because memory ran out. Run it again with fewer "
             "--jobs and, where the command has it, --resume: it goes on with what was finished."
         )
+    if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
+        return BadInput("A file or folder was given a longer name than this computer has; choose a shorter one.")
     if isinstance(error, KeyboardInterrupt):
         return Cancelled("Cancelled.")
     return CNSIFusionError(f"This failed unexpectedly ({fault(error)}); please report it with this line.")

@@ -67,7 +67,8 @@ def series_files(folder: Path, modality: str | None = None) -> dict[str, list[Pa
     where a ``modality`` is given, those that say another one.
 
     An MR image that is cut short in its header stays in its series, or, where it lost its series' identifier, in those
-    of its folder: reading them refuses it, and no series ends a slice early without a word.
+    of its folder: reading them refuses it, and no series ends a slice early without a word. Files of a folder where
+    none has an identifier (an anonymizer took it) are one series.
     """
     found: dict[str, list[Path]] = defaultdict(list)
     for path in files_below(folder):
@@ -82,9 +83,9 @@ def series_files(folder: Path, modality: str | None = None) -> dict[str, list[Pa
         if ("Rows" in header or kind in _MR_IMAGES) and not other:
             found[_value(header, "SeriesInstanceUID", "")].append(path)
     for path in found.pop("", []):
-        for files in found.values():
-            if files[0].parent == path.parent:
-                files.append(path)
+        beside = [files for files in found.values() if files[0].parent == path.parent]
+        for files in beside or [found[str(path.parent)]]:
+            files.append(path)
     return dict(found)
 
 

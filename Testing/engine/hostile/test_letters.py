@@ -14,6 +14,7 @@ import pytest
 from hostile_dicom import write_series
 
 from cnsifusion.bundles import default_bundle_dir
+from cnsifusion.cli import main
 from cnsifusion.imaging import read_image
 
 CLI = [sys.executable, "-c", "import sys; from cnsifusion.cli import main; sys.exit(main(sys.argv[1:]))"]
@@ -77,3 +78,16 @@ def test_a_pipe_without_the_letters_of_a_path_ends_no_command(simulated_image, t
     assert done.returncode == 2
     done = run("bundle", "card", default_bundle_dir(), PYTHONIOENCODING="ascii")
     assert done.returncode == 0 and b"DEMONSTRATION" in done.stdout
+
+
+LONG = (
+    ["analyze", "T2w", "-o", "LONG"], ["analyze", "T2w", "--bundle", "LONG", "-o", "out"], ["check", "LONG"],
+    ["cohort", "analyze", "LONG", "-o", "out"], ["simulate", "LONG", "--patients", "1", "--controls", "0", "--seed=1"],
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("words", LONG, ids=" ".join)
+def test_a_name_longer_than_file_systems_have_is_no_fault_of_the_program(words, simulated_image, tmp_path, capsys):
+    places = {"T2w": str(simulated_image), "LONG": str(tmp_path / ("x" * 300)), "out": str(tmp_path / "out")}
+    assert main([places.get(word, word) for word in words]) == 2
+    assert "unexpectedly" not in capsys.readouterr().err and not list(tmp_path.iterdir())

@@ -81,6 +81,13 @@ def test_rescale_slope_is_applied(volume: Volume, tmp_path) -> None:
     assert np.array_equal(read_image(tmp_path).array, even.array)
 
 
+def test_files_whose_series_identifier_was_taken_are_one_series_by_folder(volume: Volume, tmp_path) -> None:
+    for name in ("a", "b"):
+        write_series(volume, tmp_path / name, SeriesInstanceUID="")
+        assert np.array_equal(read_image(tmp_path / name).array, volume.array)
+    assert [len(files) for files in series_files(tmp_path).values()] == [volume.grid.size[2]] * 2
+
+
 def test_a_damaged_file_beside_a_series_does_not_stop_the_reading(volume: Volume, tmp_path) -> None:
     """Each byte of a header changed in turn: pydicom's own faults are of many kinds, none may be taken for ours."""
     head = write_series(volume, tmp_path / "series")[0].read_bytes()[128:700]
