@@ -24,7 +24,7 @@ MAX_DIAMETER_MM, ABOVE_MM = 3.0, 5.0
 #: The proposed region's own border is sure to about this (mm, in plane); beside what lies above it, less is searched.
 _BORDER_MM, _BORDER_ABOVE_MM = 3.5, 2.5
 #: Farther out the lentiform nucleus goes on laterally: so far (mm) spots count that are as sure as this (confidence).
-_NUCLEUS_MM, _SURE = 6.0, 0.95
+_NUCLEUS_MM, _SURE = 7.0, 0.95
 _LARGEST_MM = 7.0
 #: A tube may reach so far (mm) from its brightest place, and a spot have so much area (mm2), before it is a cistern; so
 #: much of it lies in the zone that is searched.
