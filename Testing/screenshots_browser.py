@@ -52,6 +52,7 @@ def _click(reader: Reader, image: Path, out: Path) -> None:
     _take(page, out, "5_analyze", settle=0)
     page.wait_for_selector("#probability", timeout=300_000)
     page.locator("[id^=instance-]").last.click()
+    page.evaluate("document.querySelector('#result').scrollIntoView()")  # the click may have scrolled
     page.mouse.move(5, 5)
     _take(page, out, "6_result")
 
