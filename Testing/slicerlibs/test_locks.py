@@ -7,7 +7,10 @@ from types import SimpleNamespace
 import aiohttp
 import msgpack
 import pytest
+from aiohttp.test_utils import make_mocked_request
 from browser import RunningApp
+
+from cnsifusion.web.locks import Locks
 
 pytest.importorskip("trame_slicer", reason="needs the extra 'web'")
 
@@ -61,14 +64,23 @@ def test_nothing_without_the_cookie(app, path):
 
 
 def test_no_other_interface_is_served():
-    from cnsifusion.web.locks import Locks
-
     with pytest.raises(RuntimeError, match=r"alone, not 0\.0\.0\.0"):
         Locks().install(SimpleNamespace(host="0.0.0.0"))
 
 
 def test_the_key_opens_the_page_alone(app):
     assert [ask(app, f"{path}?key={app.key}")[0] for path in ("/index.html", "/report", "/ws")] == [302, 403, 403]
+
+
+def test_the_address_that_a_browser_is_started_with_opens_once():
+    """All users see it in the list of processes for as long as the browser runs."""
+    locks = Locks()
+    locks.opened(80)
+    address = locks.ticket()
+    assert "secret" not in address and address != locks.opened(80)
+    asked = [locks._answer(make_mocked_request("GET", address[19:], {"Host": "127.0.0.1:80"})) for _ in range(2)]
+    assert [answer.status for answer in asked] == [302, 403]
+    assert asked[0].cookies
 
 
 def test_the_first_address_opens_the_page(app, cookie):

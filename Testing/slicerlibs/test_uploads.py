@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
+from zipfile import ZIP_DEFLATED, ZipFile
 
 import pytest
 
@@ -55,6 +57,39 @@ def test_uploads_are_bounded(tmp_path, monkeypatch):
     with pytest.raises(BadInput, match="larger than"):
         uploads.writeUpload([{"name": "a", "content": bytes(600)}, {"name": "b", "content": bytes(600)}], tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_zip_archive_is_the_files_in_it(tmp_path):
+    """As a PACS exports a series; names that lead elsewhere stay below the folder."""
+    packed = zipped({"DICOM/A/IM1": b"one", "DICOM/B/IM1": b"two", "../../IM2": b"three", "DICOM/": b""})
+    paths = uploads.writeUpload([{"name": "Study.ZIP", "content": packed}], tmp_path)
+    assert sorted(path.read_bytes() for path in paths) == [b"one", b"three", b"two"]
+    assert all(path.parent == tmp_path for path in paths)
+    two = [{"name": "a.zip", "content": packed}, {"name": "b.zip", "content": packed}]
+    assert [path.name for path in uploads.writeUpload(two, tmp_path)] == ["a.zip", "b.zip"], "one archive alone"
+
+
+def test_zip_archives_without_sense_are_one_sentence(tmp_path, monkeypatch):
+    good = zipped({"a": b"x" * 5000})
+    flag = good.index(b"PK\1\2") + 8
+    for bad in (b"no zip", zipped({}), good[:60], good[:40] + b"?" + good[41:], good[:flag] + b"\1" + good[flag + 1 :]):
+        with pytest.raises(BadInput, match="zip archive"):
+            uploads.writeUpload([{"name": "a.zip", "content": bad}], tmp_path)
+    monkeypatch.setattr(uploads, "MAX_BYTES", 4000)
+    with pytest.raises(BadInput, match="larger than"):
+        uploads.writeUpload([{"name": "a.zip", "content": good}], tmp_path)
+    liar = good.replace((5000).to_bytes(4, "little"), (100).to_bytes(4, "little"))
+    with pytest.raises(BadInput, match="zip archive"):
+        uploads.writeUpload([{"name": "a.zip", "content": liar}], tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def zipped(files: dict[str, bytes]) -> bytes:
+    stream = io.BytesIO()
+    with ZipFile(stream, "w", ZIP_DEFLATED) as writer:
+        for name, content in files.items():
+            writer.writestr(name, content)
+    return stream.getvalue()
 
 
 def test_messages_of_a_known_page_are_bounded(monkeypatch):

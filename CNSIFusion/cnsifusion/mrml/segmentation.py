@@ -212,6 +212,11 @@ def isEdited(segmentationNode, segmentId: str) -> bool:
     return bool(came) and came != _fingerprintOf(segmentationNode, segmentId)
 
 
+def isHandmade(segmentationNode) -> bool:
+    """Whether a reader changed any segment since it came: work that no proposal brings back."""
+    return any(isEdited(segmentationNode, each) for each in segmentationNode.GetSegmentation().GetSegmentIDs())
+
+
 def fingerprint(segmentationNode) -> str:
     """A short text that changes when any protocol segment's voxels change, and survives saving and loading.
 

@@ -10,11 +10,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
+import pydicom
 import SimpleITK as sitk
 
 from cnsifusion.errors import BadInput
 from cnsifusion.imaging import Volume, atomic_path, read_image
-from cnsifusion.imaging.dicom import gather_series, patient_key, series_files
+from cnsifusion.imaging.dicom import UNREADABLE_HEADER, gather_series, patient_key, series_files
 from cnsifusion.imaging.folders import files_below
 from cnsifusion.mrml.volumes import SOURCE_ATTRIBUTE, volumeFromNode
 from cnsifusion.roi.region_io import write_regions
@@ -34,6 +35,7 @@ class Sources:
         self.instanceFiles = instanceFiles
         self._loaded: dict[str, tuple[Path, int]] = {}
         self._patients: dict[str, str] = {}
+        self._names: dict[str, str] = {}
 
     def remember(self, volumeNode, path: Path) -> None:
         """The session read the volume from this file or DICOM folder just now."""
@@ -41,17 +43,26 @@ class Sources:
         files = next(iter(series_files(path).values()), []) if path.is_dir() else []
         if files:
             self._patients[volumeNode.GetID()] = patient_key(files[0])
+        words = _seriesName(files[0]) if files else ""
+        self._names[volumeNode.GetID()] = words or "/".join(path.resolve().parts[-2:])
+
+    def name(self, volumeNode) -> str:
+        """Which image it is, for the reader's eyes: patient, date and series as DICOM has them, else file and folder.
+
+        "" for a volume that the session did not read itself.
+        """
+        return self._names.get(volumeNode.GetID(), "")
 
     def forget(self, *volumeNodes) -> None:
         """These volumes (None for none) leave the scene: their node ids may name others later."""
         for node in filter(None, volumeNodes):
-            self._loaded.pop(node.GetID(), None)
-            self._patients.pop(node.GetID(), None)
+            for known in (self._loaded, self._patients, self._names):
+                known.pop(node.GetID(), None)
 
     def forgetAll(self) -> None:
         """The scene was closed: its node ids will name other volumes."""
-        self._loaded.clear()
-        self._patients.clear()
+        for known in (self._loaded, self._patients, self._names):
+            known.clear()
 
     def patient(self, volumeNode) -> str:
         """Which patient's the volume is, as the DICOM files say that it was read from; "" where unknown.
@@ -116,6 +127,17 @@ class Sources:
         instances = _instances(volumeNode)
         files = self.instanceFiles(instances)
         return files if len(files) == len(instances) and all(path.is_file() for path in files) else []
+
+
+def _seriesName(file: Path) -> str:
+    """Patient, date and description of a DICOM file's series; "" where it has none of them."""
+    tags = ["PatientName", "StudyDate", "SeriesDescription"]
+    try:
+        header = pydicom.dcmread(file, stop_before_pixels=True, specific_tags=tags)
+        name, date, series = (str(header.get(tag) or "").strip() for tag in tags)  # damaged ones raise only here
+    except UNREADABLE_HEADER:
+        return ""
+    return ", ".join(filter(None, (name.replace("^", " ").strip(), date, series)))
 
 
 def _instances(volumeNode) -> list[str]:

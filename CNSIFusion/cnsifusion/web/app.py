@@ -22,11 +22,11 @@ from cnsifusion.imaging import temporary_folder
 from cnsifusion.mrml.importing import FileLabel, assignment, labelsToAssign
 from cnsifusion.mrml.panel import panelView
 from cnsifusion.mrml.results import Outlines
-from cnsifusion.mrml.segmentation import keepPartsHidden, regionsReader
+from cnsifusion.mrml.segmentation import fingerprint, isHandmade, keepPartsHidden, regionsReader
 from cnsifusion.mrml.session import Session
 from cnsifusion.roi.region_io import write_regions
 from cnsifusion.web.locks import HOST, Locks
-from cnsifusion.web.page import buildPage, cardPage, fillView
+from cnsifusion.web.page import OF_PATIENT, buildPage, cardPage, fillView
 from cnsifusion.web.tools import Tools
 from cnsifusion.web.uploads import boundMessages, writeUpload
 from cnsifusion.web.viewer import AXIAL, Viewer
@@ -62,7 +62,7 @@ def _serve(folder: Path, image: Path | None, port: int, open_browser: bool) -> N
         address = locks.opened(server.port)
         print(address, flush=True)
         if open_browser:
-            webbrowser.open(address)
+            webbrowser.open(locks.ticket())
 
     server.controller.on_server_ready.add(ready)
     server.controller.on_server_bind.add(locks.install)
@@ -96,6 +96,10 @@ class BrowserApp:
         self._message: dict = {}
         self._regionFile = Path()
         self._labels: list[FileLabel] = []
+        #: Folders with files of the patient in front: what the browser sent and what was written for it.
+        self._folders: list[Path] = []
+        #: The image that waits for the answer whether unsaved regions may go, and the fingerprint of saved ones.
+        self._waiting, self._saved = Path(), ""
         self._refresh()
         buildPage(server, self, self.viewer)
         for tag, view in self.viewer.views.items():
@@ -116,39 +120,66 @@ class BrowserApp:
             self._say(str(error))
         self._markDirty()
 
+    def closeMessage(self) -> None:
+        """The reader has read what was said."""
+        self._message = {}
+        if self.session.case is not None:
+            self.session.case.message = {}
+        self._markDirty()
+
     def openPath(self, path: str) -> None:
         """Open the image whose path was typed."""
-        self._open(_typed(path, "an image file or of a DICOM folder, or choose a file"))
-
-    def _open(self, path: Path) -> None:
-        former = self.session.case
-        self.session.openImage(path)
-        self.state.opening = False
-        self._refresh()  # views and tools leave the former image before it goes
-        if former is not None:
-            self.session.discard(former)
+        self._ask(_typed(path, "an image file or of a DICOM folder, or choose a file"))
 
     def openUpload(self, files: list[dict] | None) -> None:
         """Open the image that the browser sent (one file, or the files of one DICOM series)."""
-        self._open(self._received(files))
+        self._ask(self._received(files))
+
+    def _ask(self, path: Path) -> None:
+        """Open the image; where that gives up regions that the reader made and did not save, only when told to."""
+        self._waiting, case = path, self.session.front
+        node = case.segmentation if case is not None else None
+        self.state.leave_open = bool(node and isHandmade(node) and fingerprint(node) != self._saved)
+        if not self.state.leave_open:
+            self.openWaiting()
+
+    def openWaiting(self) -> None:
+        """Open the image that was chosen last. Nothing of the former patient stays, on the page or on the disk."""
+        former, path = self.session.case, self._waiting
+        self.state.leave_open = False
+        self.session.openImage(path)
+        self._saved = self.state.beside_path = ""
+        for name in OF_PATIENT:
+            self.state[name] = False
+        self.state.opened += 1
+        self._refresh()  # views and tools leave the former image before it goes
+        if former is not None:
+            self.session.discard(former)
+        for folder in [folder for folder in self._folders if folder not in (path, *path.parents)]:
+            self._folders.remove(folder)
+            shutil.rmtree(folder, ignore_errors=True)
 
     def importUpload(self, files: list[dict] | None) -> None:
         """Bring in the region file that the browser sent; where its labels tell too little, ask about them first."""
         self._regionFile, case = self._received(files), self.session.case
         self._labels = labelsToAssign(self._regionFile, case.volume) if case and case.volume else []
         if not self._labels:
-            self.session.importRegions(self._regionFile)
+            self._import(self._regionFile)
         self.state.labels = [asdict(label) for label in self._labels]
         self.state.labels_open, self.state.labels_fault = bool(self._labels), ""
 
     def importAssigned(self, chosen: list[str]) -> None:
         """Bring in the region file with what was chosen for each of its labels; what is wrong is said in the dialog."""
         try:
-            self.session.importRegions(self._regionFile, assignment(self._labels, chosen))
+            self._import(self._regionFile, assignment(self._labels, chosen))
         except BadInput as error:
             self.state.labels_fault = str(error)
         else:
             self.state.labels_open = False
+
+    def _import(self, path: Path, names: dict | None = None) -> None:
+        self.session.importRegions(path, names)
+        self._saved = fingerprint(self.session.segmentation())
 
     def compareUpload(self, files: list[dict] | None) -> None:
         """Compare the case's regions with the file of another reader that the browser sent."""
@@ -156,8 +187,13 @@ class BrowserApp:
 
     def _received(self, files: list[dict] | None) -> Path:
         """What the browser sent: a file, or the folder of several."""
-        paths = writeUpload(files, self.session.newFolder())
+        paths = writeUpload(files, self._newFolder())
         return paths[0] if len(paths) == 1 else paths[0].parent
+
+    def _newFolder(self) -> Path:
+        """A folder for files of the patient in front: it goes with them."""
+        self._folders.append(self.session.newFolder())
+        return self._folders[-1]
 
     def openBundle(self, path: str) -> None:
         """Choose the model bundle whose folder was typed; the demonstration where nothing was."""
@@ -176,7 +212,7 @@ class BrowserApp:
 
     def writeDicom(self, confirmed: bool) -> None:
         """Write the DICOM objects, for a download; a demonstration's score only when it was ticked."""
-        self.session.exports.dicom(self.session.newFolder(), confirmed is True)
+        self.session.exports.dicom(self._newFolder(), confirmed is True)
         self.state.dicom_open = self.state.dicom_confirm = False
 
     def showInstance(self, key: str) -> None:
@@ -216,14 +252,16 @@ class BrowserApp:
         wslinkServer.app.router.add_get("/dicom.zip", self._dicomZip)
 
     async def _regions(self, _request) -> aiohttp_web.StreamResponse:
-        case, path = self.session.front, self.session.newFolder() / "regions.seg.nrrd"
+        case, path = self.session.front, self._newFolder() / "regions.seg.nrrd"
         if case is None or case.segmentation is None:
             return aiohttp_web.Response(status=404, text="There are no regions yet: propose or draw them first.")
         try:
-            read = regionsReader(case.segmentation, case.volume)
+            read, mark = regionsReader(case.segmentation, case.volume), fingerprint(case.segmentation)
             await asyncio.to_thread(lambda: write_regions(read(), path))
         except CNSIFusionError as error:
             return aiohttp_web.Response(status=404, text=str(error))
+        if case is self.session.front:
+            self._saved = mark
         return aiohttp_web.FileResponse(path, headers=_download("cnsifusion-regions.seg.nrrd"))
 
     async def _report(self, _request) -> aiohttp_web.StreamResponse:
@@ -233,7 +271,7 @@ class BrowserApp:
         return aiohttp_web.FileResponse(path)
 
     async def _reportPdf(self, _request) -> aiohttp_web.StreamResponse:
-        path = self.session.newFolder() / "report.pdf"
+        path = self._newFolder() / "report.pdf"
         try:
             await asyncio.wrap_future(self.session.exports.report(path))
         except CNSIFusionError as error:
@@ -282,6 +320,7 @@ class BrowserApp:
         if nodes != self._shown:
             if nodes[:1] != self._shown[:1]:
                 self.viewer.show(volume)
+                self.state.image_name = self._imageName(volume)
             self._shown = nodes
             self._watch(segmentation)
             self.tools.setCase(case if volume else None)
@@ -304,6 +343,12 @@ class BrowserApp:
         self.state.selected = case.selectedInstance if case else ""
         for tag in self.viewer.views:
             self._onView(tag)
+
+    def _imageName(self, volume) -> str:
+        """Which image is open; of one that the browser sent without the folder that is our own."""
+        name = self.session.sources.name(volume) if volume else ""
+        ours = [f"{folder.name}/" for folder in self._folders if name.startswith(f"{folder.name}/")]
+        return name.removeprefix(ours[0]) if ours else name
 
     def _watch(self, segmentationNode) -> None:
         for watched, tag in self._watched:

@@ -28,6 +28,7 @@ class Locks:
 
     def __init__(self) -> None:
         self._key = secrets.token_urlsafe(32)
+        self._ticket = ""
         self._port = 0
 
     def install(self, wslinkServer) -> None:
@@ -40,6 +41,11 @@ class Locks:
         """Tell the locks which port was taken; returns the first address, to be opened once in the browser."""
         self._port = port
         return f"http://{HOST}:{port}/?key={self._key}"
+
+    def ticket(self) -> str:
+        """An address that opens the page once: a browser that is started with it shows it to all users' ``ps``."""
+        self._ticket = secrets.token_urlsafe(32)
+        return f"http://{HOST}:{self._port}/?key={self._ticket}"
 
     def writeKeyFile(self, folder: Path) -> Path:
         """The key in a file of ``folder`` (this user's only) for ``--authKeyFile``; delete it after the start."""
@@ -68,7 +74,8 @@ class Locks:
         if (isSocket or origin is not None) and origin != f"http://{request.host}":
             return web.Response(status=403, text="Refused: the request comes from another page.")
         isPage = request.path in ("/", "/index.html")
-        if isPage and self._isKey(request.query.get("key", "")):
+        given = request.query.get("key", "")
+        if isPage and (self._isKey(given) or self._takesTicket(given)):
             response = self._page()
             response.set_cookie(self._cookie, self._key, httponly=True, samesite="Strict", path="/")
             return response
@@ -87,4 +94,13 @@ class Locks:
         return f"cnsifusion-{self._port}"  # cookies are shared by all ports of a host
 
     def _isKey(self, candidate: str) -> bool:
-        return hmac.compare_digest(candidate.encode(errors="surrogateescape"), self._key.encode())
+        return _same(candidate, self._key)
+
+    def _takesTicket(self, candidate: str) -> bool:
+        valid = bool(self._ticket) and _same(candidate, self._ticket)
+        self._ticket = "" if valid else self._ticket
+        return valid
+
+
+def _same(candidate: str, secret: str) -> bool:
+    return hmac.compare_digest(candidate.encode(errors="surrogateescape"), secret.encode())

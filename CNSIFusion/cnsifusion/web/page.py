@@ -32,7 +32,15 @@ _ICONS = (
     "{done: 'mdi-check-circle', problem: 'mdi-alert-circle', running: 'mdi-progress-clock', "
     "next: 'mdi-arrow-right-circle', todo: 'mdi-circle-outline'}"
 )
-_DIALOGS = ("beside_open", "batch_open", "card_open", "dicom_open", "dicom_confirm", "labels_open")
+#: What is open or ticked for the patient in front; another one begins without.
+OF_PATIENT = ("opening", "comparing", "limiting", "beside_open", "labels_open", "dicom_open", "dicom_confirm")
+_DIALOGS = ("batch_open", "card_open", "leave_open")
+#: Instead of the page, whose style is gone with it.
+_CLOSED = (
+    '<div role="alert" style="background: #121212; color: #eee; font-size: 18px; height: 100vh; padding: 20vh 15vw">'
+    "The page has lost its program. If <b>cnsifusion app</b> still runs in its window, reload this page: all is as it "
+    "was. If it ended, start it again; regions that were not saved are gone.</div>"
+)
 _VIEW_NAMES = {AXIAL: "Axial", CORONAL: "Coronal", SAGITTAL: "Sagittal", BESIDE: "{{ panel.beside }}"}
 #: The picture of a view is trame's own and has no name: it gets the words that stand over it, "Axial 14/36".
 _NAMED = "({el}) => { const picture = el.parentElement.querySelector('img'); if (picture) picture.alt = el.innerText; }"
@@ -58,8 +66,11 @@ def buildPage(server, app, viewer) -> None:
     """Build the page for ``app`` (its clicks) and ``viewer`` (its layout)."""
     for name in ("path", "bundle_path", "beside_path", "batch_path", "batch_out", "labels_fault"):
         server.state.setdefault(name, "")
-    for name in ("opening", "choosing", "comparing", "limiting", *_DIALOGS):
+    for name in ("choosing", *OF_PATIENT, *_DIALOGS):
         server.state.setdefault(name, False)
+    server.state.setdefault("opened", 0)
+    server.state.setdefault("image_name", "")
+    server.state.trame__template_error = _CLOSED
     server.state.setdefault("labels", [])
     server.state.setdefault("label_choices", list(CHOICES))
     server.state.trame__title = "CNSIFusion"
@@ -69,6 +80,7 @@ def buildPage(server, app, viewer) -> None:
         with VAppBar(density="compact", height=40):
             html.H1("CNSIFusion", classes="text-subtitle-1 font-weight-bold ml-4")
             html.Div(RESEARCH_USE, classes="text-caption ml-6 research-use")
+            _bar("Working", indeterminate=True, active=("trame__busy",), absolute=True, location="bottom", id="busy")
         with VNavigationDrawer(permanent=True, location="left", width=400, id="steps"):
             _imageStep(app)
             _regionsStep(app)
@@ -91,7 +103,7 @@ def _step(key: str) -> html.Div:
     step = html.Div(classes=(f"'step step-' + panel.steps.{key}.state",), id=f"step-{key}")
     with step, html.Div(classes="step-title"):
         VIcon(icon=(f"({_ICONS})[panel.steps.{key}.state]",), size="small")
-        html.Span(TITLES[key])
+        html.H2(TITLES[key])
     return step
 
 
@@ -114,6 +126,7 @@ def _button(app, key: str, click, typed: str = "", **words) -> None:
 
 def _imageStep(app) -> None:
     with _step("image"):
+        html.Div("{{ image_name }}", v_if="image_name", classes="line font-weight-bold", id="image-name")
         _lines("image")
         html.Button(
             "Another image…",
@@ -125,6 +138,36 @@ def _imageStep(app) -> None:
         with html.Div(v_if="panel.steps.image.state == 'next' || opening"):
             _openControls(app)
         _beside(app)
+        _leaveDialog(app)
+
+
+def _leaveDialog(app) -> None:
+    """Regions that were drawn and not saved go with their image: never without a question."""
+    question = "Give up the regions?"
+    dialog = VDialog(v_model=("leave_open",), max_width=480, raw_attrs=[f'aria-label="{question}"'])
+    with dialog, VCard(title=question), VCardText():
+        html.Div("You corrected regions of this image and have not saved them. Another image takes their place.")
+        with html.Div(classes="mt-4 d-flex align-center", style="gap: 8px;"):
+            _saveLink("leave-save")
+            small = {"size": "small", "classes": "text-none"}
+            VBtn("Stay", click="leave_open = false", color="primary", id="leave-stay", **small)
+            VBtn(
+                "Open without saving",
+                click=lambda: app.guarded(app.openWaiting),
+                id="leave-open",
+                **small,
+            )
+
+
+def _saveLink(identity: str) -> None:
+    html.A(
+        "Save regions…",
+        v_if="panel.regions.some(row => row.milliliters)",
+        classes="link",
+        id=identity,
+        title="As .seg.nrrd: this page, Slicer and the command line read it",
+        raw_attrs=['href="/regions.seg.nrrd"', "download"],
+    )
 
 
 def _beside(app) -> None:
@@ -142,18 +185,15 @@ def _beside(app) -> None:
         id="beside-open",
     )
     with html.Div(v_if="beside_open", classes="d-flex align-center mt-1", style="gap: 6px;"):
-        textField("beside_path", "Path: another series of this patient", "beside-path")
+        textField("beside_path", "Path: another series of this patient", "beside-path", enter="beside")
         _button(app, "beside", app.openBeside, "beside_path")
 
 
 def _openControls(app) -> None:
     with html.Div(classes="d-flex align-center mt-1", style="gap: 6px;"):
-        textField(
-            "path", "Path: image or DICOM folder", "path",
-            keydown_enter=(lambda text: app.guarded(app.openPath, text), "[path]"),
-        )  # fmt: skip
+        textField("path", "Path: image or DICOM folder", "path", enter="open")
         _button(app, "open", app.openPath, "path", color=("panel.steps.image.state == 'next' ? 'primary' : undefined",))
-    label = "or choose the file (DICOM: all of the series)"
+    label = "or choose the file (DICOM: all files, or a zip)"
     fileInput(app, label, app.openUpload, "upload-image", "open")
 
 
@@ -192,14 +232,7 @@ def _regionsStep(app) -> None:
                 classes="text-medium-emphasis",
             )
         buildToolbox(app)
-        html.A(
-            "Save regions…",
-            v_if="panel.regions.some(row => row.milliliters)",
-            classes="link",
-            id="save-regions",
-            title="As .seg.nrrd: this page, Slicer and the command line read it",
-            raw_attrs=['href="/regions.seg.nrrd"', "download"],
-        )
+        _saveLink("save-regions")
         fileInput(app, "Bring in regions from a file", app.importUpload, "upload-regions", "import")
         _labelsDialog(app)
 
@@ -236,7 +269,7 @@ def _modelStep(app) -> None:
         with dialog, VCard(raw_attrs=['tabindex="0"']), VCardText(id="card"):  # scrolled by keys too
             html.Div(v_html=("card",), classes="card-text")
         with html.Div(v_if="choosing", classes="d-flex align-center mt-1", style="gap: 6px;"):
-            textField("bundle_path", "Bundle folder (empty: the demonstration)", "bundle-path")
+            textField("bundle_path", "Bundle folder (empty: the demonstration)", "bundle-path", enter="bundle")
             _button(app, "bundle", app.openBundle, "bundle_path")
 
 
@@ -258,6 +291,8 @@ def _analyzeStep(app) -> None:
             type=("{info: 'info', warn: 'warning', error: 'error'}[panel.message?.level]",),
             variant="tonal",
             classes="mt-2 text-body-2",
+            closable=True,
+            click_close=app.closeMessage,
             id="message",
         )
         _batch(app)
@@ -274,10 +309,10 @@ def _batch(app) -> None:
     )
     with html.Div(v_if="batch_open && !panel.batch.running", classes="mt-1", style="display: grid; gap: 6px;"):
         textField("batch_path", "Folder of images or of DICOM series", "batch-path")
-        textField("batch_out", "Folder for the results and the table", "batch-out")
+        textField("batch_out", "Folder for the results and the table", "batch-out", enter="batch")
         _button(app, "batch", app.startBatch, "batch_path, batch_out")
     with html.Div(v_if="panel.batch.running", classes="mt-1", id="batch-progress"):
-        VProgressLinear(model_value=("100 * (panel.batch.progress.fraction || 0)",), height=6, color="primary")
+        _bar("Progress", model_value=("100 * (panel.batch.progress.fraction || 0)",), height=6, color="primary")
         html.Span("{{ panel.batch.text }} ", classes="line")
         html.Button("Cancel", click=app.session.batch.cancel, classes="link", id="batch-cancel")
     html.Div(
@@ -288,9 +323,13 @@ def _batch(app) -> None:
     )
 
 
+def _bar(name: str, **words) -> None:
+    VProgressLinear(raw_attrs=[f'aria-label="{name}"'], **words)
+
+
 def _progress(key: str) -> None:
     with html.Div(
         v_if=f"panel.steps.{key}.state == 'running' && panel.progress.name", classes="mt-1", id=f"progress-{key}"
     ):
-        VProgressLinear(model_value=("100 * (panel.progress.fraction || 0)",), height=6, color="primary")
+        _bar("Progress", model_value=("100 * (panel.progress.fraction || 0)",), height=6, color="primary")
         html.Div("{{ panel.progressText }}", classes="line")

@@ -20,7 +20,11 @@ def buildResult(app) -> None:
         raw_attrs=[_INTO_VIEW],
     ):
         html.Div("Infection probability", classes="line")
-        html.Div("{{ panel.result.probability }}", classes="number", id="probability")
+        html.Div(
+            "{{ panel.result.probability }}",
+            classes=("'number' + (panel.result.stale ? ' stale' : '')",),
+            id="probability",
+        )
         html.Div(
             "{{ panel.result.verdict }}",
             classes="number",

@@ -26,6 +26,12 @@ from cnsifusion.mrml.tools import ACTIONS, REJECT_REASONS
 from cnsifusion.roi.tools.csf import ALL_SLICES
 from cnsifusion.web.uploads import uploadArguments
 
+#: Vuetify gives the two ends of a range no name.
+_NAMED = (
+    "({ el }) => el.querySelectorAll('[role=slider]').forEach((end, n) => "
+    "{ end.ariaLabel = ['Lowest', 'Highest'][n] + ' brightness that drawing may change' })"
+)
+
 
 def buildToolbox(app) -> None:
     """Everything under the list of regions; ``app`` carries the clicks out."""
@@ -53,8 +59,11 @@ def actionButton(key: str, **words) -> None:
         )
 
 
-def textField(state: str, label: str, identity: str, **more) -> None:
-    """A line to type into, kept in the page's ``state`` of that name."""
+def textField(state: str, label: str, identity: str, enter: str = "", **more) -> None:
+    """A line to type into, kept in the page's ``state`` of that name; Enter presses the button of the key ``enter``."""
+    press = f"$event.target.ownerDocument.getElementById('button-{enter}').click()"
+    if enter:
+        more["raw_attrs"] = [f'@keydown.enter="{press}"']
     VTextField(
         v_model=(state,), label=label, density="compact", hide_details=True, variant="outlined", id=identity, **more
     )
@@ -73,7 +82,10 @@ def fileInput(app, label: str, opened, identity: str, action: str, **words) -> N
         classes="mt-2",
         disabled=(f"!panel.actions.{action}.enabled",),
         id=identity,
-        raw_attrs=['@click.capture="$event.target.value = null"'],  # else the same file, chosen again, is no change
+        raw_attrs=[
+            '@click.capture="$event.target.value = null"',  # else the same file, chosen again, is no change
+            ':key="opened"',  # made anew for another image: else the former patient's file name would stand in it
+        ],
         **words,
     )
 
@@ -184,7 +196,7 @@ def _limits(app) -> None:
     """Slicer's masking, overwrite mode and intensity range, behind a link that says which of them are in force."""
     html.Button(
         "Limits of drawing: {{ tools.limits.text }}",
-        v_show="panel.actions.edit.enabled",
+        v_if="panel.actions.edit.enabled",
         click="limiting = !limiting",
         classes="link d-block",
         title="Where drawing and erasing may change voxels, and what happens to other regions there",
@@ -216,6 +228,7 @@ def _limits(app) -> None:
                 hide_details=True,
                 density="compact",
                 id="limits-brightness",
+                raw_attrs=[f'@vue:mounted="{_NAMED}"'],
             )
 
 

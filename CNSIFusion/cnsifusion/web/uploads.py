@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import io
+import lzma
+import zlib
 from pathlib import Path
+from zipfile import BadZipFile, ZipFile
 
 from wslink import protocol
 
@@ -12,6 +16,8 @@ from cnsifusion.errors import BadInput
 MAX_BYTES = 1 << 30
 TOO_LARGE = "What was chosen is larger than 1 GB, so it is no series of a head; give its path instead of sending it."
 _OVERHEAD = 1 << 20
+#: What unpacking raises for archives that are damaged, protected or packed in a way Python does not know.
+_DAMAGED = (BadZipFile, RuntimeError, NotImplementedError, zlib.error, lzma.LZMAError, EOFError, OSError, ValueError)
 
 
 class _BoundedUnChunker(protocol.UnChunker):
@@ -34,18 +40,21 @@ def uploadArguments() -> str:
 def writeUpload(files: list[dict] | None, folder: Path) -> list[Path]:
     """Write the files of one upload ({"name", "content"}) into ``folder``, under their last names alone.
 
-    Raises BadInput where nothing was chosen, it is too large, a name is unusable or the disk is full.
+    Of a zip archive alone, the files in it. Raises BadInput where nothing was chosen, it is too large, a name is
+    unusable, the archive cannot be unpacked or the disk is full.
     """
     if files is None:
         raise BadInput(TOO_LARGE)
-    contents = [_content(file) for file in files]
-    if not contents:
+    sent = [(_content(file), str(file.get("name", ""))) for file in files]
+    if not sent:
         raise BadInput("No file was chosen.")
-    if sum(map(len, contents)) > MAX_BYTES:
+    if sum(len(content) for content, _ in sent) > MAX_BYTES:
         raise BadInput(TOO_LARGE)
+    if len(sent) == 1 and sent[0][1].lower().endswith(".zip"):
+        sent = _unpacked(sent[0][0])
     paths = []
-    for number, (file, content) in enumerate(zip(files, contents)):
-        name = Path(str(file.get("name", "")).replace("\\", "/")).name
+    for number, (content, called) in enumerate(sent):
+        name = Path(called.replace("\\", "/")).name
         if name in ("", ".", "..") or "\0" in name:
             raise BadInput("A file that was sent has no usable name; rename it.")
         path = folder / name
@@ -57,6 +66,22 @@ def writeUpload(files: list[dict] | None, folder: Path) -> list[Path]:
             raise BadInput(f"A file that was sent could not be kept ({error.strerror}).") from error
         paths.append(path)
     return paths
+
+
+def _unpacked(archive: bytes) -> list[tuple[bytes, str]]:
+    """Contents and names of the files in a zip archive, as a PACS exports a series."""
+    try:
+        with ZipFile(io.BytesIO(archive)) as reader:
+            files = [info for info in reader.infolist() if not info.is_dir()]
+            if sum(info.file_size for info in files) > MAX_BYTES:
+                raise BadInput(TOO_LARGE)
+            # Asked for the size that it claims, no file unpacks to more.
+            unpacked = [(reader.open(info).read(info.file_size), info.filename) for info in files]
+    except _DAMAGED as error:
+        raise BadInput("The zip archive cannot be unpacked: it is damaged or has a password.") from error
+    if not unpacked:
+        raise BadInput("The zip archive is empty.")
+    return unpacked
 
 
 def _content(file: dict) -> bytes:

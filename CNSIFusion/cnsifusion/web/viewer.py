@@ -60,6 +60,7 @@ class Viewer:
     def _prepare(self, tag: str) -> None:
         """Draw a view in its turn; fit it again when it gets its size, which is only after it was filled."""
         view = self.slicer.view_manager.get_view(tag)
+        view.set_ruler(view.get_view_node().RulerTypeThin)
         view.render_window().SetMultiSamples(0)  # drawn in software 8 samples triple the time and look the same
         view.set_scheduled_render(_InTurn(self._queue, view._scheduled_render))  # it has no public getter
         view.interactor().AddObserver(vtkCommand.WindowResizeEvent, lambda *_: _fitted(view))
