@@ -75,11 +75,12 @@ def test_a_file_is_handed_over_while_the_volume_is_as_it_was_read(headless, head
         assert sources.unchanged(node) == path.resolve() == sources.handOver(node)(tmp_path / "job")
         return node
 
-    edited, moved, removed, closed = read(), read(), read(), read()
+    edited, moved, centred, removed, closed = read(), read(), read(), read(), read()
     edited.GetImageData().Modified()
     moved.SetAndObserveTransformNodeID(headless.scene.AddNewNodeByClass("vtkMRMLLinearTransformNode").GetID())
+    centred.SetOrigin(1.0, 2.0, 3.0)
     sources.forget(removed, None)
-    assert [sources.unchanged(node) for node in (edited, moved, removed)] == [None] * 3
+    assert [sources.unchanged(node) for node in (edited, moved, centred, removed)] == [None] * 4
     assert sources.handOver(edited)(tmp_path / "job") == tmp_path / "job" / "image.nrrd"
     assert sources.unchanged(closed) == path.resolve()
     sources.forgetAll()

@@ -17,7 +17,7 @@ from cnsifusion.errors import BadInput
 from cnsifusion.imaging import Volume, atomic_path, read_image
 from cnsifusion.imaging.dicom import UNREADABLE_HEADER, gather_series, patient_key, series_files
 from cnsifusion.imaging.folders import files_below
-from cnsifusion.mrml.volumes import SOURCE_ATTRIBUTE, volumeFromNode
+from cnsifusion.mrml.volumes import SOURCE_ATTRIBUTE, ijkToRas, volumeFromNode
 from cnsifusion.roi.region_io import write_regions
 from cnsifusion.roi.regions import RegionSet
 
@@ -33,13 +33,13 @@ class Sources:
 
     def __init__(self, instanceFiles: InstanceFiles = lambda uids: []):
         self.instanceFiles = instanceFiles
-        self._loaded: dict[str, tuple[Path, int]] = {}
+        self._loaded: dict[str, tuple[Path, tuple]] = {}
         self._patients: dict[str, str] = {}
         self._names: dict[str, str] = {}
 
     def remember(self, volumeNode, path: Path) -> None:
         """The session read the volume from this file or DICOM folder just now."""
-        self._loaded[volumeNode.GetID()] = (path.resolve(), volumeNode.GetImageData().GetMTime())
+        self._loaded[volumeNode.GetID()] = (path.resolve(), _asItIs(volumeNode))
         files = next(iter(series_files(path).values()), []) if path.is_dir() else []
         if files:
             self._patients[volumeNode.GetID()] = patient_key(files[0])
@@ -78,9 +78,8 @@ class Sources:
 
     def unchanged(self, volumeNode) -> Path | None:
         """What the session read the volume from, while neither its voxels nor its place were changed."""
-        path, loadedAt = self._loaded.get(volumeNode.GetID(), (None, 0))
-        same = volumeNode.GetImageData().GetMTime() == loadedAt and volumeNode.GetParentTransformNode() is None
-        return path if same and path and path.exists() else None
+        path, loaded = self._loaded.get(volumeNode.GetID(), (None, ()))
+        return path if path and loaded == _asItIs(volumeNode) and path.exists() else None
 
     def hasSeries(self, volumeNode) -> bool:
         """Whether the volume says it came from a DICOM series: cheap, for drawing; the files may still be gone."""
@@ -138,6 +137,12 @@ def _seriesName(file: Path) -> str:
     except UNREADABLE_HEADER:
         return ""
     return ", ".join(filter(None, (name.replace("^", " ").strip(), date, series)))
+
+
+def _asItIs(volumeNode) -> tuple:
+    """Voxels (by their time stamp), grid and transform of a volume; Slicer's Volumes module centres images in place."""
+    grid = tuple(ijkToRas(volumeNode).ravel())
+    return volumeNode.GetImageData().GetMTime(), grid, volumeNode.GetTransformNodeID()
 
 
 def _instances(volumeNode) -> list[str]:
