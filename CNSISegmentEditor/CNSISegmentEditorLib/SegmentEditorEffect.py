@@ -60,7 +60,7 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorLabelEffect):
     def helpText(self):
         """What the mouse and the keys do."""
         return "<html>" + _(  # the editor shows what stands before <br>, the rest on demand
-            "Hover on axial slices: see what a click does.<br>"
+            "Hover on axial slices: see what a click does<br>"
             "<ul style='margin: 0'><li><b>Click or drag:</b> add or erase it: one undo step.</li>"
             "<li><b>Shift + wheel:</b> the tool's tolerance.</li>"
             "<li><b>E:</b> switch between adding and erasing.</li></ul>"
@@ -165,6 +165,7 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorLabelEffect):
         if self._pressedIn is not None:
             self._draw(viewWidget, self.controller.drag(self._lps(xy, viewWidget)))
             return True
+        self._options.handKeysTo(viewWidget)
         self._preview(viewWidget, xy)
         return False  # the view's own hover (data probe, crosshair) goes on
 
@@ -265,7 +266,6 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorLabelEffect):
         except ImportError as error:
             text = _("The module CNSIFusion installs what the tools need ({name}).")
             self._options.explain(text.format(name=error.name))
-            return
         if self.controller is None:
             return
         self._kept.giveTo(self.controller)

@@ -58,12 +58,23 @@ class Options:
         """Scroll the module panel to the tools: on a small screen they, and what they say, lie below its edge."""
         qt.QTimer.singleShot(0, self._scroll)  # when they have their place
 
+    def handKeysTo(self, viewWidget) -> None:
+        """The keys belong to the view under the mouse, not to the button of the panel that was clicked last."""
+        focus, area = qt.QApplication.focusWidget(), self._area()
+        if focus is not None and area is not None and area.isAncestorOf(focus) and not focus.inherits("QLineEdit"):
+            viewWidget.sliceView().VTKWidget().setFocus()
+
     def _scroll(self) -> None:
-        area = self._frame.parent() if self._effect is not None else None
-        while area is not None and not area.inherits("QScrollArea"):
-            area = area.parent()
+        area = self._area() if self._effect is not None else None
         if area is not None:
             area.ensureWidgetVisible(self.ui.actionFrame, 0, _BELOW)
+
+    def _area(self):
+        """The module panel's scroll area around the tools."""
+        area = self._frame.parent()
+        while area is not None and not area.inherits("QScrollArea"):
+            area = area.parent()
+        return area
 
     def explain(self, text: str) -> None:
         """Say why nothing happens."""

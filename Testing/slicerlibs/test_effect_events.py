@@ -66,6 +66,9 @@ class Controls:
     def bringIntoSight(self):
         pass
 
+    def handKeysTo(self, view):
+        pass
+
     compare = draw
 
 
