@@ -32,11 +32,23 @@ def _look(level: str) -> tuple:
 
 def scrollTo(widget) -> None:
     """Scroll the module panel until the widget stands at its top: what lies below it can be seen."""
+    area = _scrollArea(widget)
+    if area is not None:
+        area.verticalScrollBar().value = widget.mapTo(area.widget(), qt.QPoint(0, 0)).y() - _MARGIN
+
+
+def bringIntoSight(widget) -> None:
+    """Scroll the module panel no farther than it takes to see the widget."""
+    area = _scrollArea(widget)
+    if area is not None:
+        area.ensureWidgetVisible(widget, 0, _MARGIN)
+
+
+def _scrollArea(widget):
     area = widget.parent()
     while area is not None and not area.inherits("QScrollArea"):
         area = area.parent()
-    if area is not None:
-        area.verticalScrollBar().value = widget.mapTo(area.widget(), qt.QPoint(0, 0)).y() - _MARGIN
+    return area
 
 
 def appearance() -> tuple:

@@ -17,6 +17,7 @@ _WIDTH = 372
 _APPEARANCE_SIGNALS = ("paletteChanged(QPalette)", "fontChanged(QFont)")
 _STATUS_MILLISECONDS = 8000
 _STATES = {"done": "✓", "next": "◀ next", "running": "…", "problem": "✖"}
+_STALE = "⚠ out of date"
 
 
 class Panel:
@@ -109,6 +110,13 @@ class Panel:
         case = self.session.front if self.session else None
         return case.volume if case is not None else None
 
+    def showImage(self) -> None:
+        """Bring the case's image into all views, along its own slices."""
+        from CNSIFusionLib import views
+
+        views.showVolume(self.volume())
+        self.session.case.mapViews = []
+
     def guarded(self, action) -> None:
         """Do what a button says; an expected error becomes the panel's message, another one a dialog."""
         from cnsifusion.errors import CNSIFusionError
@@ -177,6 +185,7 @@ class Panel:
         """
         self._fit()
         self._lookElsewhere()
+        self._sections["regions"].listSegments()
         if self._dirty and not self._drewLast and (self._entered or self.session.case is None):
             self._dirty, self._drewLast = False, True
             self._draw()
@@ -215,6 +224,7 @@ class Panel:
                 "The views show {others}, but this panel is about {image}: its regions and maps are hidden. Choose the "
                 "image in step 1, or, where both are one patient's, the other one as “Other series”."
             ).format(**names)
+            self.closeTools()  # they would draw this image's regions over another one
             if regions is not None and not self._entered:
                 told = _("CNSIFusion hides regions and maps of {image}: the views show {others}.").format(**names)
         self._tell(told)
@@ -248,14 +258,18 @@ class Panel:
         self._drawStates(view.steps)
         lines = [Line(self._notice, "error")] if self._notice else [view.message] if view.message else []
         lines += [Line(self.elsewhere, "warn")] if self.elsewhere else []
-        self.ui.messageLabel.text = linesText(lines)
+        words = linesText(lines)
+        if lines and words != self.ui.messageLabel.text:
+            qt.QTimer.singleShot(2 * _POLL_MILLISECONDS, self._showMessage)  # when it has its place
+        self.ui.messageLabel.text = words
         self.ui.messageLabel.visible = bool(lines)
 
     def _drawStates(self, steps: dict) -> None:
         """Mark each step; when a step becomes the next one (or runs), open it and fold what is done."""
         states = {name: step.state for name, step in steps.items()}
         for name, widget in self._sectionWidgets().items():
-            mark = _STATES.get(states[name])
+            stale = name == "result" and any(line.level != "info" for line in steps[name].lines)
+            mark = _STALE if stale else _STATES.get(states[name])
             widget.text = f"{_(steps[name].title)}  {_(mark)}" if mark else _(steps[name].title)
             widget.toolTip = ""
         opened = [name for name, state in states.items() if state in ("next", "running", "problem")]
@@ -266,10 +280,13 @@ class Panel:
         if states["analyze"] == "next":
             opened.append("regions")  # to be looked at, and corrected, before
         opened += [name for name in ("image", "regions") if any(line.level != "info" for line in steps[name].lines)]
+        if self._states.get("image") == "running":
+            opened.append("image")  # its verdict has just come, and the mouse may be on its way to the next step
         if states != self._states and opened:
             for name, widget in self._sectionWidgets().items():
                 widget.collapsed = name not in opened and not (name == "analyze" and "result" not in opened)
-        if states["analyze"] == "done" and self._states.get("analyze", "done") != "done":
+        came = states["analyze"] == "done" and self._states.get("analyze", "done") != "done"
+        if came and not self._sections["regions"].corrector.isOpen:  # there undo made it one of these regions again
             qt.QTimer.singleShot(2 * _POLL_MILLISECONDS, self._showResult)  # when the step has its place
         self._states = states
 
@@ -278,6 +295,13 @@ class Panel:
 
         if self._sections:  # the module may have been put away
             scrollTo(self.ui.resultSection)
+
+    def _showMessage(self) -> None:
+        """Whoever pressed a button far below, or loaded an image, sees what came of it."""
+        from CNSIFusionLib.drawing import bringIntoSight
+
+        if self._sections and self.ui.messageLabel.visible:
+            bringIntoSight(self.ui.messageLabel)
 
     def _watch(self, segmentationNode) -> None:
         """Notice edits of the case's regions, by whatever tool."""

@@ -82,8 +82,7 @@ class ImageSection(Section):
         views.offerNoMaps(self.ui.volumeSelector, self.ui.besideSelector)
         shown = volume.GetID() if volume else ""
         if shown and shown != self._shown and (self._shown is None or not views.showsAlready(volume)):
-            views.showVolume(volume)
-            self.session.case.mapViews = []
+            self.panel.showImage()
         self._shown = shown
         beside = self.session.beside.shown() if volume else None
         silently(self.ui.besideSelector, lambda selector: selector.setCurrentNode(beside))
@@ -130,7 +129,7 @@ class RegionsSection(Section):
         self.corrector = Corrector(self.ui.editorFrame, self.session)
         self.session.asUndoStep = self._asUndoStep
         self._rows = []
-        self._segmentIds = []
+        self._segments = []
         table = self.ui.regionTable
         table.setColumnCount(3)
         table.setHorizontalHeaderLabels([_("Region"), _("Volume"), _("Origin")])
@@ -146,8 +145,6 @@ class RegionsSection(Section):
         self.bind(self.ui.editButton, self._edit)
         self.bind(self.ui.importButton, self._import)
         self.bind(self.ui.assignButton, self._assign)
-        self.ui.segmentationSelector.connect("currentNodeChanged(vtkMRMLNode*)", self._listSegments)
-        self._listSegments(None)
 
     def draw(self, view) -> None:
         """Show the view's region step."""
@@ -222,6 +219,8 @@ class RegionsSection(Section):
             self.closeCorrector()
         else:
             self.session.segmentation()
+            if self.panel.elsewhere:
+                self.panel.showImage()
             self.corrector.open(self.session.case)
             self.ui.editButton.checked = True
             qt.QTimer.singleShot(0, lambda: scrollTo(self.ui.editButton))  # when the tools have their place
@@ -240,25 +239,29 @@ class RegionsSection(Section):
         if names or not labels:
             self.session.importRegions(path, names)
 
-    def _listSegments(self, node) -> None:
-        self.ui.segmentCombo.clear()
+    def listSegments(self) -> None:
+        """List the segments of the segmentation chosen under “drawn elsewhere”, as they are now."""
+        node = self.ui.segmentationSelector.currentNode()
         segmentation = node.GetSegmentation() if node else None
-        self._segmentIds = list(segmentation.GetSegmentIDs()) if segmentation else []
-        self.ui.segmentCombo.addItems([segmentation.GetSegment(i).GetName() for i in self._segmentIds])
-        self._drawAssign(self.panel.volume())
+        ids = segmentation.GetSegmentIDs() if segmentation else ()
+        segments = [(segmentId, segmentation.GetSegment(segmentId).GetName()) for segmentId in ids]
+        if segments != self._segments:
+            self._segments = segments
+            self.ui.segmentCombo.clear()
+            self.ui.segmentCombo.addItems([name for _id, name in segments])
+            self.panel.markDirty()
 
     def _drawAssign(self, volume) -> None:
         reason = "" if volume else _("Choose the axial T2 image first.")
-        if not reason and not self._segmentIds:
+        if not reason and not self._segments:
             reason = _("Choose a segmentation that has segments.")
         self.ui.assignButton.enabled = not reason
-        self.ui.assignButton.toolTip = reason or _("Give this segment the protocol's name and use it for the case.")
+        self.ui.assignButton.toolTip = reason or _("Take a copy of this segment for the protocol's region.")
 
     def _assign(self) -> None:
-        node, index = self.ui.segmentationSelector.currentNode(), self.ui.segmentCombo.currentIndex
-        self.session.case.segmentation = node
-        self.session.assignSegment(self._segmentIds[index], self.ui.nameCombo.currentText)
-        self._listSegments(node)
+        segmentId, _old = self._segments[self.ui.segmentCombo.currentIndex]
+        node = self.ui.segmentationSelector.currentNode()
+        self.session.assignSegment(node, segmentId, self.ui.nameCombo.currentText)
 
 
 class ModelSection(Section):

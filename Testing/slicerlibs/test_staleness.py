@@ -96,3 +96,29 @@ def test_what_is_deleted_is_drawn_at_once(headless, case):
     headless.scene.RemoveNode(case.segmentation)
     assert told
     session.close()
+
+
+def test_an_image_that_another_module_changes_is_noticed_and_checked_anew(headless, makeVolume):
+    """Number and verdict of the former image stood there until something else was clicked."""
+    told, volume = [], makeVolume()
+    session = Session(headless.scene, onChange=lambda: told.append(1))
+    try:
+        session.chooseVolume(volume)
+        session.poll()
+        told.clear()
+        first = session.case.check
+        session.poll()
+        assert told == [], "nothing changed"
+        volume.SetSpacing(0.6, 0.7, 9.0)
+        session.poll()
+        assert told and session.case.check != first
+        volume.SetSpacing(0.6, 0.7, 4.0)
+        session.poll()
+        assert session.case.check == first
+        told.clear()
+        linear = headless.scene.AddNewNodeByClass("vtkMRMLLinearTransformNode")
+        volume.SetAndObserveTransformNodeID(linear.GetID())  # it moves nothing, but its regions are no longer under it
+        session.poll()
+        assert told and session.case.check == first
+    finally:
+        session.close()

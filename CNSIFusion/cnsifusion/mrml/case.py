@@ -84,6 +84,8 @@ class CaseState:
 
     #: The input check's findings: {"verdict": ..., "findings": [{"code", "level", "text"}]}; empty before the check.
     check = Parameter[dict]({})
+    #: Fingerprint of the image that the check looked at; "" in scenes from before it was kept.
+    checkedImage = Parameter[str]("")
     #: Bundle folder; "" is the demonstration bundle that ships.
     bundle = Parameter[str]("")
     #: Fingerprint of the regions that the result was computed from.

@@ -24,6 +24,7 @@ from cnsifusion.mrml.background import Background
 from cnsifusion.mrml.batch import Batch
 from cnsifusion.mrml.beside import Beside
 from cnsifusion.mrml.case import CaseState
+from cnsifusion.mrml.drawn import segmentMask
 from cnsifusion.mrml.exporting import Exports
 from cnsifusion.mrml.jobs import ANALYZE, CHECK, PROPOSE, Job, Jobs
 from cnsifusion.mrml.models import Models
@@ -37,8 +38,15 @@ from cnsifusion.mrml.segmentation import (
     showRegions,
 )
 from cnsifusion.mrml.sources import Sources
-from cnsifusion.mrml.staleness import imageMark
-from cnsifusion.mrml.volumes import SceneImage, checkMovedAlike, loadVolume, sceneImage, volumeFromNode
+from cnsifusion.mrml.staleness import imageMark, markAndPlace
+from cnsifusion.mrml.volumes import (
+    NodeGeometry,
+    SceneImage,
+    checkMovedAlike,
+    loadVolume,
+    sceneImage,
+    volumeFromNode,
+)
 from cnsifusion.roi.region_io import read_regions
 from cnsifusion.roi.regions import RegionSet
 
@@ -58,6 +66,7 @@ class Session:
         #: The report of each case (by its node), in a folder with the result's other files.
         self.reports: dict[str, Path] = {}
         self._root = temporary_folder()
+        self._seen: tuple | None = None
         self.background = Background()
         self.sources = Sources()
         self.batch = Batch(self.newFolder, lambda: self.onChange())
@@ -80,7 +89,7 @@ class Session:
         return node
 
     def chooseVolume(self, volumeNode) -> None:
-        """Make the volume's case the one in front, checking the image when it is new; None shows no case."""
+        """Make the volume's case the one in front, checking an image that is new or changed; None shows no case."""
         self.jobs.leave(volumeNode)
         if volumeNode is None:
             self.case = None
@@ -88,8 +97,8 @@ class Session:
             volume = volumeFromNode(volumeNode)
             self.case = CaseState.forVolume(self.scene, volumeNode)
             self.case.activate()
-            if not self.case.check:
-                self.case.check = check_image(volume).to_dict()
+            if not self.case.check or self.case.checkedImage not in ("", imageMark(volumeNode)):
+                self.case.check, self.case.checkedImage = check_image(volume).to_dict(), imageMark(volumeNode)
                 if self.case.check["verdict"] != "refuse":
                     self.jobs.whenFree(self._check)
             self.jobs.engine.warm()
@@ -136,10 +145,24 @@ class Session:
         former = self._replace(regions)
         self.say(case, "info", f"Brought in: {', '.join(regions.masks) or 'no region'}. {former}".strip())
 
-    def assignSegment(self, segmentId: str, name: str) -> None:
-        """Give an existing segment of the case's segmentation a protocol name."""
-        assignSegment(self.segmentation(), segmentId, name)
-        self.onChange()
+    def assignSegment(self, segmentationNode, segmentId: str, name: str) -> None:
+        """Give a segment of the case's own a protocol name, or bring in a copy of one that was drawn elsewhere."""
+        case = self.required()
+        if segmentationNode is case.segmentation:
+            assignSegment(segmentationNode, segmentId, name)
+            return self.onChange()
+        theirs = [other.volume for other in CaseState.all(self.scene) if other.segmentation is segmentationNode]
+        for volume in filter(None, theirs):  # regions whose image was deleted are anybody's
+            if not self.beside.isOfThisPatient(volume):
+                raise BadInput(f"These regions are of {volume.GetName()}, not known to be an image of this patient.")
+        geometry = NodeGeometry(case.volume)
+        mask = segmentMask(segmentationNode, segmentId, case.volume, geometry)
+        if not mask.any():
+            raise BadInput("Nothing of this segment lies in the image.")
+        former = self._replace(RegionSet(geometry.grid, {name: mask}, origin={name: "imported"}))
+        if segmentationNode.GetDisplayNode() is not None:
+            segmentationNode.GetDisplayNode().SetVisibility(False)  # what is seen is what is analyzed
+        return self.say(case, "info", f"Brought in: {name}. {former}".strip())
 
     # Step 3: model
 
@@ -200,6 +223,7 @@ class Session:
         """Deliver what arrived since the last call; nothing in the middle of a stroke."""
         if self.held():
             return
+        self._lookAtImage()
         if self.job is not None or self.background.busy:
             time.sleep(0.001)  # inside Slicer the other threads run only while this one lets go of the interpreter
         self.jobs.engine.poll()
@@ -233,6 +257,23 @@ class Session:
         return case if case is not None and case.scene is not None and case.volume is not None else None
 
     # Inside
+
+    def _lookAtImage(self) -> None:
+        """Notice that another module changed or moved the image (or its regions): check and result are of the former.
+
+        Slicer's events for it are many, and some come while a scene is loaded; asking costs 0.1 ms.
+        """
+        case = self.front
+        seen = None if case is None else (case.node.GetID(), *markAndPlace(case))
+        if seen == self._seen:
+            return
+        self._seen = seen
+        if case is not None and case.checkedImage not in ("", imageMark(case.volume)):
+            try:
+                self.chooseVolume(case.volume)
+            except BadInput as error:
+                self.say(case, "error", str(error))
+        self.onChange()
 
     def _check(self) -> None:
         if self.front is not None:

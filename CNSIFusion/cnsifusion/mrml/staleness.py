@@ -21,8 +21,10 @@ _marks = Remembered()
 def imageMark(volumeNode) -> str:
     """A short text that changes with the volume's voxels or its place in the world, kept over a save.
 
-    "" under a non-linear transform, where there is no result of it.
+    "" under a non-linear transform, where there is no result of it, and while it has no voxels (yet).
     """
+    if volumeNode.GetImageData() is None:
+        return ""
     try:
         matrix = (worldMatrix(volumeNode) @ ijkToRas(volumeNode)).round(3) + 0.0  # no -0.0
     except BadInput:
@@ -30,6 +32,12 @@ def imageMark(volumeNode) -> str:
     image = volumeNode.GetImageData()
     checksum = _marks.get((image.GetMTime(), image.GetDimensions()), lambda: _checksum(image))
     return f"{zlib.crc32(matrix.tobytes(), checksum):08x}"
+
+
+def markAndPlace(case: CaseState) -> tuple:
+    """The image's mark, and under which transforms it and its regions are."""
+    nodes = [node for node in (case.volume, case.segmentation) if node is not None]
+    return imageMark(case.volume), *(node.GetTransformNodeID() for node in nodes)
 
 
 def staleness(case: CaseState, result: PatientResult, card: ModelCard | None) -> str:
