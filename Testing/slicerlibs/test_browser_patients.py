@@ -159,6 +159,28 @@ def test_06b_the_ruler_is_as_long_as_it_says(reader, another):
     page.wait_for_selector("#busy:not(.v-progress-linear--active)", state="attached")
 
 
+def test_06c_dragging_sets_the_images_window_and_never_the_maps(reader):
+    """The colours of a map say something; with no tool in hand the left button is the window's, as in a PACS."""
+    page, box = reader.page, reader.axialBox()
+    page.locator("[id^=instance-]").last.click()
+    page.click("#tool-none")
+    assert "brightness" in reader.text("#mouse")
+    page.mouse.move(5, 5)
+    before, (x, y) = reader.settledPixels(), (box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    coloured = before.max(2) - before.min(2) > 90
+    drag(page, (x, y), (x + 60, y + 90))
+    page.mouse.move(5, 5)
+    after = reader.settledPixels()
+    assert np.abs(after - before)[~coloured].mean() > 8, "the image looks as before"
+
+
+def drag(page, start, end) -> None:
+    page.mouse.move(*start)
+    page.mouse.down()
+    page.mouse.move(*end, steps=6)
+    page.mouse.up()
+
+
 def test_07_limits_are_offered_and_named_for_those_who_hear_the_page(reader):
     page = reader.page
     page.click("#limits")

@@ -26,6 +26,7 @@ from cnsifusion.mrml.tools import ACTIONS, REJECT_REASONS
 from cnsifusion.roi.tools.csf import ALL_SLICES
 from cnsifusion.web.uploads import uploadArguments
 
+_MOUSE = "Wheel: slices. Drag left: brightness and contrast; right: zoom; middle: move. R: fit again."
 #: Vuetify gives the two ends of a range no name.
 _NAMED = (
     "({ el }) => el.querySelectorAll('[role=slider]').forEach((end, n) => "
@@ -36,6 +37,8 @@ _NAMED = (
 def buildToolbox(app) -> None:
     """Everything under the list of regions; ``app`` carries the clicks out."""
     _tools(app)
+    looking = "tools.tool == 'none' && panel.actions.edit.enabled"
+    html.Div(_MOUSE, v_show=looking, classes="line text-medium-emphasis", id="mouse")
     with html.Div(v_show="tools.tool != 'none'"):
         _slider(app)
         _choices(app)

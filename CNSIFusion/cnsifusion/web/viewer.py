@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
+from slicer import vtkMRMLScalarBarDisplayableManager
 from trame.app import asynchronous
 from trame_slicer.core import LayoutManager, SlicerApp
 from trame_slicer.rca_view import register_rca_factories
@@ -52,6 +53,8 @@ class Viewer:
             _LAYOUT_BESIDE, Layout(LayoutDirection.Horizontal, [axial, other, side], ["2", "2", "1"]), True
         )
         self.layout.set_layout(_LAYOUT)
+        mouse = self.scene.GetFirstNodeByClass("vtkMRMLInteractionNode")
+        mouse.SetCurrentInteractionMode(mouse.AdjustWindowLevel)  # what the left button does where no tool is in hand
         self._queue = _Queue()
         self._link: LinkedSlices | None = None
         for tag in self.views:
@@ -60,6 +63,8 @@ class Viewer:
     def _prepare(self, tag: str) -> None:
         """Draw a view in its turn; fit it again when it gets its size, which is only after it was filled."""
         view = self.slicer.view_manager.get_view(tag)
+        bars = view.get_displayable_manager_by_class(vtkMRMLScalarBarDisplayableManager)
+        bars.SetAdjustForegroundWindowLevelEnabled(False)  # the colours of the maps say something
         view.set_ruler(view.get_view_node().RulerTypeThin)
         view.render_window().SetMultiSamples(0)  # drawn in software 8 samples triple the time and look the same
         view.set_scheduled_render(_InTurn(self._queue, view._scheduled_render))  # it has no public getter
