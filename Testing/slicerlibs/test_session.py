@@ -234,7 +234,9 @@ def test_an_edit_makes_the_result_stale_and_undo_fresh_again(session, slicer):
     assert "analyze again" in panelView(session).result.stale
     assert panelView(session).steps["analyze"].state == "next"
     view = panelView(session)
-    assert not view.mapInView and "regions changed" in view.actions["heat"].tooltip
+    for key in ("heat", "report", "pdf", "dicom"):  # the former regions would go to the PACS with the former score
+        assert not view.actions[key].enabled and "regions changed" in view.actions[key].tooltip
+    assert not view.mapInView
     assert "maps are hidden" in view.steps["result"].lines[0].text
     editor.undo()
     assert panelView(session).result.stale == "" and panelView(session).mapInView
