@@ -10,6 +10,7 @@ import pytest
 from browser import LEFT, changed, middle, needsPage, readerWithRegions
 
 from cnsifusion.imaging import read_image
+from cnsifusion.roi.region_io import read_regions, write_regions
 
 pytestmark = needsPage()
 
@@ -189,7 +190,25 @@ def test_07_limits_are_offered_and_named_for_those_who_hear_the_page(reader):
     assert [re.sub(r"\W", "", head.inner_text()) for head in page.locator("#steps h2").all()] == [
         "1Image", "2Regions", "3Model", "4Analyze", "5Result"
     ]  # fmt: skip
+    assert page.locator("#steps h2").first.get_attribute("aria-label") == "1 Image, done"
+    pressed = page.locator("#steps button.row[aria-pressed=true]")
+    assert [row.get_attribute("id") for row in pressed.all()] == ["region-Sub-lentiform-left"]
+    page.emulate_media(forced_colors="active")  # Windows' high contrast
+    for drawn in (".swatch", ".scale-value", ".scale-range", ".bar-fill", ".strip-dot"):
+        assert page.locator(drawn).first.evaluate("e => getComputedStyle(e).forcedColorAdjust") == "none", drawn
+    page.emulate_media(forced_colors="none")
     reader.assertNoFault()
+
+
+def test_07b_a_region_that_is_drawn_never_says_nothing(reader, another, tmp_path):
+    """Two voxels were "0.00 ml"."""
+    regions = read_regions(reader.file, read_image(another))
+    mask = regions.masks[LEFT]
+    mask[tuple(np.argwhere(mask)[2:].T)] = False
+    write_regions(regions, tmp_path / "small.seg.nrrd")
+    reader.page.set_input_files("#upload-regions", tmp_path / "small.seg.nrrd")
+    reader.waitFor("document.querySelector('#region-Sub-lentiform-left').innerText.includes('mm³')")
+    assert re.search(r"\b[1-9] mm³", reader.text("#region-Sub-lentiform-left"))
 
 
 def test_08_a_program_that_ended_says_what_to_do(reader):

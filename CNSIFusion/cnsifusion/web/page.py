@@ -41,6 +41,11 @@ _CLOSED = (
     "The page has lost its program. If <b>cnsifusion app</b> still runs in its window, reload this page: all is as it "
     "was. If it ended, start it again; regions that were not saved are gone.</div>"
 )
+#: A few voxels are not "0.00 ml".
+_SIZE = (
+    "(row.milliliters < 0.01 ? Math.max(1, Math.round(1000 * row.milliliters)) + ' mm³' "
+    ": row.milliliters.toFixed(2) + ' ml')"
+)
 _VIEW_NAMES = {AXIAL: "Axial", CORONAL: "Coronal", SAGITTAL: "Sagittal", BESIDE: "{{ panel.beside }}"}
 #: The picture of a view is trame's own and has no name: it gets the words that stand over it, "Axial 14/36".
 _NAMED = "({el}) => { const picture = el.parentElement.querySelector('img'); if (picture) picture.alt = el.innerText; }"
@@ -103,7 +108,7 @@ def _step(key: str) -> html.Div:
     step = html.Div(classes=(f"'step step-' + panel.steps.{key}.state",), id=f"step-{key}")
     with step, html.Div(classes="step-title"):
         VIcon(icon=(f"({_ICONS})[panel.steps.{key}.state]",), size="small")
-        html.H2(TITLES[key])
+        html.H2(TITLES[key], raw_attrs=[f""":aria-label="'{TITLES[key]}, ' + panel.steps.{key}.state" """])
     return step
 
 
@@ -221,6 +226,7 @@ def _regionsStep(app) -> None:
             classes=("'row' + (tools.segmentName == row.name ? ' row-selected' : '')",),
             click=(app.tools.chooseSegment, "[row.name]"),
             id=("'region-' + row.name.replaceAll(' ', '-')",),
+            raw_attrs=[':aria-pressed="tools.segmentName == row.name"'],
         ):
             html.Span(
                 classes="swatch",
@@ -228,7 +234,7 @@ def _regionsStep(app) -> None:
             )
             html.Span("{{ row.name }}", style="flex: 1;")
             html.Span(
-                "{{ row.milliliters ? row.milliliters.toFixed(2) + ' ml, ' : '' }}{{ row.state }}",
+                f"{{{{ row.milliliters ? {_SIZE} + ', ' : '' }}}}{{{{ row.state }}}}",
                 classes="text-medium-emphasis",
             )
         buildToolbox(app)
