@@ -4,11 +4,14 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import slicer
 import vtk
 from regioneditor import RegionEditor
 
 from cnsifusion.analysis.result import HeatMap
 from cnsifusion.mrml.case import CaseState
+from cnsifusion.mrml.jobs import PROPOSE, Job
+from cnsifusion.mrml.panel import panelView
 from cnsifusion.mrml.resultview import _maps
 from cnsifusion.mrml.segmentation import addSegmentationNode, fingerprint
 from cnsifusion.mrml.session import Session
@@ -120,5 +123,34 @@ def test_an_image_that_another_module_changes_is_noticed_and_checked_anew(headle
         volume.SetAndObserveTransformNodeID(linear.GetID())  # it moves nothing, but its regions are no longer under it
         session.poll()
         assert told and session.case.check == first
+    finally:
+        session.close()
+
+
+def test_a_scene_that_brings_another_patient_to_the_front_ends_the_formers_job(headless, makeVolume, tmp_path):
+    """Its regions came into the case in front."""
+    session = Session(headless.scene)
+    try:
+        session.chooseVolume(makeVolume())
+        job = session.jobs.running = Job(PROPOSE, session.case, tmp_path)
+        headless.scene.InvokeEvent(slicer.vtkMRMLScene.EndImportEvent)
+        assert not job.cancelled
+        CaseState.forVolume(headless.scene, makeVolume(name="of the scene")).activate()
+        headless.scene.InvokeEvent(slicer.vtkMRMLScene.EndImportEvent)
+        assert job.cancelled
+    finally:
+        session.close()
+
+
+def test_a_case_of_a_newer_version_is_said_and_left_alone(headless, makeVolume):
+    """The panel could not be drawn any more, and said nothing."""
+    CaseState.create(headless.scene, makeVolume()).node.SetParameter("schemaVersion", "99")
+    session = Session(headless.scene)
+    try:
+        headless.scene.InvokeEvent(slicer.vtkMRMLScene.EndImportEvent)
+        assert session.case is None
+        assert any("newer CNSIFusion" in line.text for line in panelView(session).steps["image"].lines)
+        session.chooseVolume(makeVolume(name="another"))
+        assert not any("newer" in line.text for line in panelView(session).steps["image"].lines)
     finally:
         session.close()

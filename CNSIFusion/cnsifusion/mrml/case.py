@@ -9,6 +9,7 @@ from cnsifusion.errors import BadInput
 
 MODULE_NAME = "CNSIFusion"
 SCHEMA_VERSION = 1
+NEWER = "The scene was saved by a newer CNSIFusion; update the extension to open its case."
 
 _SCHEMA_PARAMETER, _ACTIVE_PARAMETER = "schemaVersion", "active"
 T = TypeVar("T")
@@ -117,9 +118,8 @@ class CaseState:
     bothSides = Parameter[bool](True)
 
     def __init__(self, node):
-        version = json.loads(node.GetParameter(_SCHEMA_PARAMETER) or "0")
-        if version > SCHEMA_VERSION:
-            raise BadInput("The scene was saved by a newer CNSIFusion; update the extension to open its case.")
+        if isNewer(node):
+            raise BadInput(NEWER)
         self.node = node
 
     @classmethod
@@ -136,9 +136,8 @@ class CaseState:
 
     @classmethod
     def all(cls, scene) -> list[CaseState]:
-        """Every case of the scene, in the scene's order."""
-        nodes = nodesByClass(scene, "vtkMRMLScriptedModuleNode")
-        return [cls(node) for node in nodes if node.GetAttribute("ModuleName") == MODULE_NAME]
+        """Every case of the scene, in the scene's order; none of a newer version."""
+        return [cls(node) for node in caseNodes(scene) if not isNewer(node)]
 
     @classmethod
     def forVolume(cls, scene, volumeNode) -> CaseState:
@@ -181,6 +180,17 @@ class CaseState:
         for name in ("heatMap", "logMap", "resultText", "instanceTable", "contributionTable"):
             removeNode(self.scene, getattr(self, name))
         self.analyzedRegions = self.analyzedImage = self.selectedInstance = ""
+
+
+def caseNodes(scene) -> list:
+    """The nodes of all cases of the scene, those of a newer version too."""
+    nodes = nodesByClass(scene, "vtkMRMLScriptedModuleNode")
+    return [node for node in nodes if node.GetAttribute("ModuleName") == MODULE_NAME]
+
+
+def isNewer(node) -> bool:
+    """Whether a case's node was made by a newer version, whose parameters may mean something else."""
+    return json.loads(node.GetParameter(_SCHEMA_PARAMETER) or "0") > SCHEMA_VERSION
 
 
 def nodesByClass(scene, className: str) -> list:

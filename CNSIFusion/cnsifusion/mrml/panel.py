@@ -11,7 +11,7 @@ from functools import partial
 from cnsifusion.analysis.result import PatientResult
 from cnsifusion.errors import CNSIFusionError
 from cnsifusion.mrml.batch import BatchView
-from cnsifusion.mrml.case import CaseState
+from cnsifusion.mrml.case import NEWER, CaseState, caseNodes, isNewer
 from cnsifusion.mrml.drawn import Remembered, milliliters, segmentIdOf, stamp
 from cnsifusion.mrml.exporting import EXPORT
 from cnsifusion.mrml.jobs import ANALYZE, CHECK, PROPOSE
@@ -103,7 +103,7 @@ def panelView(session: Session) -> PanelView:
     stale = staleness(case, result, card) if case and result else ""
     states = _states(session, case, rows, bundle, result, stale)
     lines = {
-        IMAGE: _imageLines(case, checking),
+        IMAGE: _imageLines(case, checking) + _newerLines(session, case),
         REGIONS_STEP: _regionLines(case, rows),
         MODEL: _modelLines(bundle, card),
         ANALYZE_STEP: [],
@@ -169,6 +169,11 @@ def _imageLines(case: CaseState | None, checking: bool = False) -> list[Line]:
     for finding in sorted(findings, key=lambda f: order[f["level"]]):
         lines.append(Line(finding["text"], "error" if finding["level"] == "refuse" else "warn"))
     return lines
+
+
+def _newerLines(session: Session, case: CaseState | None) -> list[Line]:
+    newer = case is None and any(map(isNewer, caseNodes(session.scene)))
+    return [Line(NEWER, "warn")] if newer else []
 
 
 def _regionLines(case: CaseState | None, rows: list[RegionRow]) -> list[Line]:

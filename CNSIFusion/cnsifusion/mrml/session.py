@@ -261,7 +261,7 @@ class Session:
     def _lookAtImage(self) -> None:
         """Notice that another module changed or moved the image (or its regions): check and result are of the former.
 
-        Slicer's events for it are many, and some come while a scene is loaded; asking costs 0.1 ms.
+        Slicer's events for it are many, and some come while a scene is loaded; asking costs less than 0.1 ms.
         """
         case = self.front
         seen = None if case is None else (case.node.GetID(), *markAndPlace(case))
@@ -358,4 +358,5 @@ class Session:
 
     def _onSceneImport(self, *_) -> None:
         self.case = CaseState.active(self.scene)
+        self.jobs.leave(self.case.volume if self.case else None)
         self.onChange()
