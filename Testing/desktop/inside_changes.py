@@ -244,3 +244,20 @@ def test_a_segment_that_is_gone_is_not_offered():
     own.GetSegmentation().RemoveAllSegments()
     desk.waitFor(lambda: not ui.assignButton.enabled, "the empty list", 5)
     slicer.mrmlScene.RemoveNode(own)
+
+
+def test_another_series_beside_the_image_leaves_the_zoom_as_it_was():
+    """The zoom that Slicer gave the new view for its size became the image's too: half of the head was cut off."""
+    other, axial = _copyOfTheImage("FLAIR of it"), desk.sliceWidget().mrmlSliceNode()
+    panel().ui.largeViewCheck.checked = False
+    desk.settle(0.5)
+    slicer.util.resetSliceViews()
+    desk.settle(0.3)
+    before = axial.GetFieldOfView()
+    for node in (other, None):
+        panel().ui.besideSelector.setCurrentNode(node)
+        panel().ui.besideSelector.nodeActivated(node)
+        desk.settle(1.0)
+        assert axial.GetFieldOfView()[1] > 0.9 * before[1], axial.GetFieldOfView()
+    assert np.allclose(axial.GetFieldOfView(), before, rtol=0.1), axial.GetFieldOfView()
+    slicer.mrmlScene.RemoveNode(other)

@@ -99,11 +99,15 @@ class Beside:
 
 
 class LinkedSlices:
-    """Two slice nodes that show the same plane at the same zoom, whichever of them is moved."""
+    """Two slice nodes that show the same plane at the same zoom, whichever of them is moved.
+
+    A view that changes its size gets a zoom of its own from Slicer: then the first one leads.
+    """
 
     def __init__(self, first, second):
         self._nodes = (first, second)
         self._busy = False
+        self._sizes = self._dimensions()
         event = vtkCommand.ModifiedEvent
         self._tags = [node.AddObserver(event, lambda caller, _event: self._follow(caller)) for node in self._nodes]
         self._follow(first)
@@ -118,7 +122,8 @@ class LinkedSlices:
         if self._busy:
             return
         first, second = self._nodes
-        source, target = (first, second) if moved is first else (second, first)
+        sizes, self._sizes = self._sizes, self._dimensions()
+        source, target = (first, second) if moved is first or sizes != self._sizes else (second, first)
         self._busy = True
         try:
             if not _sameMatrix(source.GetSliceToRAS(), target.GetSliceToRAS()):
@@ -127,6 +132,9 @@ class LinkedSlices:
             self._zoom(source, target)
         finally:
             self._busy = False
+
+    def _dimensions(self) -> list:
+        return [node.GetDimensions() for node in self._nodes]
 
     @staticmethod
     def _zoom(source, target) -> None:
