@@ -36,7 +36,8 @@ def _simulated(folder: Path) -> Path:
     from cnsifusion.imaging import write_volume
     from cnsifusion.simulation import SimulationSettings, simulate_patient
 
-    path = folder / "T2w.nii.gz"
+    path = folder / "simulated patient" / "T2w.nii.gz"  # the page names folder and file
+    path.parent.mkdir()
     write_volume(simulate_patient(11, True, SimulationSettings()).volume, path)
     return path
 
