@@ -33,7 +33,7 @@ class Panel:
         self._sections = {}
         self._states = {}
         self._dirty, self._entered, self._drewLast = True, False, False
-        self._notice = ""
+        self._notice, self._noticeOf = "", None
         #: Why the regions and maps of the case are hidden: the views show another image. "" where they do not.
         self.elsewhere = ""
         self._told = ""
@@ -126,8 +126,12 @@ class Panel:
             try:
                 action()
             except CNSIFusionError as error:
-                self._notice = str(error)
+                self._notice, self._noticeOf = str(error), self._node()
         self.markDirty()
+
+    def _node(self):
+        """The node of the case in front, None where there is none."""
+        return self.session.case.node if self.session and self.session.case else None
 
     def markDirty(self, *_arguments) -> None:
         """Draw anew with the next tick."""
@@ -256,7 +260,8 @@ class Panel:
         for section in self._sections.values():
             section.draw(view)
         self._drawStates(view.steps)
-        lines = [Line(self._notice, "error")] if self._notice else [view.message] if view.message else []
+        notice = self._notice if self._noticeOf is self._node() else ""  # not over another patient
+        lines = [Line(notice, "error")] if notice else [view.message] if view.message else []
         lines += [Line(self.elsewhere, "warn")] if self.elsewhere else []
         words = linesText(lines)
         if lines and words != self.ui.messageLabel.text:

@@ -150,16 +150,17 @@ def test_tools_are_put_away_where_the_views_show_another_image():
     waitIdle()
 
 
-def test_what_went_wrong_is_in_sight():
-    """The words stand at the top of the panel; whoever pressed a button far below saw nothing happen."""
+def _fails():
     from cnsifusion.errors import BadInput
 
-    def fails():
-        raise BadInput("This cannot be done.")
+    raise BadInput("This cannot be done.")
 
+
+def test_what_went_wrong_is_in_sight():
+    """The words stand at the top of the panel; whoever pressed a button far below saw nothing happen."""
     desk.reveal(panel().ui.reportButton)
     desk.settle(0.3)
-    panel().guarded(fails)
+    panel().guarded(_fails)
     desk.waitFor(lambda: "cannot be done" in message(), "the words", 5)
     waitInSight(panel().ui.messageLabel)
     panel().guarded(lambda: None)
@@ -253,11 +254,20 @@ def test_another_series_beside_the_image_leaves_the_zoom_as_it_was():
     desk.settle(0.5)
     slicer.util.resetSliceViews()
     desk.settle(0.3)
-    before = axial.GetFieldOfView()
+    before, size = axial.GetFieldOfView(), axial.GetDimensions()
     for node in (other, None):
         panel().ui.besideSelector.setCurrentNode(node)
         panel().ui.besideSelector.nodeActivated(node)
-        desk.settle(1.0)
+        desk.waitFor(lambda n=node: (axial.GetDimensions() == size) == (n is None), "the layout", 30)
+        desk.settle(0.5)
         assert axial.GetFieldOfView()[1] > 0.9 * before[1], axial.GetFieldOfView()
     assert np.allclose(axial.GetFieldOfView(), before, rtol=0.1), axial.GetFieldOfView()
     slicer.mrmlScene.RemoveNode(other)
+
+
+def test_what_went_wrong_with_a_patient_goes_with_the_scene():
+    """It stood over the patient of the next scene."""
+    panel().guarded(_fails)
+    desk.waitFor(lambda: "cannot be done" in message(), "the words", 5)
+    slicer.mrmlScene.Clear()
+    desk.waitFor(lambda: not message(), "their end", 5)
