@@ -81,7 +81,7 @@ def measure(head: Head, group: str, blur: float, number: int, table: Counter, fa
     volume = head.volume
     anatomy = locate(volume)
     regions = propose(volume, anatomy)
-    own = [points_of(volume, focus) for focus in regions.foci]
+    own = [points_of(volume, focus) for focus in regions.foci if focus.likely]
     fluid = np.percentile(volume.array[regions.parts == 1], 75) if regions.parts is not None else None
     noise = noise_level(volume, anatomy.white_matter)
     for side, name in SUBLENTIFORM.items():
@@ -100,7 +100,7 @@ def measure(head: Head, group: str, blur: float, number: int, table: Counter, fa
                 at = volume.grid.to_lps(np.argwhere(share > share.max() / 2)[:, ::-1])
                 planted.append((kind, float(added.max() / csf), at))
             array += added
-        foci = propose(volume.with_array(array), anatomy).foci
+        foci = [f for f in propose(volume.with_array(array), anatomy).foci if f.likely]
         found = [points_of(volume, f) for f in foci if f.side == side and not f.large]
         for kind, share, at in planted:
             cell = f"{kind} {np.digitize(share, SHARES)}"
@@ -109,7 +109,7 @@ def measure(head: Head, group: str, blur: float, number: int, table: Counter, fa
         away = [points_of(volume, f) for f in foci if f.side != side]
         false["other side"] += sum(all(cdist(p, o).min() > NEAR_MM for o in own) for p in away)
         if head.exact and not (head.foci.any() if isinstance(head.foci, np.ndarray) else head.foci):
-            count = sum(f.side == side and not f.large for f in regions.foci)
+            count = sum(f.side == side and f.likely and not f.large for f in regions.foci)
             false[f"{group}: sides"] += 1
             false[f"{group}: false"] += count
             false[f"{group}: sides with more than 2"] += count > 2

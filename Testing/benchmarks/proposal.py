@@ -210,12 +210,13 @@ def foci_row(head: Head, regions: RegionSet) -> list[str]:
         wanted = [f for f in head.foci if f.diameter_mm >= 1.0 and f.contrast_to_noise >= 3]
         groups = [f.voxels for f in wanted]
     true = [grid.to_lps(g[:, ::-1]) for g in groups]
-    small = [f for f in regions.foci if not f.large]
+    drawn = [f for f in regions.foci if f.likely]
+    small = [f for f in drawn if not f.large]
 
     def matches(points: np.ndarray, focus: Focus) -> bool:
         return bool(cdist(points, grid.to_lps(focus.voxels[:, ::-1])).min() <= 2)
 
-    hit = sum(any(matches(points, f) for f in regions.foci) for points in true)
+    hit = sum(any(matches(points, f) for f in drawn) for points in true)
     known = [grid.to_lps(f.voxels[:, ::-1]) for f in head.foci] if isinstance(head.foci, list) else true
     false = {s: sum(f.side == s and not any(matches(p, f) for p in known) for f in small) for s in SUBLENTIFORM}
     recall = f"{hit}/{len(true)}" if true else "none planted"
@@ -231,7 +232,7 @@ def focus_curve(head: Head, anatomy: Anatomy, regions: RegionSet) -> list[str]:
     noise = noise_level(volume, anatomy.white_matter)
     csf = np.percentile(volume.array[head.parts["lateral"]], 75) - np.median(volume.array[mask])
     places = _planting_places(volume, mask, regions)
-    before = sum(f.side == "right" for f in regions.foci)
+    before = sum(f.side == "right" and f.likely for f in regions.foci)
     rows = []
     for diameter in (0.8, 1.0, 1.5, 2.0, 3.0):
         cells = []
@@ -242,7 +243,7 @@ def focus_curve(head: Head, anatomy: Anatomy, regions: RegionSet) -> list[str]:
                 radius = np.hypot((rows_ - j) * volume.spacing[1], (columns - i) * volume.spacing[0])
                 cover = np.clip((diameter / 2 - radius) / volume.spacing[0] + 0.5, 0, 1)
                 array[k] += (share * csf * cover).astype(np.float32)
-            foci = propose(volume.with_array(array), anatomy).foci
+            foci = [f for f in propose(volume.with_array(array), anatomy).foci if f.likely]
             left = [volume.grid.to_lps(f.voxels[:, ::-1]) for f in foci if f.side == "left"]
             at = volume.grid.to_lps(places[:, ::-1])
             hit = sum(any(np.linalg.norm(points - p, axis=1).min() <= 2 for points in left) for p in at)

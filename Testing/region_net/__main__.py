@@ -30,6 +30,7 @@ from readings import compared  # noqa: E402
 from cnsifusion.inference import new_session  # noqa: E402
 from cnsifusion.roi import region_net  # noqa: E402
 from cnsifusion.roi.anatomy import Anatomy  # noqa: E402
+from cnsifusion.roi.networks import REGION_B  # noqa: E402
 from cnsifusion.roi.propose import propose  # noqa: E402
 
 _JOBS, _PAINTINGS, _STEPS = 2, 100, 8000
@@ -56,7 +57,7 @@ def check(folder: Path, placed: Placed) -> None:
     for number, thickness in enumerate(STYLES):
         found = []
         for head in label_heads(folder, thickness):
-            region_net.network = lambda session=networks[head.name]: session
+            region_net.network = lambda file, session=networks[head.name]: session
             masks = propose(head.volume, placed[head.name][number]).masks
             for side, truth in head.sublentiform.items():
                 found.append(compared(masks[SUBLENTIFORM[side]], truth, head.volume.grid))
@@ -80,7 +81,7 @@ def main() -> None:
         return
     network = taught(arguments.labels, placed, [name for name in sorted(placed) if name not in LEFT_OUT])
     folder = ROOT / "CNSIFusion" / "cnsifusion" / "resources" / "template"
-    (folder / region_net.NETWORK_FILE).write_bytes(exported(network))
+    (folder / REGION_B).write_bytes(exported(network))
 
 
 if __name__ == "__main__":

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+
 import numpy as np
 from labelheads import AIR, MIRRORED, nearest
 from labelheads import sampled as averaged
@@ -26,7 +29,7 @@ _SIGNAL = {
 _GREY, _FLUID, _OUTSIDE, _OTHER = (180, 250), (320, 520), (60, 260), 140.0
 #: Vessels of the maps: most of those in the nuclei are perivascular spaces.
 _VESSELS, _VESSEL_SIGNALS = (30, 62), (95.0, 250.0)
-_CISTERN = 24
+_CISTERN, _FLUID_CODE = 24, 4
 _SLICES_MM = (1.0, 2.0, 3.0, 3.5, 4.0, 4.0, 5.0, 5.0, 6.0)
 #: Around the region that many voxels of the 1 mm maps are painted.
 _MARGIN = 12
@@ -60,15 +63,42 @@ def _jittered(places: tuple[np.ndarray, np.ndarray], rng: np.random.Generator) -
 
 def _painted(person: Person, points: np.ndarray, rng: np.random.Generator) -> Volume:
     """An image that holds ``points`` (n, 3; LPS mm), on slices of random thickness and tilt."""
+    return noisy(scene(person, points, rng).volume, rng)
+
+
+@dataclass(frozen=True, eq=False)
+class Scene:
+    """A ``volume`` without noise, the signal of CSF in it, its blur (mm in plane), and the labels on ``grid``."""
+
+    volume: Volume
+    fluid: float
+    blur: float
+    labels: np.ndarray
+    grid: Grid
+    paint: Callable[[np.ndarray, Grid, Grid], np.ndarray]
+
+    def share(self, codes: tuple[int, ...]) -> np.ndarray:
+        """How much (0-1) of every voxel of ``volume`` has one of ``codes``."""
+        return self.paint(np.isin(self.labels, codes).astype(np.float32), self.grid, self.volume.grid)
+
+
+def scene(person: Person, points: np.ndarray, rng: np.random.Generator, spots: bool = True) -> Scene:
+    """``person`` painted anew about ``points`` (n, 3; LPS mm); ``spots``: with small bright ones in the tissue."""
     labels, grid = _part(person, points)
     target = _slices(points, rng)
-    signal = _textured(_signals(int(labels.max()), rng)[labels], labels, rng)
+    table = _signals(int(labels.max()), rng)
+    signal = _textured(table[labels], labels, rng, spots)
     paint = nearest if rng.random() < 0.5 else averaged
     image = paint(signal - AIR, grid, target) + AIR
-    width = rng.uniform(0.2, 0.8) / target.spacing[0]
-    image = ndimage.gaussian_filter(image, (0, width, width))
-    real, imaginary = rng.standard_normal((2, *image.shape)) * _WHITE * rng.uniform(0.01, 0.07)
-    return Volume(np.hypot(image + real, imaginary).astype(np.float32), target)
+    blur = rng.uniform(0.2, 0.8)
+    image = ndimage.gaussian_filter(image, (0, blur / target.spacing[0], blur / target.spacing[0]))
+    return Scene(Volume(image.astype(np.float32), target), float(table[_FLUID_CODE]), blur, labels, grid, paint)
+
+
+def noisy(volume: Volume, rng: np.random.Generator) -> Volume:
+    """``volume`` with Rician noise of a random level."""
+    real, imaginary = rng.standard_normal((2, *volume.array.shape)) * _WHITE * rng.uniform(0.01, 0.07)
+    return Volume(np.hypot(volume.array + real, imaginary).astype(np.float32), volume.grid)
 
 
 def _part(person: Person, points: np.ndarray) -> tuple[np.ndarray, Grid]:
@@ -105,8 +135,8 @@ def _signals(highest: int, rng: np.random.Generator) -> np.ndarray:
     return table
 
 
-def _textured(signal: np.ndarray, labels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """``signal`` with arteries in the cisterns, small bright spots in the tissue, and mottled on two scales."""
+def _textured(signal: np.ndarray, labels: np.ndarray, rng: np.random.Generator, spots: bool) -> np.ndarray:
+    """``signal`` with arteries in the cisterns, small bright ``spots`` in the tissue, and mottled on two scales."""
 
     def pattern(widths: float | tuple[float, float, float]) -> np.ndarray:
         field = ndimage.gaussian_filter(rng.standard_normal(labels.shape).astype(np.float32), widths)
@@ -115,8 +145,8 @@ def _textured(signal: np.ndarray, labels: np.ndarray, rng: np.random.Generator) 
     cistern = labels == _CISTERN
     if rng.random() < 0.7:
         signal = np.where(cistern & (pattern(rng.uniform(0.8, 1.6)) > rng.uniform(1, 2)), rng.uniform(40, 140), signal)
-    if rng.random() < 0.5:
-        spots = pattern((rng.uniform(0.7, 2.5), 0.7, 0.7)) > rng.uniform(2.3, 3.2)
-        signal = np.where(~cistern & spots, rng.uniform(220, 400), signal)
+    if spots and rng.random() < 0.5:
+        bright = pattern((rng.uniform(0.7, 2.5), 0.7, 0.7)) > rng.uniform(2.3, 3.2)
+        signal = np.where(~cistern & bright, rng.uniform(220, 400), signal)
     coarse, fine = rng.uniform(0, 0.09) * pattern(rng.uniform(3, 9)), rng.uniform(0, 0.04) * pattern(1.5)
     return (signal * (1 + coarse + fine)).astype(np.float32)

@@ -43,10 +43,10 @@ from cnsifusion.radiomics import FeatureTable, RadiomicsSettings
 from cnsifusion.roi.anatomy import warm_up
 from cnsifusion.roi.case import Case, accepted, with_regions
 from cnsifusion.roi.instances import Instance, NotClassified, make_instances
+from cnsifusion.roi.networks import FOCI, REGION_B, network
 from cnsifusion.roi.patches import PatchSettings, cut_patches
 from cnsifusion.roi.propose import propose
 from cnsifusion.roi.region_io import check_region_file, read_regions, write_regions
-from cnsifusion.roi.region_net import network
 from cnsifusion.roi.regions import RegionSet
 from cnsifusion.roi.statistics import region_statistics
 from cnsifusion.threads import both
@@ -150,7 +150,8 @@ class Analyzer:
         """Read and work out what does not depend on a head, while there is none: 1.2 s less for the first one."""
         with suppress(CNSIFusionError, MemoryError):  # an analysis that needs it says what is wrong
             warm_up()
-            network()
+            network(REGION_B)
+            network(FOCI)
             self.bundle(default_bundle_dir())
 
     def check(self, image: str | Path, emit: Callable[[dict], None] = lambda event: None) -> CheckReport:
@@ -331,7 +332,7 @@ def _averaged(explained: list[list[Contribution]]) -> list[Contribution]:
 
 
 def _foci(case: Case) -> list[dict]:
-    """The foci that the proposal found, whatever a reader made of them."""
+    """The foci that the proposal drew or found too large, whatever a reader made of them."""
     return [
         {
             "side": f.side, "slice_index": f.ijk[2], "position_mm": [round(v, 2) for v in f.lps],
@@ -339,6 +340,7 @@ def _foci(case: Case) -> list[dict]:
             "confidence": round(f.confidence, 3), "large": f.large,
         }
         for f in case.regions.foci
+        if f.likely
     ]  # fmt: skip
 
 

@@ -1,20 +1,21 @@
-"""PVS-like foci: small bright dots and tubes in and just above region B.
+"""PVS-like foci: small bright dots and tubes in, beside and just above region B.
 
 In every slice the scale-normalised Laplacian of Gaussian (Lindeberg, Int J Comput Vis 1998;30:79) finds blobs of
-2 pixels to 3 mm and, to list them apart, larger ones. A spot's contrast is taken against the tissue around it and
-compared with the image's noise; spots that touch in neighbouring slices are one focus.
+2 pixels to 3 mm and, to list them apart, larger ones; a small network (foci_net.py) says how sure each is. What is
+left is outlined at half its height, and spots that touch in neighbouring slices are one focus.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from scipy import ndimage
 
 from cnsifusion.imaging.grid import triple
 from cnsifusion.imaging.volume import Volume
+from cnsifusion.roi.foci_net import confidences
 from cnsifusion.roi.morphology import grown
 from cnsifusion.roi.regions import Focus, Plane
 
@@ -24,23 +25,17 @@ MAX_DIAMETER_MM, ABOVE_MM = 3.0, 5.0
 #: The proposed region's own border is sure to about this (mm, in plane); beside what lies above it, less is searched.
 _BORDER_MM, _BORDER_ABOVE_MM = 3.5, 2.5
 #: Farther out the lentiform nucleus goes on laterally: so far (mm) spots count that are as sure as this (confidence).
-_NUCLEUS_MM, _SURE = 7.0, 0.95
-_LARGEST_MM = 7.0
+_NUCLEUS_MM, _SURE = 7.0, 0.9
+#: Spots that are less sure than this are not listed.
+_LEAST_CONFIDENCE = 0.2
+#: Blobs up to this diameter are looked at; they must stand out by a share of CSF, and by the noise.
+_LARGEST_MM, _LEAST_BLOB = 7.0, 0.035
 #: A tube may reach so far (mm) from its brightest place, and a spot have so much area (mm2), before it is a cistern; so
 #: much of it lies in the zone that is searched.
 _LONGEST_MM, _CISTERN_MM2, _LEAST_INSIDE = 10.0, 28.0, 0.5
-#: At medium sensitivity: least contrast-to-noise, and least contrast of the whole spot to the noise of its mean.
-_LEAST_CONTRAST, _LEAST_EVIDENCE = 3.0, 6.0
-#: Least brightness above the surroundings on the way from tissue to CSF ("CSF-like"): a space is as thick as it is
-#: wide, so of its width's share of the slice's thickness this much, up to the second. What is fainter for its width is
-#: flat: grey matter, or a cistern's roof in the slice. There the surroundings are brighter too, and that comes on top.
-_LEAST_OF_WIDTH, _LEAST_CSF = 0.3, 0.4
-#: A faint or long spot must be so far on the way from the region's tissue to CSF (grey matter within white is not), or
-#: so much brighter than its surroundings.
-_LEAST_ABOVE, _LEAST_DIM = 0.15, 0.2
-#: Where the surroundings are so far on that way, the spot lies in a cistern.
-_CISTERN_LEVEL = 0.5
-
+#: A spot is outlined at half its height, or higher where that runs into something: as large as a cistern, or wider than
+#: 3 mm and than the blob by these (factor, mm).
+_HEIGHTS, _WIDER, _WIDER_MM = (0.5, 0.6, 0.7, 0.8, 0.9), 1.6, 1.5
 #: A spot with more than this share of its pixels in the rim of a cistern's artery is the CSF around it.
 _MOST_BESIDE_ARTERY = 0.1
 
@@ -55,15 +50,6 @@ class _Spot:
     confidence: float
 
 
-@dataclass(frozen=True)
-class _Limits:
-    noise: float  # standard deviation
-    csf: float  # intensity of CSF above tissue
-    tissue: float  # intensity
-    thickness: float  # of a slice, mm
-    factor: float  # on the least values
-
-
 def find_foci(
     volume: Volume,
     white_matter: np.ndarray,
@@ -71,20 +57,21 @@ def find_foci(
     arteries: np.ndarray,
     midplane: Plane,
     csf_contrast: float,
-    sensitivity: float = 0.5,
 ) -> list[Focus]:
-    """Foci in the ``sublentiform`` masks (by side) and within 5 mm above them, brightest first.
+    """Foci in the ``sublentiform`` masks (by side), in their borders and within 5 mm above them, brightest first.
 
-    ``white_matter`` (bool [k, j, i]) is where noise is measured, ``arteries`` (bool) those of the cisterns with their
-    rim, ``csf_contrast`` the intensity of CSF above tissue in this head; ``sensitivity`` (0-1) halves (1) or doubles
-    (0) what a spot must show at least.
+    Up to 7 mm to the side, where the nucleus goes on, only what is sure. ``white_matter`` (bool [k, j, i]) is where
+    noise is measured, ``arteries`` (bool) those of the cisterns with their rim, ``csf_contrast`` the intensity of CSF
+    above tissue in this head. Those with a confidence below one half are candidates for the reader alone.
     """
-    noise, factor = noise_level(volume, white_matter), 2.0 * 0.25**sensitivity
+    noise = noise_level(volume, white_matter)
     found: list[Focus] = []
     for side, mask in sublentiform.items():
-        limits = _Limits(noise, csf_contrast, float(np.median(volume.array[mask])), volume.spacing[2], factor)
-        zone = _search_zone(volume, mask, midplane)
-        spots = [s for k in np.flatnonzero(zone.any((1, 2))) for s in _spots(volume, zone[k], int(k), limits)]
+        zone = search_zone(volume, mask, midplane)
+        peaks, diameters = blobs(volume, zone, noise, csf_contrast)
+        tissue = float(np.median(volume.array[mask]))
+        sure = confidences(volume, peaks, diameters, noise, tissue, csf_contrast, side == "right")
+        spots = _spots(volume, zone, peaks, diameters, sure, noise)
         spots = [s for s in spots if arteries[s.k][tuple(s.pixels.T)].mean() <= _MOST_BESIDE_ARTERY]
         found += [_focus(volume, side, group) for group in _linked(spots)]
     return sorted(found, key=lambda focus: -focus.contrast_to_noise)
@@ -101,7 +88,7 @@ def noise_level(volume: Volume, white_matter: np.ndarray) -> float:
     return float(1.4826 * np.median(np.abs(values)) / np.sqrt(6)) + 1e-9 if values.size else 1e-9
 
 
-def _search_zone(volume: Volume, mask: np.ndarray, midplane: Plane) -> np.ndarray:
+def search_zone(volume: Volume, mask: np.ndarray, midplane: Plane) -> np.ndarray:
     """Where the foci of ``mask`` may lie (uint8): 2 in it, up to ABOVE_MM above it (at least one slice) and in their
     borders in plane, 1 farther out where the nucleus goes on, 0 elsewhere."""
     above = mask.copy()
@@ -122,74 +109,79 @@ def _search_zone(volume: Volume, mask: np.ndarray, midplane: Plane) -> np.ndarra
     return zone
 
 
-def _spots(volume: Volume, zone: np.ndarray, k: int, limits: _Limits) -> list[_Spot]:
-    """Bright spots of slice ``k`` whose centre lies in ``zone`` [j, i] (see _search_zone)."""
-    pixel = float(np.sqrt(volume.spacing[0] * volume.spacing[1]))
-    where = np.argwhere(zone)
-    pad = int(np.ceil(_LARGEST_MM * 2 / pixel))
-    low = np.maximum(where.min(0) - pad, 0)
-    high = np.minimum(where.max(0) + pad + 1, zone.shape)
-    window = volume.array[k, low[0] : high[0], low[1] : high[1]].astype(float)
-    inner = zone[low[0] : high[0], low[1] : high[1]]
+def blobs(volume: Volume, zone: np.ndarray, noise: float, csf: float) -> tuple[np.ndarray, np.ndarray]:
+    """Centres (n, 3; k, j, i) of bright blobs in ``zone`` [k, j, i] and their diameters (n,; mm)."""
+    pixel = _pixel(volume)
     diameters = np.geomspace(max(2 * pixel, 0.8), _LARGEST_MM, 7)
-    stack = np.stack([-(s**2) * ndimage.gaussian_laplace(window, s) for s in diameters / pixel / 2 / np.sqrt(2)])
-    peak = (stack == ndimage.maximum_filter(stack, (3, 3, 3))) & (inner > 0) & (stack > 0)
-    order = sorted(np.argwhere(peak).tolist(), key=lambda p: -stack[tuple(p)])
+    pad = int(np.ceil(_LARGEST_MM * 2 / pixel))
+    least = max(_LEAST_BLOB * csf, noise)
+    found = [np.zeros((0, 4), int)]
+    for k in np.flatnonzero(zone.any((1, 2))).tolist():
+        where = np.argwhere(zone[k])
+        low, high = np.maximum(where.min(0) - pad, 0), where.max(0) + pad + 1
+        box = slice(low[0], high[0]), slice(low[1], high[1])
+        window = volume.array[k][box].astype(float)
+        stack = np.stack([-(s**2) * ndimage.gaussian_laplace(window, s) for s in diameters / pixel / 2 / np.sqrt(2)])
+        peak = (stack == ndimage.maximum_filter(stack, (3, 3, 3))) & (zone[k][box] > 0) & (stack >= least)
+        here = np.argwhere(peak[:-1])  # the widest may be wider still
+        found.append(np.column_stack([np.full(len(here), k), here[:, 1:] + low, here[:, 0]]))
+    peaks = np.concatenate(found)
+    return peaks[:, :3], diameters[peaks[:, 3]]
+
+
+def _pixel(volume: Volume) -> float:
+    return float(np.sqrt(volume.spacing[0] * volume.spacing[1]))
+
+
+def _spots(
+    volume: Volume, zone: np.ndarray, peaks: np.ndarray, diameters: np.ndarray, sure: np.ndarray, noise: float
+) -> list[_Spot]:
+    """Outlined spots of the blobs at ``peaks``, the surest first; those that lie on another are left out."""
     spots: list[_Spot] = []
-    taken = np.zeros(window.shape, bool)
-    for scale, j, i in order:
-        if taken[j, i]:
+    taken = np.zeros(zone.shape, bool)
+    for n in np.argsort(-sure, kind="stable"):
+        k, j, i = peaks[n].tolist()
+        least = _LEAST_CONFIDENCE if zone[k, j, i] == 2 else _SURE
+        if sure[n] < least or taken[k, j, i]:
             continue
-        spot = _measure(window, j, i, float(diameters[scale]), pixel, limits)
+        spot = _outlined(volume, (k, j, i), float(diameters[n]), float(sure[n]), noise)
         if spot is None:
             continue
-        place = spot.pixels[:, 0], spot.pixels[:, 1]
-        near = 2 if spot.confidence < _SURE else 1
-        if taken[place].any() or (inner[place] >= near).mean() < _LEAST_INSIDE:
+        place = k, spot.pixels[:, 0], spot.pixels[:, 1]
+        if taken[place].any() or (zone[place] > 0).mean() < _LEAST_INSIDE:
             continue
         taken[place] = True
-        spots.append(replace(spot, k=k, pixels=spot.pixels + low))
+        spots.append(spot)
     return spots
 
 
-def _measure(window: np.ndarray, j: int, i: int, diameter: float, pixel: float, limits: _Limits) -> _Spot | None:
-    """The spot of about ``diameter`` (mm) at (j, i): its pixels above half height and how sure it is.
-
-    None if it shows too little, lies in a cistern or runs into one.
-    """
-    far = max(diameter * 1.6, 2.5)
+def _outlined(
+    volume: Volume, place: tuple[int, int, int], diameter: float, confidence: float, noise: float
+) -> _Spot | None:
+    """The spot of about ``diameter`` (mm) at ``place`` (k, j, i); None if it runs into a cistern at every height."""
+    k, j, i = place
+    pixel, far = _pixel(volume), max(diameter * 1.6, 2.5)
     reach = int(np.ceil(max(far, _LONGEST_MM) / pixel)) + 1
     j0, i0 = max(0, j - reach), max(0, i - reach)
-    patch = window[j0 : j + reach + 1, i0 : i + reach + 1]
+    patch = volume.array[k, j0 : j + reach + 1, i0 : i + reach + 1].astype(float)
     rows, columns = np.arange(patch.shape[0]) - (j - j0), np.arange(patch.shape[1]) - (i - i0)
     radius = np.hypot(rows[:, None], columns) * pixel
     height = float(patch[radius <= max(pixel, diameter / 4)].max())
     ring = patch[(radius > max(diameter * 0.8, 2 * pixel)) & (radius <= far)]
     if ring.size < 8:
         return None
-    background = _median(ring)
-    likeness, above = (height - background) / limits.csf, (height - limits.tissue) / limits.csf
-    dim = above < limits.factor * _LEAST_ABOVE
-    if likeness < limits.factor * (_LEAST_DIM if dim else _LEAST_OF_WIDTH * pixel / limits.thickness):  # as most are
+    background = float(np.median(ring))
+    widest = max(_WIDER * diameter, diameter + _WIDER_MM, MAX_DIAMETER_MM + pixel / 2)
+    for share in _HEIGHTS:
+        island = _island(patch, background + share * (height - background), radius, pixel)
+        if island is not None and (width := _width(island, pixel)) <= widest:
+            break
+    else:
         return None
-    if background > limits.tissue + _CISTERN_LEVEL * limits.csf:
-        return None
-    island = _island(patch, (background + height) / 2, radius, pixel)
-    if island is None or (dim and (island & (radius > far - pixel)).any()):
-        return None
-    weights = patch[island] - background
-    width = 2 * float(np.sqrt(weights.size / np.pi)) * pixel
-    faintest = min(_LEAST_CSF, _LEAST_OF_WIDTH * width / limits.thickness)
-    faintest += max(0.0, background - limits.tissue) / limits.csf
-    spread = 1.4826 * _median(np.abs(ring - background))
-    noise = max(limits.noise, 0.7 * spread)
-    contrast = (height - background) / noise
-    evidence = float(weights.sum()) / np.sqrt(weights.size) / noise
-    scores = (contrast / _LEAST_CONTRAST, evidence / _LEAST_EVIDENCE, likeness / faintest)
-    if min(scores) < limits.factor:
-        return None
-    confidence = float(np.prod([score**4 / (1 + score**4) for score in scores]))
-    return _Spot(0, np.argwhere(island) + np.array([j0, i0]), weights, _width(island, pixel), contrast, confidence)
+    spread = 1.4826 * float(np.median(np.abs(ring - background)))
+    contrast = (height - background) / max(noise, 0.7 * spread)
+    pixels = np.argwhere(island) + np.array([j0, i0])
+    return _Spot(k, pixels, patch[island] - background, width, contrast, confidence)
 
 
 def _island(patch: np.ndarray, level: float, radius: np.ndarray, pixel: float) -> np.ndarray | None:
@@ -206,13 +198,6 @@ def _width(island: np.ndarray, pixel: float) -> float:
     """Diameter (mm) of the disc of the same area or, where that is less, across: a tube is as wide as it is thick."""
     across = 2 * float(ndimage.distance_transform_edt(np.pad(island, 1)).max()) - 0.5
     return min(2 * float(np.sqrt(np.count_nonzero(island) / np.pi)), across) * pixel
-
-
-def _median(values: np.ndarray) -> float:
-    """Of a list without NaN: numpy's own asks for them and for axes, which takes longer than the rest."""
-    middle = ((len(values) - 1) // 2, len(values) // 2)
-    low, high = np.partition(values, middle)[list(middle)]
-    return float((low + high) / 2)
 
 
 def _linked(spots: list[_Spot]) -> list[list[_Spot]]:

@@ -32,7 +32,7 @@ _PRESSED = "The ventricles are so large that the lentiform nuclei are pressed ou
 _SWOLLEN = "The ventricles are very large: check the third ventricle, which is often drawn too small beside such."
 
 
-def propose(volume: Volume, anatomy: Anatomy, sensitivity: float = 0.5) -> RegionSet:
+def propose(volume: Volume, anatomy: Anatomy) -> RegionSet:
     """Regions of ``volume`` in the head found by ``anatomy``; what is unsure is withheld with a sentence."""
     regions = RegionSet(volume.grid, midplane=anatomy.midplane)
     if not anatomy.trusted:
@@ -40,10 +40,10 @@ def propose(volume: Volume, anatomy: Anatomy, sensitivity: float = 0.5) -> Regio
         return regions
     box = _deep_box(anatomy)
     part = Volume(volume.array[box], anatomy.grid.cropped(box))
-    return _whole(_propose(part, anatomy.cropped(box), sensitivity, box[0].start), volume.grid, box)
+    return _whole(_propose(part, anatomy.cropped(box), box[0].start), volume.grid, box)
 
 
-def _propose(volume: Volume, anatomy: Anatomy, sensitivity: float, first_slice: int) -> RegionSet:
+def _propose(volume: Volume, anatomy: Anatomy, first_slice: int) -> RegionSet:
     """The proposal on a volume that holds the deep structures and little else, from ``first_slice`` of the whole."""
     regions = RegionSet(volume.grid, midplane=anatomy.midplane)
     fluid, tissue = csf_levels(volume, anatomy)
@@ -53,7 +53,7 @@ def _propose(volume: Volume, anatomy: Anatomy, sensitivity: float, first_slice: 
         regions.notes.append(_SWOLLEN)
     ventricles, (sides, regions.foci, doubts) = both(
         lambda: _ventricles(volume, anatomy, fluid, tissue),
-        lambda: _under_nuclei(volume, anatomy, fluid, tissue, dark, sensitivity),
+        lambda: _under_nuclei(volume, anatomy, fluid, tissue, dark),
     )
     _add_ventricles(regions, ventricles, first_slice)
     for side, (name, _) in _SIDES.items():
@@ -65,7 +65,7 @@ def _propose(volume: Volume, anatomy: Anatomy, sensitivity: float, first_slice: 
         regions.notes.append(UNEQUAL)
     regions.notes += [holes[side] for side in sides if side in holes]
     for side in sides:
-        _add_foci(regions, side, [focus for focus in regions.foci if focus.side == side and not focus.large])
+        _add_foci(regions, side, [f for f in regions.foci if f.side == side and f.likely and not f.large])
     regions.origin = dict.fromkeys(regions.masks, "automatic")
     return regions
 
@@ -84,7 +84,6 @@ def _under_nuclei(
     fluid: np.ndarray,
     tissue: np.ndarray,
     dark: dict[str, str],
-    sensitivity: float,
 ) -> tuple[dict[str, np.ndarray], list[Focus], dict[str, str]]:
     """Region B (bool [k, j, i]) of the sides where it can be offered, the foci in and above it, and doubts by side.
 
@@ -98,7 +97,7 @@ def _under_nuclei(
     doubts |= unlike_sides(volume, anatomy.midplane, sides, fluid, tissue) | dark
     sides = {side: mask for side, mask in sides.items() if side not in doubts}
     contrast = float(np.median((fluid - tissue)[anatomy.brain]))
-    foci = find_foci(volume, anatomy.white_matter, sides, arteries, anatomy.midplane, contrast, sensitivity)
+    foci = find_foci(volume, anatomy.white_matter, sides, arteries, anatomy.midplane, contrast)
     return sides, foci, doubts
 
 

@@ -6,22 +6,17 @@ It was taught on T2 painted from label maps of real people, with the protocol's 
 
 from __future__ import annotations
 
-from functools import lru_cache
-from importlib.resources import files
-
 import numpy as np
-import onnxruntime as ort
 from scipy import ndimage
 
 from cnsifusion.imaging.grid import ALONG_LPS, Grid
 from cnsifusion.imaging.volume import Volume
-from cnsifusion.inference import new_session
 from cnsifusion.roi.anatomy import Anatomy
+from cnsifusion.roi.networks import REGION_B, network
 
 #: Template space (LPS mm) that the network sees of the left side; and what both sides together cover.
 SIDE = Grid((28, 40, 32), (1.5, 1.5, 1.5), (0.0, -30.0, -34.0), ALONG_LPS)
 BOTH = Grid((55, 40, 32), (1.5, 1.5, 1.5), (-40.5, -30.0, -34.0), ALONG_LPS)
-NETWORK_FILE = "region_b.onnx"
 #: What lies in region B with at least this chance is taken for it: the overlap with the true region is greatest
 #: somewhat below one half.
 LIKELY = 0.33
@@ -34,7 +29,7 @@ def region_chance(volume: Volume, anatomy: Anatomy) -> np.ndarray:
     """The chance (float32 [k, j, i] on BOTH, 0-1) that a position of the template's space is of region B."""
     left, right = side_points(anatomy)
     image = network_input(np.stack([sampled(volume, left), sampled(volume, right)]))
-    (scores,) = network().run(["region"], {"image": image})
+    (scores,) = network(REGION_B).run(["region"], {"image": image})
     chance = 1 / (1 + np.exp(-scores))
     whole, middle = np.zeros(BOTH.shape, np.float32), SIDE.size[0] - 1
     whole[..., middle:] = chance[0]
@@ -68,9 +63,3 @@ def network_input(images: np.ndarray) -> np.ndarray:
     signal = np.clip(images / median - 1, -1, _BRIGHTEST)
     place = np.stack(np.meshgrid(*(np.linspace(-1, 1, n) for n in SIDE.shape), indexing="ij"))
     return np.stack([np.concatenate([own[None], place]) for own in signal]).astype(np.float32)
-
-
-@lru_cache(maxsize=1)
-def network() -> ort.InferenceSession:
-    """The network, read once per process; on one thread, so that the same head gives the same bits everywhere."""
-    return new_session((files("cnsifusion.resources") / "template" / NETWORK_FILE).read_bytes(), threads=1)

@@ -34,6 +34,11 @@ class Focus:
     large: bool
     voxels: np.ndarray  # (n, 3) voxel indices ordered k, j, i
 
+    @property
+    def likely(self) -> bool:
+        """Surer than not: the proposal draws it unless it is large; the others are candidates for the reader."""
+        return self.confidence >= 0.5
+
 
 def slices_in_words(first: int, last: int) -> str:
     """Slices by their indices for a reader, who counts from 1: "slice 4", "slices 4 to 7"."""

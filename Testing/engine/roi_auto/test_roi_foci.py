@@ -7,6 +7,7 @@ import pytest
 
 from cnsifusion.imaging.grid import Grid
 from cnsifusion.imaging.volume import Volume
+from cnsifusion.roi import foci
 from cnsifusion.roi.foci import find_foci
 from cnsifusion.roi.regions import Focus, Plane
 
@@ -62,21 +63,6 @@ def test_wider_than_three_millimetres_is_large(angle: float) -> None:
     assert focus.large
 
 
-def test_a_ball_in_a_thick_slice_may_be_faint() -> None:
-    """Of a ball of 1.5 mm, a slice of 5 mm keeps less than a third; what is as faint in a slice of 1 mm is no CSF."""
-    ball = 0.18 * _capsule(1.5, 0.0, 0.0)
-    assert len(_found(ball, 5.0)) == 1
-    assert _found(ball, 1.0) == []
-
-
-@pytest.mark.parametrize(("width", "length", "thickness"), [(2.5, 0.0, 2.0), (2.0, 7.0, 5.0)])
-def test_what_is_faint_for_its_width_is_flat(width: float, length: float, thickness: float) -> None:
-    """A space is as thick as it is wide: of a wide one, averaging along the slice leaves more."""
-    spot = _capsule(width, length, 0.4)
-    assert _found(0.25 * spot, thickness) == []
-    assert len(_found(0.5 * spot, thickness)) == 1
-
-
 def test_beside_an_artery_is_csf_of_its_cistern() -> None:
     tube, artery = 0.6 * _capsule(1.5, 6.0, 0.0), np.zeros((80, 80), bool)
     artery[:38] = True  # ends at its edge
@@ -85,48 +71,68 @@ def test_beside_an_artery_is_csf_of_its_cistern() -> None:
     assert _found(tube, artery=artery) == []
 
 
-def test_in_a_cisterns_roof_a_spot_must_stand_out_by_as_much_more() -> None:
-    roof = np.zeros((80, 80))
-    roof[30:50, 30:50] = 0.15
-    dot = _capsule(1.5, 0.0, 0.0) > 0.5
-    assert len(_found(np.where(dot, 0.2, 0.0))) == 1
-    assert _found(np.where(dot, 0.35, roof)) == []
-    assert len(_found(np.where(dot, 0.6, roof))) == 1
-
-
 def test_beside_what_lies_above_the_region_less_is_searched() -> None:
     near, far = (_capsule(1.5, 0.0, 0.0, (20.0, 10.0 - beside)) for beside in (2.0, 3.0))
     assert [len(_found(far, k=k)) for k in range(3)] == [0, 1, 0]
     assert [len(_found(near, k=k)) for k in range(3)] == [0, 1, 1]
 
 
-def test_where_the_nucleus_goes_on_laterally_only_what_is_sure_is_taken() -> None:
-    """Up to 7 mm beside the region and what lies above it, away from the middle: bright spaces, no faint ones."""
+def _with_confidence(monkeypatch: pytest.MonkeyPatch, sure: float) -> None:
+    """Every blob that is bright is so ``sure``."""
 
-    def found(share: float, x: float, y: float = 20.0) -> list[int]:
-        return [len(_found(share * _capsule(1.5, 0.0, 0.0, (y, x)), k=k)) for k in range(3)]
+    def constant(volume: Volume, peaks: np.ndarray, *rest: object) -> np.ndarray:
+        return np.where(volume.array[tuple(peaks.T)] > _TISSUE + _CSF / 4, sure, 0.0)
 
-    assert found(0.8, 35.0) == found(0.8, 25.0, 34.0) == [0, 1, 1]
-    assert found(0.15, 35.0) == found(0.15, 25.0, 34.0) == [0, 0, 0]
-    assert found(0.15, 25.0) == [0, 1, 1]
-    assert found(0.8, 5.0) == found(0.8, 15.0, 34.0) == found(0.8, 38.5) == [0, 0, 0]
+    monkeypatch.setattr(foci, "confidences", constant)
 
 
-def test_a_long_or_faint_spot_as_bright_as_tissue_is_no_csf() -> None:
-    """In a nucleus dark with iron or in white matter, a strip or a faint spot may be grey matter; a dot is a space."""
-    dark = np.zeros((80, 80))
-    dark[28:52, 28:52] = -0.2
-    dot, strip = _capsule(1.5, 0.0, 0.0) > 0.5, _capsule(1.5, 6.0, 0.3) > 0.5
-    assert len(_found(np.where(dot, 0.08, dark))) == 1
-    assert _found(np.where(strip, 0.08, dark)) == []
-    assert len(_found(np.where(strip, 0.25, dark))) == 1
-    assert _found(np.where(dot, 0.08, dark / 2)) == []
+def test_where_the_nucleus_goes_on_laterally_only_what_is_sure_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Up to 7 mm beside the region and what lies above it, away from the middle."""
+
+    def found(x: float, y: float = 20.0) -> list[int]:
+        return [len(_found(0.8 * _capsule(1.5, 0.0, 0.0, (y, x)), k=k)) for k in range(3)]
+
+    _with_confidence(monkeypatch, 0.91)
+    assert found(35.0) == found(25.0, 34.0) == [0, 1, 1]
+    assert found(5.0) == found(15.0, 34.0) == found(38.5) == [0, 0, 0]
+    _with_confidence(monkeypatch, 0.89)
+    assert found(35.0) == found(25.0, 34.0) == [0, 0, 0]
+    assert found(25.0) == [0, 1, 1]
 
 
-def test_spots_in_a_cistern_and_fissures_that_lead_out_are_left_out() -> None:
-    cistern = np.zeros((80, 80))
-    cistern[25:55, 34:46] = 0.6
-    assert _found(np.maximum(cistern, _capsule(1.5, 0.0, 0.0))) == []
+def test_what_is_less_sure_is_a_candidate_and_what_is_unlikely_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    dot = _capsule(1.5, 0.0, 0.0)
+    for sure, likely in ((0.21, [False]), (0.49, [False]), (0.5, [True]), (0.19, [])):
+        _with_confidence(monkeypatch, sure)
+        assert [focus.likely for focus in _found(dot)] == likely
+
+
+def test_of_blobs_on_one_another_the_surest_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A tube has several blobs; the one that is surest outlines it all, and its confidence is the focus's."""
+    monkeypatch.setattr(foci, "confidences", lambda volume, peaks, *rest: 0.6 + 0.001 * peaks[:, 2])
+    (focus,) = _found(_capsule(1.2, 9.0, 0.0))
+    assert focus.confidence > 0.6 + 0.001 * 40 and focus.voxels[:, 2].min() <= 32
+
+
+def test_a_dot_that_runs_into_a_cistern_is_outlined_above_it() -> None:
+    """At half its height the outline takes the cistern in; higher up only the dot."""
+    bright = np.zeros((80, 80))
+    bright[20:60, 43:] = 0.55
+    dot = _capsule(1.6, 0.0, 0.0, (20.0, 20.9))
+    (focus,) = [f for f in _found(np.maximum(bright, dot)) if np.hypot(f.lps[0] - 20.9, f.lps[1] - 20.0) < 1]
+    assert not focus.large and len(focus.voxels) * _PIXEL**2 < 4
+
+
+def test_tissue_as_bright_as_grey_matter_is_none() -> None:
+    """Wide patches and edges of grey matter in white matter, and a cistern beside the region."""
+    for patch in (_capsule(8.0, 0.0, 0.0), _capsule(6.0, 14.0, 0.7)):
+        assert not any(f.likely for f in _found(0.2 * patch))
+    edge = np.zeros((80, 80))
+    edge[:, 40:] = 0.2
+    assert not any(f.likely for f in _found(edge))
+
+
+def test_fissures_that_lead_out_are_left_out() -> None:
     leading_out = _capsule(1.2, 9.0, 0.0, (20.0, 5.5))  # most of it lies beyond the border of the zone
     assert _found(leading_out) == []
     assert len(_found(_capsule(1.2, 9.0, 0.0, (20.0, 11.0)))) == 1
