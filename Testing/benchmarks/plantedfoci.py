@@ -129,6 +129,11 @@ def main() -> None:
         group = ("even", "odd")[int(seed[1]) % 2] if seed else "ours" if head.name.startswith("simu") else "scans"
         blur = CRISP_BLUR if (seed and arguments.crisp) or head.name.startswith("syn") else BLUR
         measure(head, group, blur, number, tables.setdefault(group, Counter()), false)
+    report(tables, false)
+
+
+def report(tables: dict[str, Counter], false: Counter) -> None:
+    """Print what ``measure`` counted, by group of heads."""
     names = [f"below {SHARES[0]:.0%}", *(f"{a:.0%}-{b:.0%}" for a, b in pairwise(SHARES)), "more"]
     print(f"{'found of':18s}" + "".join(f"{name:>14s}" for name in names))
     for group, table in tables.items():

@@ -4,14 +4,15 @@
 
 The people of the label maps in DIR (see benchmarks/labelheads.py) are painted as Testing/region_net paints them, with
 spaces of known shape planted under their true nuclei. Maps 03 and 19 stay out: synA and synB of the test data are made
-from them. Half an hour on two cores. With ``--check`` nothing is written: a network taught with one half of the people
-says how surely it tells planted blobs of the other half, and the other way round.
+from them. Half an hour on two cores. With ``--check`` nothing is written: the benchmark of planted foci, each person
+with a network taught with the other half of the people.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -20,13 +21,15 @@ from joblib import Parallel, delayed
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "Testing" / "benchmarks"), str(ROOT / "Testing" / "region_net")]
 
-import torch  # noqa: E402
-from focinet import assembled, exported, trained  # noqa: E402
+import plantedfoci  # noqa: E402
+from focinet import exported, trained  # noqa: E402
 from people import LEFT_OUT, STYLES, person, placed_heads  # noqa: E402
+from proposal import label_heads  # noqa: E402
 from spaces import samples  # noqa: E402
 
+from cnsifusion.inference import new_session  # noqa: E402
+from cnsifusion.roi import foci_net  # noqa: E402
 from cnsifusion.roi.anatomy import Anatomy  # noqa: E402
-from cnsifusion.roi.foci_net import EVEN  # noqa: E402
 from cnsifusion.roi.networks import FOCI  # noqa: E402
 
 _JOBS, _PAINTINGS, _STEPS = 2, 80, 6000
@@ -43,19 +46,19 @@ def together(parts: list[Samples]) -> Samples:
     return np.concatenate(pictures), np.concatenate(constants), np.concatenate(truths)
 
 
-def check(blobs: dict[str, Samples]) -> None:
-    """Shares of planted and of other blobs that are taken, by half of the people, taught with the other half."""
-    names = sorted(blobs)
+def check(folder: Path, blobs: dict[str, Samples]) -> None:
+    """The benchmark of planted foci in painted heads, each person with a network taught with the other half of them."""
+    names, networks = sorted(blobs), {}
     for half in (names[::2], names[1::2]):
         network = trained(*together([blobs[name] for name in names if name not in half]), _STEPS)
-        pictures, constants, truths = together([blobs[name] for name in half])
-        scores = []
-        with torch.no_grad():
-            for first in range(0, len(pictures), 1000):
-                part = slice(first, first + 1000)
-                scores.append(network(torch.from_numpy(assembled(pictures[part], constants[part]))).numpy())
-        taken = np.concatenate(scores) >= EVEN
-        print(f"{taken[truths].mean():.1%} of {truths.sum()} planted, {taken[~truths].mean():.2%} of the others")
+        networks |= dict.fromkeys(half, new_session(exported(network)))
+    for thickness in STYLES:
+        blur = plantedfoci.CRISP_BLUR if thickness else plantedfoci.BLUR
+        table, false = Counter(), Counter()
+        for number, head in enumerate(label_heads(folder, thickness)):
+            foci_net.network = lambda file, session=networks[head.name]: session
+            plantedfoci.measure(head, "painted", blur, number, table, false)
+        plantedfoci.report({f"{thickness or 'soft'}": table}, false)
 
 
 def main() -> None:
@@ -72,7 +75,7 @@ def main() -> None:
     parts = Parallel(_JOBS)(delayed(drawn)(arguments.labels, name, placed[name]) for name in names)
     blobs = dict(zip(names, parts))
     if arguments.check:
-        check(blobs)
+        check(arguments.labels, blobs)
         return
     folder = ROOT / "CNSIFusion" / "cnsifusion" / "resources" / "template"
     (folder / FOCI).write_bytes(exported(trained(*together(list(blobs.values())), _STEPS)))

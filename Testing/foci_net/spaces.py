@@ -21,8 +21,10 @@ _VESSELS = (30, 62, 77)
 _WHITE, _CORTEX, _PUTAMEN = (2, 41), 3, (12, 51)
 #: The maps have no claustrum: a sheet of grey matter so far (mm) beside the putamen.
 _CLAUSTRUM_MM = (1.0, 3.0)
-_KINDS, _CHANCES = ("standing", "lying", "ball", "large"), (0.3, 0.3, 0.3, 0.1)
-_DIAMETERS, _LARGE, _DIMMEST = (0.9, 3.2), (3.5, 6.0), 0.75
+_KINDS, _CHANCES = ("standing", "lying", "ball", "large", "disc"), (0.23, 0.23, 0.23, 0.08, 0.23)
+_DIAMETERS, _LARGE = (0.8, 3.2), (3.5, 6.0)
+#: Brightness as a share of CSF's, of half of the spaces and of discs (one slice of any brightness, half of them sharp).
+_DIMMEST, _DIMMEST_DISC = 0.6, 0.12
 _MOST, _APART_MM = 8, 6.0
 #: A planted space must stand out by this much noise, and by this share of CSF.
 _LEAST_NOISE, _LEAST_SHARE = 3.0, 0.06
@@ -122,9 +124,22 @@ def _planted(
         kind = str(rng.choice(_KINDS, p=_CHANCES))
         diameter = float(rng.uniform(*(_LARGE if kind == "large" else _DIAMETERS)))
         shape = "ball" if kind == "large" else kind
-        share = ndimage.gaussian_filter(cover(volume, shape, diameter, place, rng), (0, width, width))
-        brightness = ground.fluid * (rng.uniform(_DIMMEST, 1) if rng.random() < 0.5 else 1)
-        added = (share * np.maximum(brightness - array, 0)).astype(np.float32)
+        plain = rng.random() < 0.5
+        share = _disc(volume, diameter, place) if kind == "disc" else cover(volume, shape, diameter, place, rng)
+        if kind != "disc" or not plain:
+            share = ndimage.gaussian_filter(share, (0, width, width))
+        dimmest = _DIMMEST_DISC if kind == "disc" else 1 if plain else _DIMMEST
+        bright = array + rng.uniform(dimmest, 1) * (ground.fluid - array)
+        added = (share * np.maximum(bright - array, 0)).astype(np.float32)
         array += added
         planted.append((added, share))
     return array, planted
+
+
+def _disc(volume: Volume, diameter: float, place: np.ndarray) -> np.ndarray:
+    """Share (0-1, [k, j, i]) of every voxel in a disc about ``place`` (k, j, i), in its slice alone."""
+    rows, columns = (np.arange(n) - at for n, at in zip(volume.array.shape[1:], place[1:]))
+    radius = np.hypot(rows[:, None] * volume.spacing[1], columns * volume.spacing[0])
+    share = np.zeros(volume.array.shape, np.float32)
+    share[place[0]] = np.clip((diameter / 2 - radius) / volume.spacing[0] + 0.5, 0, 1)
+    return share
