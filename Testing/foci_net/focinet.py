@@ -14,7 +14,7 @@ from cnsifusion.inference import new_session
 from cnsifusion.roi.foci_net import SIZE
 
 _WIDTHS, _HIDDEN = (12, 24, 32), 32
-_RATE, _DECAY, _BATCH, _TRUE, _OPSET = 2e-3, 1e-2, 96, 32, 17
+_RATE, _DECAY, _BATCH, _TRUE, _OPSET = 2e-3, 3e-2, 96, 32, 17
 
 
 class _Block(nn.Sequential):
@@ -57,6 +57,7 @@ def trained(
     for step in range(steps):
         chosen = np.concatenate([rng.choice(true, _TRUE), rng.choice(none, _BATCH - _TRUE)])
         signal = pictures[chosen].astype(np.float32) * rng.uniform(0.9, 1.1) + rng.normal(0, 0.02)
+        signal += rng.uniform(0, 0.05) * rng.standard_normal(signal.shape)
         image = torch.from_numpy(assembled(signal.astype(np.float32), constants[chosen]))
         loss = functional.binary_cross_entropy_with_logits(
             network(image), torch.from_numpy(truths[chosen].astype(np.float32))

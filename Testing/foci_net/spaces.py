@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-from painting import Scene, noisy, scene
+from painting import WHITE, Scene, scene
 from people import Person
 from plantedfoci import cover
 from scipy import ndimage
@@ -25,7 +25,9 @@ _KINDS, _CHANCES = ("standing", "lying", "ball", "large", "disc"), (0.23, 0.23, 
 _DIAMETERS, _LARGE = (0.8, 3.2), (3.5, 6.0)
 #: Brightness as a share of CSF's, of half of the spaces and of discs (one slice of any brightness, half of them sharp).
 _DIMMEST, _DIMMEST_DISC = 0.6, 0.12
-_MOST, _APART_MM = 8, 6.0
+_MOST, _APART_MM, _NEAR_MM = 8, 2.5, 6.0
+#: Noise of half of the pictures is that of images enlarged by the scanner: blurred by up to so many pixels.
+_NOISE, _SMOOTH_NOISE = (0.01, 0.07), 1.2
 #: A planted space must stand out by this much noise, and by this share of CSF.
 _LEAST_NOISE, _LEAST_SHARE = 3.0, 0.06
 #: Of the blobs that are none, this share is kept.
@@ -82,7 +84,7 @@ def _side(
     dry, vessels, white = kinds
     clear = dry & (vessels < 0.1)
     array, planted = _planted(ground, mask & clear, (zone > 0) & clear, rng)
-    volume = noisy(Volume(array, ground.volume.grid), rng)
+    volume = Volume(_noisy(array, rng), ground.volume.grid)
     noise = noise_level(volume, white)
     tissue = float(np.median(volume.array[mask]))
     csf = (ground.fluid - tissue) * rng.uniform(0.9, 1.1)
@@ -116,6 +118,9 @@ def _planted(
         pool = pools[int(rng.random() < 0.4)]
         if not len(pool):
             continue
+        if taken and rng.random() < 0.4:  # spaces come in clusters
+            near = np.linalg.norm(volume.grid.to_lps(pool[:, ::-1]) - taken[-1], axis=1) < _NEAR_MM
+            pool = pool[near] if near.any() else pool
         place = pool[rng.integers(len(pool))]
         point = volume.grid.to_lps(place[::-1])
         if any(np.linalg.norm(point - other) < _APART_MM for other in taken):
@@ -143,3 +148,14 @@ def _disc(volume: Volume, diameter: float, place: np.ndarray) -> np.ndarray:
     share = np.zeros(volume.array.shape, np.float32)
     share[place[0]] = np.clip((diameter / 2 - radius) / volume.spacing[0] + 0.5, 0, 1)
     return share
+
+
+def _noisy(array: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """``array`` with Rician noise, white or blurred in the plane."""
+    parts = rng.standard_normal((2, *array.shape)).astype(np.float32)
+    if rng.random() < 0.5:
+        width = rng.uniform(0.4, _SMOOTH_NOISE)
+        parts = ndimage.gaussian_filter(parts, (0, 0, width, width))
+        parts /= parts.std()
+    real, imaginary = parts * WHITE * rng.uniform(*_NOISE)
+    return np.hypot(array + real, imaginary)

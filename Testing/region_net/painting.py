@@ -16,14 +16,14 @@ from cnsifusion.imaging import Volume
 from cnsifusion.imaging.grid import Grid
 from cnsifusion.roi.region_net import sampled
 
-_WHITE = 150.0
+WHITE = 150.0
 #: Range of the signal by label: shares of white matter's (cerebellum, diencephalon, brain stem) or of grey matter's
-#: (cerebellar cortex, hippocampus, amygdala), and T2 signals where white matter has _WHITE.
-_OF_WHITE = {7: (0.95, 1.05), 28: (0.88, 1.1), 16: (0.9, 1.05)}
+#: (cerebellar cortex, hippocampus, amygdala), and T2 signals where white matter has WHITE.
+_OFWHITE = {7: (0.95, 1.05), 28: (0.88, 1.1), 16: (0.9, 1.05)}
 _OF_GREY = {3: (1.0, 1.0), 8: (0.93, 1.03), 17: (0.88, 1.05), 18: (0.88, 1.05)}
 _OF_FLUID = {4: (1.0, 1.0), 5: (1.0, 1.0), 14: (1.0, 1.0), 15: (0.7, 1.0), 24: (0.75, 1.05), 72: (1.0, 1.0)}
 _SIGNAL = {
-    2: (_WHITE, _WHITE), 85: (120, 210), 10: (140, 195), 11: (145, 210), 12: (130, 205), 13: (85, 150), 26: (150, 215),
+    2: (WHITE, WHITE), 85: (120, 210), 10: (140, 195), 11: (145, 210), 12: (130, 205), 13: (85, 150), 26: (150, 215),
     25: (180, 280), 77: (190, 190),
 }  # fmt: skip
 _GREY, _FLUID, _OUTSIDE, _OTHER = (180, 250), (320, 520), (60, 260), 140.0
@@ -63,7 +63,9 @@ def _jittered(places: tuple[np.ndarray, np.ndarray], rng: np.random.Generator) -
 
 def _painted(person: Person, points: np.ndarray, rng: np.random.Generator) -> Volume:
     """An image that holds ``points`` (n, 3; LPS mm), on slices of random thickness and tilt."""
-    return noisy(scene(person, points, rng).volume, rng)
+    volume = scene(person, points, rng).volume
+    real, imaginary = rng.standard_normal((2, *volume.array.shape)) * WHITE * rng.uniform(0.01, 0.07)
+    return volume.with_array(np.hypot(volume.array + real, imaginary).astype(np.float32))
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,12 +97,6 @@ def scene(person: Person, points: np.ndarray, rng: np.random.Generator, spots: b
     return Scene(Volume(image.astype(np.float32), target), float(table[_FLUID_CODE]), blur, labels, grid, paint)
 
 
-def noisy(volume: Volume, rng: np.random.Generator) -> Volume:
-    """``volume`` with Rician noise of a random level."""
-    real, imaginary = rng.standard_normal((2, *volume.array.shape)) * _WHITE * rng.uniform(0.01, 0.07)
-    return Volume(np.hypot(volume.array + real, imaginary).astype(np.float32), volume.grid)
-
-
 def _part(person: Person, points: np.ndarray) -> tuple[np.ndarray, Grid]:
     index = person.grid.to_kji(points)
     shape = person.labels.shape
@@ -125,7 +121,7 @@ def _signals(highest: int, rng: np.random.Generator) -> np.ndarray:
     """T2 signal of every label up to ``highest``, drawn anew."""
     grey, fluid, vessel = rng.uniform(*_GREY), rng.uniform(*_FLUID), rng.choice(_VESSEL_SIGNALS)
     drawn = {code: rng.uniform(*limits) for code, limits in _SIGNAL.items()} | dict.fromkeys(_VESSELS, vessel)
-    for base, shares in ((_WHITE, _OF_WHITE), (grey, _OF_GREY), (fluid, _OF_FLUID)):
+    for base, shares in ((WHITE, _OFWHITE), (grey, _OF_GREY), (fluid, _OF_FLUID)):
         drawn |= {code: base * rng.uniform(*limits) for code, limits in shares.items()}
     table = np.full(highest + 1, _OTHER, np.float32)
     table[500:] = rng.uniform(*_OUTSIDE, max(highest - 499, 0))
