@@ -32,7 +32,7 @@ from cnsifusion.roi import foci_net  # noqa: E402
 from cnsifusion.roi.anatomy import Anatomy  # noqa: E402
 from cnsifusion.roi.networks import FOCI  # noqa: E402
 
-_JOBS, _PAINTINGS, _STEPS = 2, 80, 6000
+_JOBS, _PAINTINGS, _STEPS = 2, 60, 4500
 Samples = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
