@@ -200,7 +200,7 @@ class RegionsSection(Section):
         for number, row in enumerate(rows):
             name = qt.QTableWidgetItem(row.name)
             name.setData(qt.Qt.DecorationRole, swatch(row.color))
-            amount = qt.QTableWidgetItem(f"{row.milliliters:.2f} ml" if row.milliliters else "")
+            amount = qt.QTableWidgetItem(row.amount)
             for column, item in enumerate((name, amount, qt.QTableWidgetItem(_(row.state)))):
                 table.setItem(number, column, item)
 

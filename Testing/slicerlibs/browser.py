@@ -151,8 +151,8 @@ class Reader:
 
     def milliliters(self, region: str) -> float:
         """The volume that stands in a region's row."""
-        found = re.search(r"([\d.]+) ml", self.text("#region-" + region.replace(" ", "-")))
-        return float(found.group(1)) if found else 0.0
+        found = re.search(r"([\d.]+) (ml|mm³)", self.text("#region-" + region.replace(" ", "-")))
+        return float(found[1]) / (1 if found[2] == "ml" else 1000) if found else 0.0
 
     def waitForChange(self, read, before, seconds: float = 20):
         """The new value of ``read()`` once it differs from ``before``."""

@@ -64,12 +64,16 @@ class Step:
 
 @dataclass(frozen=True)
 class RegionRow:
-    """One of the protocol's regions: what stands of it. ``segmentId`` is "" where it is not drawn."""
+    """One of the protocol's regions: what stands of it. ``segmentId`` is "" where it is not drawn.
+
+    ``amount`` is its volume in words.
+    """
 
     name: str
     color: tuple[float, float, float]
     segmentId: str
     milliliters: float
+    amount: str
     state: str
 
 
@@ -282,5 +286,11 @@ def _regionRows(case: CaseState | None) -> list[RegionRow]:
             if not ml:
                 state = "none found" if name in (PVS_LEFT, PVS_RIGHT) else "empty"
                 state = "rejected" if tagValue(segment, REJECTED_TAG) else state
-        rows.append(RegionRow(name, known.color, segmentId, ml, state))
+        rows.append(RegionRow(name, known.color, segmentId, ml, _amount(ml), state))
     return rows
+
+
+def _amount(ml: float) -> str:
+    if not ml:
+        return ""
+    return f"{ml:.2f} ml" if ml >= 0.01 else f"{max(1, round(1000 * ml))} mm³"  # a few voxels are not "0.00 ml"

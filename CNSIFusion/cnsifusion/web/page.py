@@ -41,11 +41,6 @@ _CLOSED = (
     "The page has lost its program. If <b>cnsifusion app</b> still runs in its window, reload this page: all is as it "
     "was. If it ended, start it again; regions that were not saved are gone.</div>"
 )
-#: A few voxels are not "0.00 ml".
-_SIZE = (
-    "(row.milliliters < 0.01 ? Math.max(1, Math.round(1000 * row.milliliters)) + ' mm³' "
-    ": row.milliliters.toFixed(2) + ' ml')"
-)
 _VIEW_NAMES = {AXIAL: "Axial", CORONAL: "Coronal", SAGITTAL: "Sagittal", BESIDE: "{{ panel.beside }}"}
 #: The picture of a view is trame's own and has no name: it gets the words that stand over it, "Axial 14/36".
 _NAMED = "({el}) => { const picture = el.parentElement.querySelector('img'); if (picture) picture.alt = el.innerText; }"
@@ -236,7 +231,7 @@ def _regionsStep(app) -> None:
             )
             html.Span("{{ row.name }}", style="flex: 1;")
             html.Span(
-                f"{{{{ row.milliliters ? {_SIZE} + ', ' : '' }}}}{{{{ row.state }}}}",
+                "{{ row.amount && row.amount + ', ' }}{{ row.state }}",
                 classes="text-medium-emphasis",
             )
         buildToolbox(app)
