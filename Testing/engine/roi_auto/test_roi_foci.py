@@ -114,6 +114,21 @@ def test_of_blobs_on_one_another_the_surest_is_kept(monkeypatch: pytest.MonkeyPa
     assert focus.confidence > 0.6 + 0.001 * 40 and focus.voxels[:, 2].min() <= 32
 
 
+def test_a_wide_disc_is_outlined_whole_where_its_smallest_blob_is_the_surest(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(foci, "confidences", lambda volume, peaks, diameters, *rest: 1 - 0.05 * diameters)
+    sizes = [f.diameter_mm for f in _found(_capsule(3.0, 0.0, 0.0)) if np.hypot(f.lps[0] - 20, f.lps[1] - 20) < 1.5]
+    assert len(sizes) == 1 and abs(sizes[0] - 3.0) <= 0.5
+
+
+def test_outlines_never_share_a_voxel(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Half the height of a faint dot that touches a bright one takes the bright one in."""
+    peaks = np.array([(1, 40, 40), (1, 40, 45)])
+    monkeypatch.setattr(foci, "blobs", lambda *given: (peaks, np.full(2, 1.5)))
+    monkeypatch.setattr(foci, "confidences", lambda *given: np.array([0.9, 0.8]))
+    both = np.maximum(_capsule(1.5, 0.0, 0.0), 0.4 * _capsule(1.5, 1.5, 0.0, (20.0, 22.0)))
+    assert len(_found(0.4 * _capsule(1.5, 1.5, 0.0, (20.0, 22.0)))) == 1 == len(_found(both))
+
+
 def test_a_dot_that_runs_into_a_cistern_is_outlined_above_it() -> None:
     """At half its height the outline takes the cistern in; higher up only the dot."""
     bright = np.zeros((80, 80))
