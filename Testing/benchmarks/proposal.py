@@ -238,11 +238,8 @@ def focus_curve(head: Head, anatomy: Anatomy, regions: RegionSet) -> list[str]:
         cells = []
         for share in (0.15, 0.25, 0.4, 0.7, 1.0):
             array = volume.array.copy()
-            for k, j, i in places:
-                rows_, columns = np.indices(array.shape[1:], sparse=True)
-                radius = np.hypot((rows_ - j) * volume.spacing[1], (columns - i) * volume.spacing[0])
-                cover = np.clip((diameter / 2 - radius) / volume.spacing[0] + 0.5, 0, 1)
-                array[k] += (share * csf * cover).astype(np.float32)
+            for centre in places:
+                array[centre[0]] += (share * csf * disc(volume, diameter, centre)).astype(np.float32)
             foci = [f for f in propose(volume.with_array(array), anatomy).foci if f.likely]
             left = [volume.grid.to_lps(f.voxels[:, ::-1]) for f in foci if f.side == "left"]
             at = volume.grid.to_lps(places[:, ::-1])
@@ -251,6 +248,13 @@ def focus_curve(head: Head, anatomy: Anatomy, regions: RegionSet) -> list[str]:
             cells.append(f"{share:4.0%} (CNR {share * csf / noise:.0f}): {hit}/{len(places)} (right {other:+d})")
         rows.append(f"{head.name:24s} {diameter:.1f} mm  " + "  ".join(cells))
     return rows
+
+
+def disc(volume: Volume, diameter: float, place: np.ndarray) -> np.ndarray:
+    """Share (0-1, [j, i]) of every voxel of its slice in a disc of ``diameter`` (mm) about ``place`` (k, j, i)."""
+    rows, columns = (np.arange(n) - at for n, at in zip(volume.array.shape[1:], place[1:]))
+    radius = np.hypot(rows[:, None] * volume.spacing[1], columns * volume.spacing[0])
+    return np.clip((diameter / 2 - radius) / volume.spacing[0] + 0.5, 0, 1)
 
 
 def _planting_places(volume: Volume, mask: np.ndarray, regions: RegionSet) -> np.ndarray:

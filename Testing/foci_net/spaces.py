@@ -8,6 +8,7 @@ import numpy as np
 from painting import WHITE, Scene, scene
 from people import Person
 from plantedfoci import cover
+from proposal import disc
 from scipy import ndimage
 
 from cnsifusion.imaging import Volume
@@ -143,10 +144,8 @@ def _planted(
 
 def _disc(volume: Volume, diameter: float, place: np.ndarray) -> np.ndarray:
     """Share (0-1, [k, j, i]) of every voxel in a disc about ``place`` (k, j, i), in its slice alone."""
-    rows, columns = (np.arange(n) - at for n, at in zip(volume.array.shape[1:], place[1:]))
-    radius = np.hypot(rows[:, None] * volume.spacing[1], columns * volume.spacing[0])
     share = np.zeros(volume.array.shape, np.float32)
-    share[place[0]] = np.clip((diameter / 2 - radius) / volume.spacing[0] + 0.5, 0, 1)
+    share[place[0]] = disc(volume, diameter, place)
     return share
 
 

@@ -19,7 +19,7 @@ from cnsifusion.roi.region_net import sampled
 WHITE = 150.0
 #: Range of the signal by label: shares of white matter's (cerebellum, diencephalon, brain stem) or of grey matter's
 #: (cerebellar cortex, hippocampus, amygdala), and T2 signals where white matter has WHITE.
-_OFWHITE = {7: (0.95, 1.05), 28: (0.88, 1.1), 16: (0.9, 1.05)}
+_OF_WHITE = {7: (0.95, 1.05), 28: (0.88, 1.1), 16: (0.9, 1.05)}
 _OF_GREY = {3: (1.0, 1.0), 8: (0.93, 1.03), 17: (0.88, 1.05), 18: (0.88, 1.05)}
 _OF_FLUID = {4: (1.0, 1.0), 5: (1.0, 1.0), 14: (1.0, 1.0), 15: (0.7, 1.0), 24: (0.75, 1.05), 72: (1.0, 1.0)}
 _SIGNAL = {
@@ -121,7 +121,7 @@ def _signals(highest: int, rng: np.random.Generator) -> np.ndarray:
     """T2 signal of every label up to ``highest``, drawn anew."""
     grey, fluid, vessel = rng.uniform(*_GREY), rng.uniform(*_FLUID), rng.choice(_VESSEL_SIGNALS)
     drawn = {code: rng.uniform(*limits) for code, limits in _SIGNAL.items()} | dict.fromkeys(_VESSELS, vessel)
-    for base, shares in ((WHITE, _OFWHITE), (grey, _OF_GREY), (fluid, _OF_FLUID)):
+    for base, shares in ((WHITE, _OF_WHITE), (grey, _OF_GREY), (fluid, _OF_FLUID)):
         drawn |= {code: base * rng.uniform(*limits) for code, limits in shares.items()}
     table = np.full(highest + 1, _OTHER, np.float32)
     table[500:] = rng.uniform(*_OUTSIDE, max(highest - 499, 0))

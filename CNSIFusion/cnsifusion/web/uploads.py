@@ -6,7 +6,7 @@ import io
 import lzma
 import zlib
 from pathlib import Path
-from zipfile import BadZipFile, ZipFile
+from zipfile import BadZipFile, ZipFile, ZipInfo
 
 from wslink import protocol
 
@@ -17,7 +17,7 @@ MAX_BYTES = 1 << 30
 TOO_LARGE = "What was chosen is larger than 1 GB, so it is no series of a head; give its path instead of sending it."
 _OVERHEAD = 1 << 20
 #: What unpacking raises for archives that are damaged, protected or packed in a way Python does not know.
-_DAMAGED = (BadZipFile, RuntimeError, NotImplementedError, zlib.error, lzma.LZMAError, EOFError, OSError, ValueError)
+_DAMAGED = (BadZipFile, RuntimeError, zlib.error, lzma.LZMAError, EOFError, OSError, ValueError)
 
 
 class _BoundedUnChunker(protocol.UnChunker):
@@ -75,13 +75,18 @@ def _unpacked(archive: bytes) -> list[tuple[bytes, str]]:
             files = [info for info in reader.infolist() if not info.is_dir()]
             if sum(info.file_size for info in files) > MAX_BYTES:
                 raise BadInput(TOO_LARGE)
-            # Asked for the size that it claims, no file unpacks to more.
-            unpacked = [(reader.open(info).read(info.file_size), info.filename) for info in files]
+            unpacked = [(_read(reader, info), info.filename) for info in files]
     except _DAMAGED as error:
         raise BadInput("The zip archive cannot be unpacked: it is damaged or has a password.") from error
     if not unpacked:
         raise BadInput("The zip archive is empty.")
     return unpacked
+
+
+def _read(archive: ZipFile, info: ZipInfo) -> bytes:
+    """The content of one file; asked for the size that it claims, none unpacks to more."""
+    with archive.open(info) as stream:
+        return stream.read(info.file_size)
 
 
 def _content(file: dict) -> bytes:
