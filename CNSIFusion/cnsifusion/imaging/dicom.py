@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pydicom
 import SimpleITK as sitk  # noqa: N813
+from pydicom.dataset import FileDataset
 from pydicom.errors import BytesLengthException, InvalidDicomError
 from pydicom.filereader import read_file_meta_info
 from pydicom.uid import (
@@ -32,7 +33,7 @@ from cnsifusion.imaging.grid import Grid, triple
 from cnsifusion.imaging.volume import Acquisition
 
 _TAGS = [
-    "SeriesInstanceUID", "Modality", "Rows", "Columns", "NumberOfFrames", "ImagePositionPatient",
+    "SeriesInstanceUID", "SOPClassUID", "Modality", "Rows", "Columns", "NumberOfFrames", "ImagePositionPatient",
     "ImageOrientationPatient", "PixelSpacing", "SamplesPerPixel", "BitsAllocated", "RepetitionTime", "EchoTime",
     "EffectiveEchoTime", "InversionTime", "MagneticFieldStrength", "ContrastBolusAgent", "ContrastBolusAgentSequence",
     "AcquisitionMatrix", "PatientAge", "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence",
@@ -73,13 +74,11 @@ def series_files(folder: Path, modality: str | None = None) -> dict[str, list[Pa
     found: dict[str, list[Path]] = defaultdict(list)
     for path in files_below(folder):
         try:
-            if is_deflated(path):
-                continue
-            header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=_TAGS[:3])
+            header = read_dicom(path, stop_before_pixels=True, specific_tags=_TAGS[:4])
         except UNREADABLE_HEADER:
             continue  # notes, thumbnails and DICOMDIR lie beside the images of many exports
         other = modality is not None and _value(header, "Modality", modality) != modality
-        kind = _value(getattr(header, "file_meta", {}), "MediaStorageSOPClassUID", "")
+        kind = _value(header.file_meta, "MediaStorageSOPClassUID", _value(header, "SOPClassUID", ""))
         if ("Rows" in header or kind in _MR_IMAGES) and not other:
             found[_value(header, "SeriesInstanceUID", "")].append(path)
     for path in found.pop("", []):
@@ -125,9 +124,7 @@ def patient_key(file: Path) -> str:
     """
     tags = ["PatientID", "PatientBirthDate", "PatientName"]
     try:
-        if is_deflated(file):
-            return ""
-        header = pydicom.dcmread(file, stop_before_pixels=True, specific_tags=tags)
+        header = read_dicom(file, stop_before_pixels=True, specific_tags=tags)
         number, birth, name = (str(header.get(tag) or "") for tag in tags)  # damaged ones raise only here
     except UNREADABLE_HEADER:
         return ""
@@ -135,12 +132,31 @@ def patient_key(file: Path) -> str:
     return hashlib.sha256(words.encode("utf-8", "surrogateescape")).hexdigest() if number else ""
 
 
-def is_deflated(path: Path) -> bool:
-    """Deflated files are not read: half a megabyte can unpack to hours of empty elements, and scanners write none.
+def read_dicom(path: Path, **words: Any) -> FileDataset:
+    """pydicom's dcmread with ``words``, for files too that lack the preamble or, as old archives write them, all but
+    their data set.
 
-    Raises one of UNREADABLE_HEADER for a file that is not DICOM.
+    Deflated files are not read: half a megabyte can unpack to hours of empty elements, and scanners write none. Raises
+    one of UNREADABLE_HEADER for these, and for a file that is not DICOM.
     """
-    return read_file_meta_info(path).get("TransferSyntaxUID") == DeflatedExplicitVRLittleEndian
+    if _is_deflated(path):
+        raise InvalidDicomError
+    read = pydicom.dcmread(path, force=True, **words)
+    if "TransferSyntaxUID" not in read.file_meta:
+        implicit, _ = read.original_encoding
+        read.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian
+    return read
+
+
+def _is_deflated(path: Path) -> bool:
+    with path.open("rb") as stream:
+        start = stream.read(132)
+        if start[128:] == b"DICM":
+            return read_file_meta_info(path).get("TransferSyntaxUID") == DeflatedExplicitVRLittleEndian
+        group, element, kind = struct.unpack("<HH2s", start[:6])
+        if group not in (2, 8) or element > 0xFF or not (kind.isalpha() or int.from_bytes(start[4:8], "little") < 256):
+            raise InvalidDicomError  # does not begin with an element that a DICOM file begins with
+        return group == 2 and DeflatedExplicitVRLittleEndian.encode() in start + stream.read()
 
 
 def read_dicom_series(folder: Path, max_voxels: int) -> tuple[np.ndarray, Grid, Acquisition, str]:
@@ -150,7 +166,7 @@ def read_dicom_series(folder: Path, max_voxels: int) -> tuple[np.ndarray, Grid, 
     size or orientation, or are sheared against each other.
     """
     files = _only_series(folder)
-    headers = [pydicom.dcmread(path, stop_before_pixels=True, specific_tags=_TAGS) for path in files]
+    headers = [read_dicom(path, stop_before_pixels=True, specific_tags=_TAGS) for path in files]
     if any(getattr(h, "Modality", "MR") != "MR" for h in headers):
         raise BadInput(f"The series is {headers[0].Modality}, not MR; an axial T2 MRI is needed.")
     if any(int(getattr(h, "SamplesPerPixel", 1)) != 1 for h in headers):
@@ -173,7 +189,7 @@ def read_dicom_headers(folder: Path) -> tuple[list[pydicom.Dataset], Grid, list[
     Raises BadInput as read_dicom_series does.
     """
     files = _only_series(folder)
-    headers = {path: pydicom.dcmread(path, stop_before_pixels=True) for path in files}
+    headers = {path: read_dicom(path, stop_before_pixels=True) for path in files}
     ordered, grid = _arrange([s for path, header in headers.items() for s in _slices(path, header)])
     paths = list(dict.fromkeys(s.path for s in ordered))
     frames = sorted(range(len(ordered)), key=lambda k: (paths.index(ordered[k].path), ordered[k].frame))
@@ -194,8 +210,7 @@ def _only_series(folder: Path) -> list[Path]:
 
 def _lacks_pixels(path: Path, header: Any) -> bool:
     """Whether an uncompressed file is shorter than its pixels must be: GDCM fills what is missing."""
-    meta = getattr(header, "file_meta", {})
-    if meta.get("TransferSyntaxUID") not in (ExplicitVRLittleEndian, ImplicitVRLittleEndian, ExplicitVRBigEndian):
+    if header.file_meta.TransferSyntaxUID not in (ExplicitVRLittleEndian, ImplicitVRLittleEndian, ExplicitVRBigEndian):
         return False
     frames = int(header.get("NumberOfFrames") or 1)
     pixels = int(header.Rows) * int(header.Columns) * frames

@@ -10,12 +10,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
-import pydicom
 import SimpleITK as sitk
 
 from cnsifusion.errors import BadInput
 from cnsifusion.imaging import Volume, atomic_path, read_image
-from cnsifusion.imaging.dicom import UNREADABLE_HEADER, gather_series, patient_key, series_files
+from cnsifusion.imaging.dicom import UNREADABLE_HEADER, gather_series, patient_key, read_dicom, series_files
 from cnsifusion.imaging.folders import files_below
 from cnsifusion.mrml.volumes import SOURCE_ATTRIBUTE, ijkToRas, volumeFromNode
 from cnsifusion.roi.region_io import write_regions
@@ -132,7 +131,7 @@ def _seriesName(file: Path) -> str:
     """Patient, date and description of a DICOM file's series; "" where it has none of them."""
     tags = ["PatientName", "StudyDate", "SeriesDescription"]
     try:
-        header = pydicom.dcmread(file, stop_before_pixels=True, specific_tags=tags)
+        header = read_dicom(file, stop_before_pixels=True, specific_tags=tags)
         name, date, series = (str(header.get(tag) or "").strip() for tag in tags)  # damaged ones raise only here
     except UNREADABLE_HEADER:
         return ""

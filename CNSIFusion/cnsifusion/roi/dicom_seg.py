@@ -5,12 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import pydicom
 from pydicom.dataset import Dataset
 
 from cnsifusion.errors import BadInput
 from cnsifusion.imaging import Grid
-from cnsifusion.imaging.dicom import UNREADABLE_HEADER, is_deflated
+from cnsifusion.imaging.dicom import UNREADABLE_HEADER, read_dicom
 from cnsifusion.imaging.folders import files_below
 from cnsifusion.imaging.grid import reorder
 from cnsifusion.imaging.read import MAX_VOXELS
@@ -45,9 +44,7 @@ def _dataset(path: Path) -> Dataset:
     found = []
     for file in files_below(path) if path.is_dir() else [path]:
         try:
-            if is_deflated(file):
-                continue
-            header = pydicom.dcmread(file, stop_before_pixels=True, specific_tags=["SOPClassUID"])
+            header = read_dicom(file, stop_before_pixels=True, specific_tags=["SOPClassUID"])
         except UNREADABLE_HEADER:
             continue  # other files may lie in the folder
         if header.get("SOPClassUID") in (_SEGMENTATION, _LABELMAP):
@@ -55,7 +52,7 @@ def _dataset(path: Path) -> Dataset:
     if len(found) != 1:
         count = "no" if not found else str(len(found))
         raise BadInput(f"There is {count} DICOM segmentation at the path given; choose one DICOM SEG file.")
-    dataset = pydicom.dcmread(found[0])
+    dataset = read_dicom(found[0])
     claimed = float(dataset.get("Rows") or 0) * float(dataset.get("Columns") or 0)
     claimed *= max(float(dataset.get("NumberOfFrames") or 1), float(len(dataset.get("SegmentSequence") or ())))
     if claimed > _MAX_FRAME_VOXELS:

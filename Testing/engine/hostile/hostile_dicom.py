@@ -16,7 +16,7 @@ from hostile_files import Builder, head_like
 from pydicom.uid import DeflatedExplicitVRLittleEndian, JPEGLSLossless, RLELossless, generate_uid
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "imaging"))
-from dicom_files import write_enhanced, write_series
+from dicom_files import data_sets, no_preamble, write_enhanced, write_series
 
 SMALL = head_like((110, 120, 22), (1.0, 1.0, 6.0))
 
@@ -110,6 +110,19 @@ def two(first: dict, second: dict) -> Builder:
     return build
 
 
+def bare_bomb(folder: Path) -> Path:
+    """The same without the preamble, where the transfer syntax is not asked for at its usual place."""
+    where = hidden_bomb(folder)
+    for path in where.iterdir():
+        path.write_bytes(path.read_bytes()[132:])
+    return where
+
+
+def after(first: Callable[[list[Path]], object], then: Callable[[list[Path]], object]) -> Builder:
+    """A classic series changed twice."""
+    return series(lambda paths: (first(paths), then(paths)))
+
+
 def enhanced(change: Callable[[pydicom.Dataset], object]) -> Builder:
     """An enhanced multi-frame file with its header changed."""
 
@@ -186,8 +199,14 @@ FOLDERS: dict[str, Builder] = {
     "says run-length coded, is not": series(
         lambda paths: [p.write_bytes(_renamed(p.read_bytes())) for p in paths]
     ),
+    "data sets, one cut in its pixels": after(data_sets, cut),
+    "data sets, the last slice cut in its header": after(cut_header(600), data_sets),
+    "words that begin as a data set does": series(
+        lambda paths: [p.write_bytes(b"\x08\x00\x16\x00UI\x1a\x00" + b"not an image " * 200) for p in paths]
+    ),
     "deflated bomb": deflated_bomb,
     "deflated bomb behind a long meta header": hidden_bomb,
+    "deflated bomb without a preamble": bare_bomb,
     "enhanced without frames": enhanced(put(PerFrameFunctionalGroupsSequence=[])),
     "enhanced with a million frames": enhanced(put(NumberOfFrames=1_000_000)),
     "enhanced with fewer frames": enhanced(put(NumberOfFrames=3)),
@@ -207,6 +226,9 @@ ODD_BUT_GOOD: dict[str, Builder] = {
     "undecodable name": edited(raw("PatientName", "PN", b"\xff\xfe\x00\x81"), every),
     "an unknown character set": edited(put(SpecificCharacterSet="ISO_IR 9999"), every),
     "notes beside the images": series(lambda paths: (paths[0].parent / "notes.txt").write_text("x" * 5000)),
+    "no preamble": series(no_preamble),
+    "data sets without a meta header": series(data_sets),
+    "data sets with types without a meta header": series(lambda paths: data_sets(paths, implicit=False)),
     "an empty file beside the images": series(lambda paths: (paths[0].parent / "empty").write_bytes(b"")),
 }
 

@@ -61,6 +61,20 @@ def write_enhanced(volume: Volume, path: Path) -> None:
     header.save_as(path, enforce_file_format=True)
 
 
+def no_preamble(paths: list[Path]) -> None:
+    """Let files begin with their meta header."""
+    for path in paths:
+        path.write_bytes(path.read_bytes()[132:])
+
+
+def data_sets(paths: list[Path], implicit: bool = True) -> None:
+    """Leave of files the data set and nothing else, as old archives write them."""
+    for path in paths:
+        header = pydicom.dcmread(path)
+        header.file_meta, header.preamble = FileMetaDataset(), None
+        header.save_as(path, implicit_vr=implicit, little_endian=True, enforce_file_format=False)
+
+
 def _common(kind: str, volume: Volume, name: str, series: str, study: str, frame: str) -> pydicom.Dataset:
     header = pydicom.Dataset()
     header.file_meta = FileMetaDataset()

@@ -1,6 +1,8 @@
 """DICOM SEG objects written by highdicom, read by our plain pydicom reader."""
 
 import datetime
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +13,9 @@ from cnsifusion.imaging.read import MAX_VOXELS
 from cnsifusion.roi.dicom_seg import read_dicom_seg
 from cnsifusion.roi.names import PVS_LEFT, SEGMENTS, SUBLENTIFORM_LEFT, VENTRICLES
 from cnsifusion.roi.region_io import read_regions, stored_segments
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "imaging"))
+from dicom_files import data_sets, no_preamble  # helpers of the imaging tests
 
 from .test_region_io import oblique_grid, regions_of
 
@@ -64,6 +69,14 @@ def segmentation(volume, masks, labels, kind, omit_empty=True):
 def volume():
     grid = oblique_grid()
     return Volume(np.zeros(grid.shape, np.float32), grid)
+
+
+@pytest.mark.parametrize("left", [no_preamble, data_sets])
+def test_an_object_without_its_preamble_or_meta_header_is_read(tmp_path, volume, left):
+    masks = {VENTRICLES: regions_of(volume).masks[VENTRICLES]}
+    segmentation(volume, masks, ["a"], "BINARY").save_as(tmp_path / "seg.dcm")
+    left([tmp_path / "seg.dcm"])
+    assert np.array_equal(read_regions(tmp_path / "seg.dcm", volume).masks[VENTRICLES], masks[VENTRICLES])
 
 
 @pytest.mark.parametrize("kind", ["BINARY", "FRACTIONAL", "LABELMAP"])
