@@ -13,25 +13,23 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import FrameType
-from typing import Any
 
 from cnsifusion import __version__
 from cnsifusion.errors import BadInput, Cancelled, failure
-from cnsifusion.models.settings import MODELS
 from cnsifusion.terminal import Output, counted, silence_libraries
-
-RESEARCH_ONLY = "Research use only: not for diagnosis."
+from cnsifusion.words import RESEARCH_ONLY, asks_for_json, parser
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code. One sentence on stderr for whatever goes wrong."""
-    options = _parser().parse_args(arguments)
+    words = sys.argv[1:] if arguments is None else arguments
     silence_libraries()
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     _cancel_on_signals()
-    output = Output(jsonl=getattr(options, "progress", None) == "jsonl")
+    output = Output(jsonl=asks_for_json(words))
     try:
-        options.run(options, output)
+        options = parser().parse_args(words)
+        _COMMANDS[options.command](options, output)
     except BrokenPipeError:
         sys.stderr.close()  # the reader went away; there is nobody to tell
         return Cancelled.exit_code
@@ -80,8 +78,7 @@ def _features(options: argparse.Namespace, output: Output) -> None:
     from cnsifusion.radiomics import FeatureTable
 
     FeatureTable.check_file(options.output)
-    names = _assignments(options.assign)
-    words = (options.image, options.rois, options.region, options.engine, options.settings, names)
+    words = (options.image, options.rois, options.region, options.engine, options.settings, dict(options.assign))
     table = features_of_file(*words, output)
     table.write(options.output)
     sizes = f"{len(table)} instances, {len(table.names)} features ({table.metadata['engine']})"
@@ -92,14 +89,6 @@ def _features(options: argparse.Namespace, output: Output) -> None:
 
 def _warned(warnings: Sequence[str]) -> list[str]:
     return [f"warning: {sentence}" for sentence in warnings]
-
-
-def _assignments(words: Sequence[str]) -> dict[str, str] | None:
-    """``--assign "1=CSF ventricles"`` words as a mapping from label values or segment names to protocol names."""
-    pairs = [word.partition("=") for word in words]
-    if any(not (source and name) for source, _, name in pairs):
-        raise BadInput('Write assignments as LABEL=NAME, for example --assign "1=CSF ventricles".')
-    return {source: name for source, _, name in pairs} or None
 
 
 def _analyze(options: argparse.Namespace, output: Output) -> None:
@@ -113,7 +102,7 @@ def _analyze(options: argparse.Namespace, output: Output) -> None:
         raise BadInput(f"The output folder holds a {others[0]} that no analysis wrote; choose another, or it is lost.")
     if options.assign and not options.rois:
         raise BadInput("--assign names the labels of a region file: give one with --rois.")
-    words = (options.image, options.output, options.rois, options.bundle, output, _assignments(options.assign))
+    words = (options.image, options.output, options.rois, options.bundle, output, dict(options.assign))
     result = Analyzer(write_report_beside).analyze(*words)
     score = result.patient
     spread = f"range over fold models {score.low:.1%} to {score.high:.1%}"
@@ -220,12 +209,14 @@ def _cohort(options: argparse.Namespace, output: Output) -> None:
         text = "runs one patient after the other, on the bundle's region and by its settings"
         raise BadInput(f"cohort analyze {text}: leave out --jobs, --scheduler, --region and --settings.")
     if options.manifest.is_dir():
+        if options.assign:
+            raise BadInput("--assign names the labels of region files: a folder has none, give a manifest.")
         patients = find_patients(options.manifest, options.output)
     else:
         from cnsifusion.training.manifest import read_manifest
 
-        listed = read_manifest(options.manifest, folds=0, labels="ignored")
-        patients = [Patient(p.patient_id, (p.image,), p.rois) for p in listed.patients]
+        listed = read_manifest(options.manifest, folds=0, labels="ignored", names=dict(options.assign))
+        patients = [Patient(p.patient_id, (p.image,), p.rois, listed.names if p.rois else {}) for p in listed.patients]
     analyzer = Analyzer(write_report_beside)
     outcome = analyze_patients(analyzer, patients, options.output, options.bundle, options.resume, output)
     if outcome.failed == len(outcome.rows):
@@ -259,142 +250,11 @@ def _bundle(options: argparse.Namespace, output: Output) -> None:
         output.done({}, f"The bundle is whole and usable; SHA-256 {Analyzer().bundle(options.directory).sha256}.")
 
 
-# ---- words -----------------------------------------------------------------------------------------------------------
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="cnsifusion", description=f"Infection probability from an axial T2 brain MRI. {RESEARCH_ONLY}"
-    )
-    parser.add_argument("--version", action="version", version=__version__)
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
-
-    def command(
-        name: str, run: Callable, text: str, *, progress: bool = False, output: str = ""
-    ) -> argparse.ArgumentParser:
-        sub = commands.add_parser(name, help=text, description=f"{text}. {RESEARCH_ONLY}")
-        sub.set_defaults(run=run)
-        if output:
-            sub.add_argument("-o", "--output", type=Path, required=True, help=output)
-        if progress:
-            sub.add_argument("--progress", choices=["jsonl"], help="print progress as JSON lines on stdout")
-        return sub
-
-    image: dict[str, Any] = {"type": Path, "help": "NIfTI, NRRD, MetaImage or a DICOM folder"}
-    text = "which labels or segments of the region file are which of the protocol's regions"
-    assign: dict[str, Any] = {"nargs": "*", "default": [], "metavar": "LABEL=NAME", "help": text}
-    check = command("check", _check, "Is this an axial T2 of a brain? ok | warn | refuse, with reasons")
-    check.add_argument("image", **image)
-    check.add_argument("--json", action="store_true", help="print JSON")
-
-    propose = command("propose", _propose, "Propose regions and PVS-like foci", progress=True, output="ROIS.seg.nrrd")
-    propose.add_argument("image", **image)
-
-    features = command("features", _features, "Radiomics by instance", progress=True, output="FEATURES.csv, .parquet")
-    features.add_argument("image", **image)
-    features.add_argument("rois", type=Path, help="region file (.seg.nrrd, labelmap, DICOM SEG)")
-    features.add_argument("--region", choices=["ventricles", "sublentiform", "all"], default="all")
-    features.add_argument("--engine", choices=["native", "pyradiomics"], default="native")
-    features.add_argument("--assign", **assign)
-    features.add_argument("--settings", type=Path, help="JSON file of radiomics settings")
-
-    analyze = command(
-        "analyze", _analyze, "Infection probability of one patient", progress=True, output="result folder"
-    )
-    analyze.add_argument("image", **image)
-    analyze.add_argument("--rois", type=Path, help="region file; proposed when absent")
-    analyze.add_argument("--assign", **assign)
-    analyze.add_argument("--bundle", type=Path, help="model bundle; the demonstration bundle when absent")
-
-    report = command("report", _report, "Write the report of a result", output="FILE.html or FILE.pdf")
-    report.add_argument("result", type=Path, help="result.json")
-    report.add_argument("--patient", default="", help="whom the report names (default: nobody)")
-
-    dicom = command("dicom", _dicom, "Write a result as DICOM SEG and SR", output="folder")
-    dicom.add_argument("result", type=Path, help="result.json")
-    dicom.add_argument("--image", type=Path, required=True, help="DICOM folder of the analyzed series")
-    dicom.add_argument("--confirm-demonstration", action="store_true", help="export a demonstration bundle's score too")
-
-    _cohort_words(command)
-
-    bundle = commands.add_parser("bundle", help="Verify a model bundle or show its card")
-    bundle.add_argument("what", choices=["verify", "card"])
-    bundle.add_argument("directory", type=Path)
-    bundle.set_defaults(run=_bundle)
-
-    command("worker", _worker, "Warm worker: JSON requests on stdin, answers on stdout")
-
-    app = command("app", _app, "The browser face on 127.0.0.1")
-    app.add_argument("image", nargs="?", **image)
-    app.add_argument("--port", type=int, default=0, help="0 chooses a free one")
-    app.add_argument("--no-browser", action="store_true", help="only print the address")
-    return parser
-
-
-def _cohort_words(command: Callable[..., argparse.ArgumentParser]) -> None:
-    simulate = command("simulate", _simulate, "Simulate a cohort with known truth", progress=True)
-    simulate.add_argument("output", type=Path, metavar="OUTDIR")
-    simulate.add_argument("--patients", type=int, required=True, help="how many infected")
-    simulate.add_argument("--controls", type=int, required=True, help="how many not infected")
-    simulate.add_argument("--seed", type=int, required=True)
-    simulate.add_argument("--effect", choices=["none", "sublentiform", "ventricles", "both"], default="both")
-    simulate.add_argument("--pattern", choices=["fine", "coarse", "spatial"], default="fine")
-    simulate.add_argument("--strength", type=float, default=1.0, help="of the effect; 0 is none")
-    text = "linked with the label without disease: comma-separated, of noise, sharpness, site, age"
-    simulate.add_argument("--confounders", type=_names, default=(), help=text)
-    simulate.add_argument("--view", choices=["head", "deep"], default="head", help="deep: around region B only")
-    simulate.add_argument("--jobs", type=_processes, default=1, help="processes on this machine")
-
-    cohort = command(
-        "cohort", _cohort, "The same for every patient of a manifest or folder", progress=True, output="table or folder"
-    )
-    cohort.add_argument("what", choices=["features", "analyze"])
-    cohort.add_argument("manifest", type=Path, help="MANIFEST.csv; analyze also takes a folder of images or DICOM")
-    cohort.add_argument("--bundle", type=Path, help="analyze: model bundle; the demonstration bundle when absent")
-    regions = ["ventricles", "sublentiform", "all"]
-    cohort.add_argument("--region", choices=regions, default="all", help="features: which instances")
-    cohort.add_argument("--settings", type=Path, help="features: JSON file of training settings")
-    _machines(cohort)
-
-    text = "Train a backbone without labels on simulated patients"
-    pretrain = command("pretrain", _pretrain, text, progress=True, output="WEIGHTS.pt")
-    train = command("train", _train, "Train a model bundle from a manifest", progress=True, output="bundle folder")
-    evaluate = command("evaluate", _evaluate, "Nested cross-validation of models", progress=True, output="folder")
-    for sub in (pretrain, train, evaluate):
-        sub.add_argument("manifest", type=Path, help="MANIFEST.csv")
-        sub.add_argument("--region", choices=["ventricles", "sublentiform"], required=True)
-        sub.add_argument("--settings", type=Path, help="JSON file of training settings")
-        sub.add_argument("--seed", type=int, help="of every random draw; default: the settings', else 0")
-        _machines(sub)
-    for sub in (train, evaluate):
-        sub.add_argument("--allow-random-backbone", action="store_true", help="networks that start from no weights")
-        sub.add_argument("--backbone-weights", type=Path, help="file or folder of weights (ImageNet or pre-trained)")
-    for sub in (pretrain, train):
-        sub.add_argument("--model", required=True, help=f"one of {', '.join(MODELS)}")
-    train.add_argument("--name", help="of the bundle, on its card; default: model and region")
-    text = 'who they were, for the card: "normal neurological findings", for example'
-    train.add_argument("--kind-of-controls", dest="controls", metavar="TEXT", help=text)
-    pretrain.add_argument("--steps", type=int, default=500, help="batches of 16 patches")
-    evaluate.add_argument("--models", type=_names, required=True, help=f"comma-separated, of {', '.join(MODELS)}")
-    evaluate.add_argument("--permute-labels", action="store_true", help="shuffle labels between patients")
-
-
-def _processes(text: str) -> int:
-    if text.isdecimal() and int(text) > 0:
-        return int(text)
-    raise argparse.ArgumentTypeError("must be a number of processes, at least 1")
-
-
-def _names(text: str) -> tuple[str, ...]:
-    """What stands between commas, without blanks and empty parts."""
-    return tuple(name.strip() for name in text.split(",") if name.strip())
-
-
-def _machines(sub: argparse.ArgumentParser) -> None:
-    sub.add_argument("--jobs", type=_processes, default=1, help="processes on this machine")
-    sub.add_argument("--scheduler", help="address of a dask scheduler")
-    sub.add_argument("--resume", action="store_true", help="go on where an interrupted run stopped")
-
+_COMMANDS: dict[str, Callable[[argparse.Namespace, Output], None]] = {
+    "check": _check, "propose": _propose, "features": _features, "analyze": _analyze, "report": _report,
+    "dicom": _dicom, "simulate": _simulate, "cohort": _cohort, "pretrain": _pretrain, "train": _train,
+    "evaluate": _evaluate, "bundle": _bundle, "worker": _worker, "app": _app,
+}  # fmt: skip
 
 if __name__ == "__main__":
     raise SystemExit(main())

@@ -9,6 +9,7 @@ import sys
 
 import pytest
 
+from cnsifusion.cli import main
 from cnsifusion.errors import BadInput
 from cnsifusion.terminal import Output
 
@@ -28,16 +29,42 @@ def test_a_program_reads_json_lines_alone(tmp_path) -> None:
 def test_a_terminals_sentences_stand_on_lines_of_their_own(tmp_path) -> None:
     import pty
 
-    main, terminal = pty.openpty()
+    screen, terminal = pty.openpty()
     run = subprocess.Popen([*CLI, *SIMULATE, str(tmp_path)], stdout=terminal, stderr=terminal)
     os.close(terminal)
     text = b""
-    while chunk := _read(main):
+    while chunk := _read(screen):
         text += chunk
     assert run.wait(60) == 0
     lines = text.decode().replace("\r\n", "\n").split("\n")
     assert f"Manifest: {tmp_path / 'manifest.csv'}" in lines
     assert any(line.startswith("\r[") and "Simulate patients" in line for line in lines)
+
+
+WRONG = [
+    ([], "COMMAND"),
+    (["anlyze", "T2.nii"], "invalid choice"),
+    (["analyze", "T2.nii"], "-o/--output"),
+    (["check", "T2.nii"], "--progress"),  # it has no progress
+    ([*SIMULATE[:-4], "--seed", "one", "OUT"], "--seed"),
+    (["train", "M.csv", "--region", "ventricles", "--model", "x", "-o", "OUT", "--assign", "CSF"], "LABEL=NAME"),
+]
+
+
+@pytest.mark.parametrize(("words", "named"), WRONG)
+def test_wrong_words_are_an_error_event_for_a_program(words, named, capsys) -> None:
+    assert main([*words, "--progress", "jsonl"]) == 2
+    out, err = capsys.readouterr()
+    (event,) = [json.loads(line) for line in out.splitlines()]
+    assert (event["event"], event["exit_code"]) == ("error", 2) and named in event["message"]
+    assert err == f"cnsifusion: {event['message']}\n"
+
+
+@pytest.mark.parametrize("words", [["analyze", "T2.nii"], ["analyze", "T2.nii", "-o", "OUT", "--progress", "json"]])
+def test_wrong_words_are_a_sentence_alone_for_a_person(words, capsys) -> None:
+    assert main(words) == 2
+    out, err = capsys.readouterr()
+    assert out == "" and err.startswith("cnsifusion: ") and err.endswith("see cnsifusion analyze --help.\n")
 
 
 def _read(descriptor: int) -> bytes:

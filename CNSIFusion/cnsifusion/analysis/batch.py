@@ -37,7 +37,7 @@ _PROGRAM = (
 
 @dataclass(frozen=True)
 class Patient:
-    """One row of the list: its name in the table, its image, regions.
+    """One row of the list: its name in the table, its image, its regions, and the names of their labels.
 
     ``files`` is one image file, one DICOM folder, or the files of one DICOM series.
     """
@@ -45,6 +45,7 @@ class Patient:
     name: str
     files: tuple[Path, ...]
     rois: Path | None = None
+    assigned: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -177,7 +178,7 @@ def _is_image(path: Path) -> bool:
 
 
 def _key(patient: Patient, engine: str) -> str:
-    known = [engine]
+    known = [engine, *([json.dumps(patient.assigned)] if patient.assigned else [])]
     for path in (f for named in (*patient.files, *([patient.rois] if patient.rois else [])) for f in _read_of(named)):
         try:
             status = path.stat()
@@ -209,7 +210,7 @@ def _analyze(analyzer: Analyzer, patient: Patient, out: Path, bundle: Path) -> R
     try:
         whole = len(patient.files) == 1 and (patient.files[0].is_dir() or _is_image(patient.files[0]))
         image = patient.files[0] if whole else gather_series(patient.files, temporary)
-        return _row(patient, out.name, analyzer.analyze(image, out, patient.rois, bundle))
+        return _row(patient, out.name, analyzer.analyze(image, out, patient.rois, bundle, names=patient.assigned))
     except Exception as error:  # noqa: BLE001  a fault of ours must not cost the other patients of a night
         log_unexpected(error, "a patient's analysis")
         return Row(patient.name, out.name, problem=str(failure(error)))

@@ -8,7 +8,7 @@ in one JSON header field, which only our own files have.
 from __future__ import annotations
 
 import gzip
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -137,6 +137,13 @@ def match_name(text: str) -> str | None:
     return _KNOWN.get(_plain(text))
 
 
+def check_names(names: Iterable[str | None]) -> None:
+    """Refuse what match_name does not know (None leaves a segment out). Raises BadInput."""
+    for name in names:
+        if name is not None and match_name(name) is None:
+            raise BadInput(f"“{name}” is not one of the protocol's regions ({', '.join(SEGMENTS)}).")
+
+
 def _plain(text: str) -> str:
     return "".join(c for c in text.lower() if c.isalnum())
 
@@ -162,9 +169,7 @@ def _in_order(segments: list[StoredSegment]) -> dict[int | None, str]:
 def _match(segments: list[StoredSegment], names: Mapping | None) -> list[str | None]:
     """The protocol name of each segment, None for those that are left out."""
     given = {str(key): name for key, name in (names or {}).items()}
-    unknown = [name for name in given.values() if name is not None and match_name(name) is None]
-    if unknown:
-        raise BadInput(f"“{unknown[0]}” is not one of the protocol's regions ({', '.join(SEGMENTS)}).")
+    check_names(given.values())
     present = {s.name for s in segments} | {str(s.value) for s in segments if s.value is not None}
     absent = [key for key in given if key not in present]
     if absent:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 
@@ -53,6 +53,7 @@ class CaseTask:
     radiomics: RadiomicsSettings
     cache: str
     placement: str | None = None
+    names: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -73,10 +74,11 @@ def build_case(task: CaseTask) -> CaseResult:
         rois = content_sha256(Path(task.rois)) if task.rois else None
         placement = [content_sha256(Path(task.placement))] if task.placement else []
         acquisition = [content_sha256(path) for path in [sidecar(Path(task.image))] if path.is_file()]
+        assigned = [task.names] if task.names else []
         names = [
             digest(
                 preparation_source(), image, rois, region, task.submask, task.preparation.to_dict(),
-                task.patches.to_dict(), task.radiomics.hash, *placement, *acquisition,
+                task.patches.to_dict(), task.radiomics.hash, *placement, *acquisition, *assigned,
             )
             for region in task.regions
         ]  # fmt: skip
@@ -103,7 +105,7 @@ def preparation_source() -> str:
 
 def _prepared(task: CaseTask) -> Case:
     volume = read_image(task.image)
-    regions = read_regions(task.rois, volume) if task.rois else None
+    regions = read_regions(task.rois, volume, task.names) if task.rois else None
     placement = read_placement(task.placement) if task.placement else None
     case = prepare_case(volume, regions, task.preparation, placement=placement)
     if case.doubts:

@@ -118,6 +118,7 @@ def build_cohorts(
             radiomics,
             str(cache.resolve()),
             str(p.placement.resolve()) if p.placement else None,
+            manifest.names,
         )
         for p in manifest.patients
     ]

@@ -35,6 +35,7 @@ def cohort_features(options: argparse.Namespace, progress: Progress) -> tuple[Pa
         "preparation": experiment.settings.preparation.to_dict(),
         "submask": experiment.settings.submask,
         "manifest_sha256": content_sha256(options.manifest),
+        "assigned": experiment.manifest.names,
         "cohort_hashes": [cohort.key for cohort in cohorts],
     }
     table.metadata["warnings"] = [*experiment.manifest.warnings, *table.metadata["warnings"]]
@@ -98,7 +99,8 @@ def _experiment(
     backbones = _backbones(getattr(options, "backbone_weights", None), models or [])
     return Experiment.open(
         options.manifest, region, TrainingSettings.from_dict(values), work, folds=folds,
-        backbones=backbones, allow_random_backbone=getattr(options, "allow_random_backbone", False),
+        names=dict(getattr(options, "assign", ())), backbones=backbones,
+        allow_random_backbone=getattr(options, "allow_random_backbone", False),
         jobs=options.jobs, scheduler=options.scheduler, progress=progress,
     )  # fmt: skip
 

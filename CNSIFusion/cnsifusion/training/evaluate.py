@@ -134,6 +134,7 @@ def stamp(experiment: Experiment, result: Evaluation) -> dict[str, Any]:
         "versions": versions(),
         "source": source_hashes(),
         "manifest_sha256": content_sha256(experiment.manifest.path),
+        "assigned": experiment.manifest.names,
         "cohort_hash": result.cohort.key,
         "permuted": not np.array_equal(result.labels, result.cohort.labels),
         "patients": len(result.labels),

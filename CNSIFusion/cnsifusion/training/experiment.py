@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -73,6 +73,7 @@ class Experiment:
         settings: TrainingSettings,
         work: str | Path,
         folds: int | None = None,
+        names: Mapping[str, str] | None = None,
         **options,
     ) -> Experiment:
         """Read and check the manifest for ``folds`` (default: the settings'; 0: none, then labels are not needed);
@@ -80,7 +81,7 @@ class Experiment:
         """
         wanted = settings.folds if folds is None else folds
         labels = "needed" if wanted else "taken"
-        checked = read_manifest(manifest, wanted, settings.inner_folds if wanted else 0, labels)
+        checked = read_manifest(manifest, wanted, settings.inner_folds if wanted else 0, labels, names)
         if region not in ("ventricles", "sublentiform"):
             raise BadInput(f"Unknown region {region}; use ventricles or sublentiform.")
         return cls(checked, region, settings, Path(work), **options)

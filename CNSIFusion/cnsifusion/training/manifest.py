@@ -7,7 +7,7 @@ import hashlib
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import zip_longest
@@ -23,6 +23,7 @@ from cnsifusion.imaging.grid import Grid, canonical_grid
 from cnsifusion.imaging.headers import check_header
 from cnsifusion.imaging.read import content_sha256, existing, read_image
 from cnsifusion.imaging.volume import grid_of
+from cnsifusion.roi.region_io import check_names
 
 REQUIRED = ("patient_id", "image", "rois", "label")
 OPTIONAL = ("site", "age", "sex", "reader", "mask_origin", "edited", "mri_date", "lp_date", "placement")
@@ -30,6 +31,7 @@ UNKNOWN = -1
 #: What becomes of the labels: every patient needs one; those that stand there are taken; none is looked at.
 LABELS = ("needed", "taken", "ignored")
 SEXES = ("", "m", "f", "male", "female")
+Names = Mapping[str, str] | None
 MASK_ORIGINS = ("automatic", "semiautomatic", "manual", "imported", "truth")
 
 _MAX_BYTES, _MAX_PATIENTS, _MAX_LP_HOURS, _LINKED = 64 << 20, 100_000, 48.0, 0.9
@@ -72,13 +74,14 @@ class Manifest:
     """A checked cohort. ``warnings`` are sentences that do not stop the work but stand in every output.
 
     ``simulated``: with an image made by ``cnsifusion simulate``, wherever the manifest lies; then nothing learnt from
-    it means anything for patients.
+    it means anything for patients. ``names`` assigns labels or segments of every region file to the protocol's names.
     """
 
     path: Path
     patients: list[Patient]
     simulated: bool
     warnings: list[str] = field(default_factory=list)
+    names: dict[str, str] = field(default_factory=dict)
 
     @property
     def labels(self) -> list[int]:
@@ -86,15 +89,19 @@ class Manifest:
         return [p.label for p in self.patients]
 
 
-def read_manifest(path: str | Path, folds: int = 5, inner_folds: int = 0, labels: str = "needed") -> Manifest:
+def read_manifest(
+    path: str | Path, folds: int = 5, inner_folds: int = 0, labels: str = "needed", names: Names = None
+) -> Manifest:
     """Read and check a manifest.
 
     Relative paths are relative to the manifest. Raises BadInput whose text is a table of *all* problems: missing files,
     duplicate patients or images, labels other than 0 and 1, one class only, fewer patients per class than ``folds``
     outer (0: no split is meant, any classes will do) and ``inner_folds`` inner folds need, regions that do not fit
-    their image, one class drawn by hand and the other proposed. ``labels`` is one of LABELS.
+    their image, one class drawn by hand and the other proposed, ``names`` without a region file. ``labels`` is one of
+    LABELS.
     """
     assert labels in LABELS
+    check_names((names or {}).values())
     path = Path(path)
     rows, problems = _read_rows(path, REQUIRED if labels == "needed" else REQUIRED[:-1])
     patients: list[Patient] = []
@@ -119,10 +126,12 @@ def read_manifest(path: str | Path, folds: int = 5, inner_folds: int = 0, labels
         problems += _class_problems(rows, folds, inner_folds)
     known = [p for p in patients if p.label != UNKNOWN]
     problems += _origin_problems(known)
+    if names and not problems and not any(p.rois for p in patients):
+        problems.append(Problem(0, "rois", "--assign names labels of region files, and no patient has one"))
     if problems:
         raise BadInput(problem_table(problems))
     warnings += (_link_warnings(known) if known else []) + _one_patient_warnings(patients)
-    return Manifest(path, patients, _simulated(path, patients), warnings)
+    return Manifest(path, patients, _simulated(path, patients), warnings, dict(names or {}))
 
 
 def known_by(patient: Patient) -> set[str]:

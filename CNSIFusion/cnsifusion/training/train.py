@@ -238,6 +238,7 @@ def _provenance(trained: _Trained, graphs: Graphs) -> dict[str, Any]:
         "radiomics_hash": cohort.radiomics.hash,
         "cohort_hash": cohort.key,
         "manifest_sha256": content_sha256(experiment.manifest.path),
+        "assigned": experiment.manifest.names,
         "fold_choices": [f.choice for f in trained.folds],
         "weights_float16": graphs.half,
         "parity_probability": graphs.parity,

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import csv
 import json
 
 import numpy as np
+import pytest
 import SimpleITK as sitk
 
 from cnsifusion.cli import main
@@ -32,3 +34,14 @@ def test_labels_of_another_program_are_assigned_and_analyzed(analyzed, simulated
     assert abs(again["patient"]["probability"] - result.patient.probability) < 1e-6
     assert main(["analyze", str(simulated_image), "-o", str(tmp_path / "out"), "--assign", "4=CSF ventricles"]) == 2
     assert "--rois" in capsys.readouterr().err
+    manifest = tmp_path / "manifest.csv"
+    manifest.write_text(f"patient_id,image,rois\none,{simulated_image},aseg.nii.gz\n")
+    words = ["cohort", "analyze", str(manifest), "-o", str(tmp_path / "cohort"), "--assign"]
+    assert main([*words, f"4={SUBLENTIFORM_LEFT}", f"43={SUBLENTIFORM_RIGHT}"]) == 0
+    with (tmp_path / "cohort" / "cohort.csv").open(encoding="utf-8") as stream:
+        (row,) = csv.DictReader(stream)
+    assert float(row["probability"]) == pytest.approx(again["patient"]["probability"], abs=1e-5)
+    assert main([*words, f"4={SUBLENTIFORM_LEFT}", "--resume"]) == 0  # one side is another result, not the kept one
+    assert len(list((tmp_path / "cohort").glob("*/result.json"))) == 2
+    assert main([*words[:2], str(tmp_path), *words[3:], "4=CSF ventricles"]) == 2
+    assert "a folder has none" in capsys.readouterr().err
