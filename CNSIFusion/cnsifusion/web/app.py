@@ -137,11 +137,16 @@ class BrowserApp:
 
     def _ask(self, path: Path) -> None:
         """Open the image; where that gives up regions that the reader made and did not save, only when told to."""
-        self._waiting, case = path, self.session.front
-        node = case.segmentation if case is not None else None
-        self.state.leave_open = bool(node and isHandmade(node) and fingerprint(node) != self._saved)
+        self._waiting = path
+        self.state.leave_open = self._isUnsaved()
         if not self.state.leave_open:
             self.openWaiting()
+
+    def _isUnsaved(self) -> bool:
+        """Whether the reader made or corrected regions that no file has as they stand."""
+        case = self.session.front
+        node = case.segmentation if case is not None else None
+        return bool(node and isHandmade(node) and fingerprint(node) != self._saved)
 
     def openWaiting(self) -> None:
         """Open the image that was chosen last. Nothing of the former patient stays, on the page or on the disk."""
@@ -262,6 +267,7 @@ class BrowserApp:
             return aiohttp_web.Response(status=404, text=str(error))
         if case is self.session.front:
             self._saved = mark
+            self._markDirty()
         return aiohttp_web.FileResponse(path, headers=_download("cnsifusion-regions.seg.nrrd"))
 
     async def _report(self, _request) -> aiohttp_web.StreamResponse:
@@ -335,6 +341,7 @@ class BrowserApp:
         self.state.dicom_ready = self.session.exports.dicomFolder() is not None
         self.state.dicom_demonstration = self.session.exports.needsConfirmation()
         self.state.panel = {**asdict(view), **({"message": self._message} if self._message else {})}
+        self.state.unsaved = self._isUnsaved()
         self.state.card = cardPage(view.card.text) if view.card else ""
         self.state.tools = self.tools.stateForPage()
         self.state.heat = {"shown": not case or case.heatMapShown, "opacity": case.heatMapOpacity if case else 0.5}

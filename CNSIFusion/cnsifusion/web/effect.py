@@ -20,11 +20,9 @@ from cnsifusion.web.viewer import AXIAL
 _MOVE, _LEAVE = int(vtkCommand.MouseMoveEvent), int(vtkCommand.LeaveEvent)
 _PRESS, _RELEASE = int(vtkCommand.LeftButtonPressEvent), int(vtkCommand.LeftButtonReleaseEvent)
 _WHEEL = {int(vtkCommand.MouseWheelForwardEvent): 1, int(vtkCommand.MouseWheelBackwardEvent): -1}
-#: How a key comes once: one alone is pressed twice (and typed), one with Ctrl is typed never.
-_HELD = {
-    (int(vtkCommand.CharEvent), 0): "",
-    (int(vtkCommand.KeyPressEvent), int(vtk.vtkEvent.ControlModifier)): "ctrl+",
-}
+_KEY = int(vtkCommand.KeyPressEvent)
+#: What is held down with a key that means something.
+_HELD = {0: "", int(vtk.vtkEvent.ControlModifier): "ctrl+"}
 _MODIFIERS = vtk.vtkEvent.ShiftModifier | vtk.vtkEvent.ControlModifier | vtk.vtkEvent.AltModifier
 
 
@@ -122,7 +120,7 @@ class RegionPipeline(SegmentationEffectPipeline):
             self._controller.release()  # a stroke, if there is one, ends where the mouse left
 
     def _action(self, eventData) -> Callable[[], None] | None:
-        held = _HELD.get((eventData.GetType(), eventData.GetModifiers() & _MODIFIERS))
+        held = _HELD.get(eventData.GetModifiers() & _MODIFIERS) if eventData.GetType() == _KEY else None
         return self._effect.keys.get(held + eventData.GetKeySym().lower()) if held is not None else None
 
     @property

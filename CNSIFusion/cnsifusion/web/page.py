@@ -42,8 +42,15 @@ _CLOSED = (
     "was. If it ended, start it again; regions that were not saved are gone.</div>"
 )
 _VIEW_NAMES = {AXIAL: "Axial", CORONAL: "Coronal", SAGITTAL: "Sagittal", BESIDE: "{{ panel.beside }}"}
-#: The picture of a view is trame's own and has no name: it gets the words that stand over it, "Axial 14/36".
-_NAMED = "({el}) => { const picture = el.parentElement.querySelector('img'); if (picture) picture.alt = el.innerText; }"
+#: A view and its picture are trame's own and have no names: they get the words that stand over them, "Axial 14/36".
+#: To those who hear the page it is a slider over the slices, which it is for those who press keys.
+_NAMED = (
+    "({el}) => { const view = el.parentElement.querySelector('.remote-controlled-area'); "
+    "const words = el.innerText.split(' '), [now, count] = words.at(-1).split('/'); "
+    "Object.assign(view, count ? {role: 'slider', ariaLabel: words[0], ariaValueText: words[1], "
+    "ariaValueNow: now, ariaValueMin: 1, ariaValueMax: count} : {role: 'group', ariaLabel: el.innerText}); "
+    "const picture = view.querySelector('img'); if (picture) picture.alt = el.innerText; }"
+)
 
 
 def fillView(server, viewId: str, _view) -> None:
@@ -76,7 +83,9 @@ def buildPage(server, app, viewer) -> None:
     server.state.trame__title = "CNSIFusion"
     with VAppLayout(server) as layout:
         layout.root.theme = "dark"
-        client.Style((files("cnsifusion.resources") / "web" / "page.css").read_text("utf-8"))
+        resources = files("cnsifusion.resources") / "web"
+        client.Style((resources / "page.css").read_text("utf-8"))
+        client.Script((resources / "page.js").read_text("utf-8"))
         with VAppBar(density="compact", height=40):
             html.H1("CNSIFusion", classes="text-subtitle-1 font-weight-bold ml-4")
             html.Div(RESEARCH_USE, classes="text-caption ml-6 research-use")
@@ -144,8 +153,7 @@ def _imageStep(app) -> None:
 def _leaveDialog(app) -> None:
     """Regions that were drawn and not saved go with their image: never without a question."""
     question = "Give up the regions?"
-    dialog = VDialog(v_model=("leave_open",), max_width=480, raw_attrs=[f'aria-label="{question}"'])
-    with dialog, VCard(title=question), VCardText():
+    with _dialog("leave_open", question, 480), VCard(title=question), VCardText():
         html.Div("You corrected regions of this image and have not saved them. Another image takes their place.")
         with html.Div(classes="mt-4 d-flex align-center", style="gap: 8px;"):
             _saveLink("leave-save")
@@ -157,6 +165,12 @@ def _leaveDialog(app) -> None:
                 id="leave-open",
                 **small,
             )
+
+
+def _dialog(state: str, name: str, width: int) -> VDialog:
+    """A dialog, open while the page's ``state`` of that name says so."""
+    attributes = [f'aria-label="{name}"', '@after-leave="utils.cnsifusion.giveKeyboardBack()"']
+    return VDialog(v_model=(state,), max_width=width, raw_attrs=attributes)
 
 
 def _saveLink(identity: str) -> None:
@@ -242,8 +256,7 @@ def _regionsStep(app) -> None:
 
 def _labelsDialog(app) -> None:
     """Which label of a region file becomes which region."""
-    dialog = VDialog(v_model=("labels_open",), max_width=640, raw_attrs=[f'aria-label="{LABELS_QUESTION}"'])
-    with dialog, VCard(title=LABELS_QUESTION), VCardText():
+    with _dialog("labels_open", LABELS_QUESTION, 640), VCard(title=LABELS_QUESTION), VCardText():
         html.Div(LABELS_REASON, classes="line mb-2")
         rows = html.Div(id="labels", classes="labels")
         with rows, html.Div(v_for="(label, n) in labels", key="n", classes="label-row"):
@@ -268,8 +281,7 @@ def _modelStep(app) -> None:
         _lines("model")
         html.Button("Another model…", v_if="!choosing", click="choosing = true", classes="link", id="another-model")
         html.Button("Model card", v_if="panel.card", click="card_open = true", classes="link ml-4", id="model-card")
-        dialog = VDialog(v_model=("card_open",), max_width=760, raw_attrs=['aria-label="Model card"'])
-        with dialog, VCard(raw_attrs=['tabindex="0"']), VCardText(id="card"):  # scrolled by keys too
+        with _dialog("card_open", "Model card", 760), VCard(raw_attrs=['tabindex="0"']), VCardText(id="card"):  # scrolled by keys too
             html.Div(v_html=("card",), classes="card-text")
         with html.Div(v_if="choosing", classes="d-flex align-center mt-1", style="gap: 6px;"):
             textField("bundle_path", "Bundle folder (empty: the demonstration)", "bundle-path", enter="bundle")

@@ -24,6 +24,8 @@ _LAYOUT, _LAYOUT_BESIDE = "CNSIFusion", "CNSIFusion with another series"
 _PICTURES = 60.0
 #: What lies between the pictures of two views, so that the server answers in time when all are drawn anew.
 _BREATH_SECONDS = 0.03
+#: The keys of a page that step through the slices, as Slicer's views call those that do.
+_KEYS = {"ArrowUp": "Up", "PageUp": "Up", "ArrowDown": "Down", "PageDown": "Down"}
 #: The letters at the positive and the negative end of the R, A and S axes.
 _DIRECTIONS = (("R", "L"), ("A", "P"), ("S", "I"))
 
@@ -65,13 +67,12 @@ class Viewer:
         view = self.slicer.view_manager.get_view(tag)
         bars = view.get_displayable_manager_by_class(vtkMRMLScalarBarDisplayableManager)
         bars.SetAdjustForegroundWindowLevelEnabled(False)  # the colours of the maps say something
-        view.set_ruler(view.get_view_node().RulerTypeThin)
         view.render_window().SetMultiSamples(0)  # drawn in software 8 samples triple the time and look the same
         view.set_scheduled_render(_InTurn(self._queue, view._scheduled_render))  # it has no public getter
         view.interactor().AddObserver(vtkCommand.WindowResizeEvent, lambda *_: _fitted(view))
         view.interactor().AddObserver(vtkCommand.ExitEvent, lambda *_: None)  # VTK's keys E and Q would end the program
         factory = next(f for f in self.slicer.view_manager._factories if f.get_view(tag) is view)  # no public getter
-        _followTab(factory.get_factory_view(tag).view_adapter)
+        _listen(factory.get_factory_view(tag).view_adapter)
 
     @property
     def views(self) -> dict[str, SliceView]:
@@ -82,9 +83,16 @@ class Viewer:
         """Show the volume in all views, aligned with its own slices."""
         self._heat = (None, 0.0)
         for view in self.views.values():
-            view.set_background_volume_id(volumeNode.GetID() if volumeNode else None)
-            view.set_foreground_volume_id(None)
+            self._lay(view, volumeNode)
             view.reset_view()
+
+    @staticmethod
+    def _lay(view: SliceView, volumeNode) -> None:
+        """Lay the volume (or none) into a view, with nothing over it; where there is none, nothing can be measured."""
+        node = view.get_view_node()
+        view.set_background_volume_id(volumeNode.GetID() if volumeNode else None)
+        view.set_foreground_volume_id(None)
+        view.set_ruler(node.RulerTypeThin if volumeNode else node.RulerTypeNone)
 
     def showBeside(self, volumeNode) -> None:
         """Show another series in a view of its own, scrolling with the axial one; None takes the view away."""
@@ -100,8 +108,7 @@ class Viewer:
         view = manager.get_view(BESIDE)
         if isNew:
             self._prepare(BESIDE)
-        view.set_background_volume_id(volumeNode.GetID())
-        view.set_foreground_volume_id(None)
+        self._lay(view, volumeNode)
         self._link = LinkedSlices(self.views[AXIAL].get_view_node(), view.get_view_node())
         view.schedule_render()
 
@@ -153,21 +160,23 @@ def _fitted(view: SliceView) -> None:
     view.set_slice_value(shown)
 
 
-def _followTab(adapter) -> None:
-    """Give a view the size that it has in the tab whose mouse comes.
+def _listen(adapter) -> None:
+    """Give a view the size that it has in the tab whose mouse comes, and each key once, by its name in Slicer.
 
     It has that of the tab that was opened or resized last: in another one the picture would be cut and strokes land
-    beside the mouse.
+    beside the mouse. Keys that write come twice, when they go down and as what they write: F was two slices.
     """
     act = adapter.on_interaction
 
-    def actAtSize(origin, event: dict) -> None:
-        size = adapter._current_size
+    def actAsSlicer(origin, event: dict) -> None:
+        size, key = adapter._current_size, event.get("key", "")
         if size and "w" in event and (int(event["w"]), int(event["h"])) != size[:2]:
             adapter.update_size(origin, {**event, "p": size[2]})
-        act(origin, event)
+        if event["type"] == "KeyDown" and len(key) == 1 and not event["controlKey"]:
+            return
+        act(origin, {**event, "key": _KEYS.get(key, key)} if key else event)
 
-    adapter.on_interaction = actAtSize
+    adapter.on_interaction = actAsSlicer
 
 
 class _Queue:
