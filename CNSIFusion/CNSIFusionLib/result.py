@@ -7,7 +7,6 @@ import qt
 import slicer
 from slicer.i18n import tr as _
 
-from cnsifusion.analysis.result import percent
 from cnsifusion.mrml.apart import showMap
 from cnsifusion.mrml.exporting import CONFIRM_SCORE, PATIENT_LABEL
 from cnsifusion.mrml.panel import RESULT, Line
@@ -88,7 +87,7 @@ class ResultSection(Section):
         )
         self.ui.scaleLabel.setPixmap(scale(result, _SCALE_WIDTH))
         self.ui.scaleLabel.toolTip = _("Circle: the score. Band: range over fold models. Upright line: the threshold.")
-        threshold = _("Upright line: threshold {value}.").format(value=percent(result.threshold))
+        threshold = _("Upright line: threshold {value}.").format(value=result.thresholdPercent)
         self.ui.scoreLabel.text = "<br>".join(escape(t) for t in (f"{result.range}. {threshold}", result.calibration))
         self.ui.pretestLabel.text = escape(result.atPretest)
         self.ui.slicesLabel.text = f"<b>{escape(result.slices)}</b>"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
+from decimal import ROUND_HALF_UP, Decimal
 from pathlib import Path
 
 from cnsifusion.bundles import Bundle, BundleSettings, load_bundle
@@ -49,7 +50,7 @@ class Models:
         settings = known.settings
         figures = {f.metric: f for f in settings.figures if f.strategy == "mean"}
         words = [
-            f"{word} {figures[name].value:.2f}" + _interval(figures[name].low, figures[name].high)
+            f"{word} {hundredths(figures[name].value)}" + _interval(figures[name].low, figures[name].high)
             for name, word in _FIGURES.items()
             if name in figures
         ]
@@ -71,5 +72,10 @@ class Models:
         self._onChange()
 
 
+def hundredths(value: float) -> str:
+    """A figure with two decimals, rounded as readers round the card's: Python makes 0.73 of 0.735, in binary less."""
+    return str(Decimal(str(value)).quantize(Decimal("0.01"), ROUND_HALF_UP))
+
+
 def _interval(low: float | None, high: float | None) -> str:
-    return "" if low is None or high is None else f" ({low:.2f} to {high:.2f})"
+    return "" if low is None or high is None else f" ({hundredths(low)} to {hundredths(high)})"

@@ -73,6 +73,7 @@ class ResultView:
     low: float
     high: float
     threshold: float
+    thresholdPercent: str
     slices: str
     sides: str
     calibration: str
@@ -103,6 +104,7 @@ def resultView(case: CaseState, result: PatientResult, stale: str = "") -> Resul
         low=score.low,
         high=score.high,
         threshold=score.threshold,
+        thresholdPercent=percent(score.threshold),
         slices=result.slices_above,
         sides=result.side_words,
         calibration=_calibration(result),

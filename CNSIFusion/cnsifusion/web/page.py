@@ -281,7 +281,8 @@ def _modelStep(app) -> None:
         _lines("model")
         html.Button("Another model…", v_if="!choosing", click="choosing = true", classes="link", id="another-model")
         html.Button("Model card", v_if="panel.card", click="card_open = true", classes="link ml-4", id="model-card")
-        with _dialog("card_open", "Model card", 760), VCard(raw_attrs=['tabindex="0"']), VCardText(id="card"):  # scrolled by keys too
+        card = _dialog("card_open", "Model card", 760)
+        with card, VCard(raw_attrs=['tabindex="0"']), VCardText(id="card"):  # scrolled by keys too
             html.Div(v_html=("card",), classes="card-text")
         with html.Div(v_if="choosing", classes="d-flex align-center mt-1", style="gap: 6px;"):
             textField("bundle_path", "Bundle folder (empty: the demonstration)", "bundle-path", enter="bundle")

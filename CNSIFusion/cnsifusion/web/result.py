@@ -91,7 +91,7 @@ def _scale() -> None:
         html.Div(classes="scale-value", style=("`left: ${100 * panel.result.value}%`",))
         html.Div(classes="scale-threshold", style=("`left: ${100 * panel.result.threshold}%`",))
         html.Div(
-            "threshold {{ Math.round(100 * panel.result.threshold) }} %",
+            "threshold {{ panel.result.thresholdPercent }}",
             classes="scale-label",
             style=("`left: ${Math.min(88, Math.max(12, 100 * panel.result.threshold))}%`",),
         )
