@@ -1,5 +1,8 @@
 """What may come between the start and the end of a stroke of the outline tool, in a real Chromium."""
 
+import os
+import signal
+
 import numpy as np
 import pytest
 from browser import LEFT, changed, middle, needsPage, readerWithRegions
@@ -124,4 +127,27 @@ def test_05_a_stroke_goes_where_the_mouse_is_beside_a_tab_of_another_size(reader
     other.close()
     page.click("#undo")
     assert changed(reader, LEFT, after) == before
+    reader.assertNoFault()
+
+
+def test_06_a_quick_stroke_keeps_its_corners_while_the_program_is_busy(reader):
+    """Of what the mouse did before the program answered, only where it was last arrived: a square became a line."""
+    page, before = reader.page, reader.milliliters(LEFT)
+    x, y = middle(reader)
+    areas = []
+    for pause in (300, 0):
+        page.mouse.move(x + 60, y - 60)
+        page.wait_for_timeout(300)
+        page.mouse.down()
+        os.kill(reader.app.process.pid, signal.SIGSTOP if not pause else signal.SIGCONT)
+        for corner in ((x + 120, y - 60), (x + 120, y), (x + 60, y), (x + 60, y - 57)):
+            page.mouse.move(*corner, steps=6)
+            page.wait_for_timeout(pause)
+        page.mouse.up()
+        os.kill(reader.app.process.pid, signal.SIGCONT)
+        after = changed(reader, LEFT, before)
+        areas.append(after - before)
+        page.click("#undo")
+        assert changed(reader, LEFT, after) == before
+    assert areas[1] == pytest.approx(areas[0], rel=0.05), areas
     reader.assertNoFault()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Callable
 
 from slicer import vtkMRMLScalarBarDisplayableManager
@@ -26,6 +27,10 @@ _PICTURES = 60.0
 _BREATH_SECONDS = 0.03
 #: The keys of a page that step through the slices, as Slicer's views call those that do.
 _KEYS = {"ArrowUp": "Up", "PageUp": "Up", "ArrowDown": "Down", "PageDown": "Down"}
+#: How the way of the mouse in a stroke begins, which page.js sends as a key; and what trame says of such a move.
+_WAY = "way "
+_DRAGGED = {"type": "MouseMove", "action": "down", "buttonLeft": 1, "buttonMiddle": 0, "buttonRight": 0,
+            "shiftKey": 0, "ctrlKey": 0, "altKey": 0, "metaKey": 0}  # fmt: skip
 #: The letters at the positive and the negative end of the R, A and S axes.
 _DIRECTIONS = (("R", "L"), ("A", "P"), ("S", "I"))
 
@@ -164,7 +169,8 @@ def _listen(adapter) -> None:
     """Give a view the size that it has in the tab whose mouse comes, and each key once, by its name in Slicer.
 
     It has that of the tab that was opened or resized last: in another one the picture would be cut and strokes land
-    beside the mouse. Keys that write come twice, when they go down and as what they write: F was two slices.
+    beside the mouse. Keys that write come twice, when they go down and as what they write: F was two slices. A key
+    may be the way of the mouse in a stroke (page.js).
     """
     act = adapter.on_interaction
 
@@ -172,6 +178,10 @@ def _listen(adapter) -> None:
         size, key = adapter._current_size, event.get("key", "")
         if size and "w" in event and (int(event["w"]), int(event["h"])) != size[:2]:
             adapter.update_size(origin, {**event, "p": size[2]})
+        if key.startswith(_WAY):
+            for x, y in json.loads(key.removeprefix(_WAY)):
+                act(origin, {**event, **_DRAGGED, "x": x, "y": y})
+            return
         if event["type"] == "KeyDown" and len(key) == 1 and not event["controlKey"]:
             return
         act(origin, {**event, "key": _KEYS.get(key, key)} if key else event)
