@@ -29,6 +29,8 @@ _DIMMEST, _DIMMEST_DISC = 0.6, 0.12
 _MOST, _APART_MM, _NEAR_MM = 8, 2.5, 6.0
 #: Noise of half of the pictures is that of images enlarged by the scanner: blurred by up to so many pixels.
 _NOISE, _SMOOTH_NOISE = (0.01, 0.07), 1.2
+#: A third of the pictures are sharpened as by a scanner's filter: by up to so much of what a blur (pixels) takes away.
+_SHARPENED, _SHARPER, _SHARP_BLUR = 1 / 3, 0.8, (0.6, 1.5)
 #: A planted space must stand out by this much noise, and by this share of CSF.
 _LEAST_NOISE, _LEAST_SHARE = 3.0, 0.06
 #: Of the blobs that are none, this share is kept.
@@ -150,11 +152,15 @@ def _disc(volume: Volume, diameter: float, place: np.ndarray) -> np.ndarray:
 
 
 def _noisy(array: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """``array`` with Rician noise, white or blurred in the plane."""
+    """``array`` with Rician noise, white or blurred in the plane, some of it sharpened."""
     parts = rng.standard_normal((2, *array.shape)).astype(np.float32)
     if rng.random() < 0.5:
         width = rng.uniform(0.4, _SMOOTH_NOISE)
         parts = ndimage.gaussian_filter(parts, (0, 0, width, width))
         parts /= parts.std()
     real, imaginary = parts * WHITE * rng.uniform(*_NOISE)
-    return np.hypot(array + real, imaginary)
+    noisy = np.hypot(array + real, imaginary)
+    if rng.random() < _SHARPENED:
+        width = rng.uniform(*_SHARP_BLUR)
+        noisy += rng.uniform(0, _SHARPER) * (noisy - ndimage.gaussian_filter(noisy, (0, width, width)))
+    return noisy

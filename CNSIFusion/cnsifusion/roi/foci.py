@@ -2,7 +2,7 @@
 
 In every slice the scale-normalised Laplacian of Gaussian (Lindeberg, Int J Comput Vis 1998;30:79) finds blobs of
 2 pixels to 3 mm and, to list them apart, larger ones; a small network (foci_net.py) says how sure each is. What is
-left is outlined at half its height, and spots that touch in neighbouring slices are one focus.
+left is outlined at half its height or higher, and spots that touch in neighbouring slices are one focus.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from cnsifusion.imaging.grid import triple
 from cnsifusion.imaging.volume import Volume
 from cnsifusion.roi.foci_net import confidences
 from cnsifusion.roi.morphology import grown
-from cnsifusion.roi.regions import Focus, Plane
+from cnsifusion.roi.regions import LIKELY, Focus, Plane
 
 #: Protocol: foci up to this in-plane diameter are PVS-like and larger ones are listed apart; they may lie this far
 #: above region B.
@@ -201,13 +201,15 @@ def _width(island: np.ndarray, pixel: float) -> float:
 
 
 def _linked(spots: list[_Spot]) -> list[list[_Spot]]:
-    """Spots grouped into foci: those that overlap or touch in neighbouring slices belong together."""
+    """Spots grouped into foci: those that overlap or touch in neighbouring slices belong together, unless only one of
+    them is likely: what is drawn takes in nothing that alone would not be."""
     groups: list[list[_Spot]] = []
     for spot in sorted(spots, key=lambda s: (s.k, -s.contrast)):
         grown = {(j + dj, i + di) for j, i in spot.pixels.tolist() for dj in (-1, 0, 1) for di in (-1, 0, 1)}
         for group in groups:
             last = group[-1]
-            if last.k == spot.k - 1 and any((j, i) in grown for j, i in last.pixels.tolist()):
+            alike = (last.confidence >= LIKELY) == (spot.confidence >= LIKELY)
+            if alike and last.k == spot.k - 1 and any((j, i) in grown for j, i in last.pixels.tolist()):
                 group.append(spot)
                 break
         else:

@@ -8,6 +8,9 @@ import numpy as np
 
 from cnsifusion.imaging.grid import Grid
 
+#: A focus that is at least so sure is drawn.
+LIKELY = 0.5
+
 
 @dataclass(frozen=True)
 class Plane:
@@ -37,7 +40,7 @@ class Focus:
     @property
     def likely(self) -> bool:
         """Surer than not: the proposal draws it unless it is large; the others are candidates for the reader."""
-        return self.confidence >= 0.5
+        return self.confidence >= LIKELY
 
 
 def slices_in_words(first: int, last: int) -> str:

@@ -16,7 +16,9 @@ _TISSUE, _CSF, _NOISE, _PIXEL = 200.0, 240.0, 3.0, 0.5
 _MIDDLE = Plane((0.0, 0.0, 0.0), (1.0, 0.0, 0.0))
 
 
-def _found(plane: np.ndarray, thickness: float = 4.0, k: int = 1, artery: np.ndarray | None = None) -> list[Focus]:
+def _found(
+    plane: np.ndarray, thickness: float = 4.0, k: int | slice = 1, artery: np.ndarray | None = None
+) -> list[Focus]:
     """Foci of three slices of noisy tissue, the middle one with a region: ``plane`` (0-1) is CSF's share in slice k.
 
     ``artery`` (bool) is one of a cistern, with its rim, in the middle slice.
@@ -105,6 +107,17 @@ def test_what_is_less_sure_is_a_candidate_and_what_is_unlikely_is_none(monkeypat
     for sure, likely in ((0.21, [False]), (0.49, [False]), (0.5, [True]), (0.19, [])):
         _with_confidence(monkeypatch, sure)
         assert [focus.likely for focus in _found(dot)] == likely
+
+
+def test_a_drawn_focus_takes_in_no_candidate_of_the_next_slice(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of two dots on each other the lower may be drawn, the upper not: one focus if both are, or both are not."""
+    monkeypatch.setattr(foci, "blobs", lambda *given: (np.array([(1, 40, 40), (2, 40, 40)]), np.full(2, 1.5)))
+    dot = np.stack([np.zeros((80, 80)), *2 * [_capsule(1.5, 0.0, 0.0)]])
+    for sure, expected in (((0.9, 0.5), [0.9]), ((0.9, 0.49), [0.49, 0.9]), ((0.49, 0.3), [0.49])):
+        monkeypatch.setattr(foci, "confidences", lambda *given, sure=sure: np.array(sure))
+        found = _found(dot, k=slice(None))
+        assert sorted(focus.confidence for focus in found) == expected
+        assert len(found) == 2 or set(found[0].voxels[:, 0]) == {1, 2}
 
 
 def test_of_blobs_on_one_another_the_surest_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
