@@ -4,7 +4,7 @@
 
 The people of the label maps in DIR (see benchmarks/labelheads.py) are painted as Testing/region_net paints them, with
 spaces of known shape planted under their true nuclei. Maps 03 and 19 stay out: synA and synB of the test data are made
-from them. Half an hour on two cores. With ``--check`` nothing is written: the benchmark of planted foci, each person
+from them. An hour on two cores. With ``--check`` nothing is written: the benchmark of planted foci, each person
 with a network taught with the other half of the people.
 """
 
@@ -32,7 +32,7 @@ from cnsifusion.roi import foci_net  # noqa: E402
 from cnsifusion.roi.anatomy import Anatomy  # noqa: E402
 from cnsifusion.roi.networks import FOCI  # noqa: E402
 
-_JOBS, _PAINTINGS, _STEPS = 2, 60, 4500
+_JOBS, _PAINTINGS, _STEPS = 2, 200, 9000
 Samples = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 

@@ -34,7 +34,7 @@ _SHARPENED, _SHARPER, _SHARP_BLUR = 1 / 3, 0.8, (0.6, 1.5)
 #: A planted space must stand out by this much noise, and by this share of CSF.
 _LEAST_NOISE, _LEAST_SHARE = 3.0, 0.06
 #: Of the blobs that are none, this share is kept.
-_KEPT = 0.35
+_KEPT = 0.2
 
 
 def samples(person: Person, count: int, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

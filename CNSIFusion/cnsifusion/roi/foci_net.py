@@ -15,7 +15,7 @@ from cnsifusion.roi.networks import FOCI, network
 #: What the network sees: so many points of so many mm, with the blob in the middle.
 SIZE, STEP_MM = 25, 0.4
 #: Log-odds of the network that count as even: below, too many false ones are taken.
-EVEN = 2.5
+EVEN = 2.25
 #: Signal is seen as a share of the way from tissue to CSF, within these.
 _DARKEST, _BRIGHTEST = -1.5, 1.5
 
