@@ -90,6 +90,25 @@ def test_04_with_a_tool_in_hand_they_do_too_but_not_in_a_stroke(reader):
     assert number(reader) == shown
 
 
+def test_04b_the_mouse_over_a_view_is_enough_for_keys_but_takes_none_from_who_types(reader):
+    page, erasing = reader.page, "document.querySelector('#erase').checked"
+    page.mouse.move(5, 5)
+    page.click("#tool-outline")
+    page.mouse.move(*middle(reader), steps=3)
+    page.keyboard.press("e")
+    reader.waitFor(erasing)
+    page.keyboard.press("e")
+    reader.waitFor("!" + erasing)
+    page.click("#another-model")
+    page.click("#bundle-path")
+    page.mouse.move(*middle(reader), steps=3)
+    page.keyboard.type("/e")
+    assert page.input_value("#bundle-path") == "/e" and not page.evaluate(erasing)
+    page.fill("#bundle-path", "")
+    page.press("#bundle-path", "Enter")
+    page.wait_for_selector("#bundle-path", state="detached")
+
+
 def test_05_what_was_not_saved_is_not_left_without_a_question(reader):
     """The work of the test before is not saved."""
     page, asked = reader.page, []
@@ -132,4 +151,21 @@ def test_07_after_a_question_too(reader, simulated_image):
     page.keyboard.press("Escape")
     page.wait_for_selector("#leave-open", state="hidden")
     reader.waitForChange(lambda: focused(reader) == "path", False)
+
+
+def test_08_another_series_beside_the_image_leaves_the_steps_as_they_are(reader, simulated_image):
+    """All of the page was made anew, and scrolled to the result."""
+    page = reader.page
+    page.evaluate("document.querySelector('#steps').dataset.here = 'yes'")
+    page.click("#beside-open")
+    page.fill("#beside-path", str(simulated_image))
+    page.press("#beside-path", "Enter")
+    page.wait_for_selector("#slice-Beside")
+    page.wait_for_selector("#beside-path", state="detached")
+    reader.waitForChange(lambda: bool(reader.besidePixels().std() > 20), False)
+    assert page.locator("#steps").get_attribute("data-here") == "yes"
+    page.click("#beside-hide")
+    page.wait_for_selector("#slice-Beside", state="detached")
+    reader.settledPixels()
+    assert page.locator("#steps").get_attribute("data-here") == "yes"
     reader.assertNoFault()

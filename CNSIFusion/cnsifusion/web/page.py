@@ -20,6 +20,7 @@ from trame.widgets.vuetify3 import (
     VNavigationDrawer,
     VProgressLinear,
 )
+from trame_slicer.views.view_layout import ViewLayout
 
 from cnsifusion.mrml.importing import CHOICES, LABELS_QUESTION, LABELS_REASON
 from cnsifusion.mrml.panel import TITLES
@@ -81,6 +82,9 @@ def buildPage(server, app, viewer) -> None:
     server.state.setdefault("labels", [])
     server.state.setdefault("label_choices", list(CHOICES))
     server.state.trame__title = "CNSIFusion"
+    # A template of their own: else another series beside the image would make the whole page anew, scrolled elsewhere.
+    with ViewLayout(server, template_name="views") as views:
+        viewer.layout.initialize_layout_grid(views)
     with VAppLayout(server) as layout:
         layout.root.theme = "dark"
         resources = files("cnsifusion.resources") / "web"
@@ -99,7 +103,7 @@ def buildPage(server, app, viewer) -> None:
                 _lines("result")
                 buildResult(app)
         with VMain(style="height: 100vh;"), html.Div(style="height: 100%; width: 100%; display: flex;"):
-            viewer.layout.initialize_layout_grid(layout)
+            client.ServerTemplate(name="views")
 
 
 @cache

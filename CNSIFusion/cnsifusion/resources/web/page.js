@@ -1,9 +1,14 @@
-// What the page does by itself: the keyboard comes back after a dialog, what is not saved is not left unasked, and a
-// quick stroke keeps its corners.
+// What the page does by itself: keys go where the mouse is and come back after a dialog, what is not saved is not left
+// unasked, and a quick stroke keeps its corners.
 (() => {
   let last = null;  // what had the keyboard outside the dialogs
   document.addEventListener('focusin', ({ target }) => {
     if (!target.closest('.v-overlay')) last = target;
+  });
+  document.addEventListener('mouseover', ({ target }) => {
+    // The keys of the tools, as in Slicer; not from under who types.
+    const view = target.closest('.remote-controlled-area');
+    if (view && !document.activeElement.matches('input, select, .v-overlay *')) view.focus({ preventScroll: true });
   });
   window.trame.utils.cnsifusion = { giveKeyboardBack: () => last?.focus({ preventScroll: true }) };
 
