@@ -168,4 +168,25 @@ def test_08_another_series_beside_the_image_leaves_the_steps_as_they_are(reader,
     page.wait_for_selector("#slice-Beside", state="detached")
     reader.settledPixels()
     assert page.locator("#steps").get_attribute("data-here") == "yes"
+
+
+def test_09_what_an_action_said_goes_with_the_slice_it_was_said_on(reader):
+    """With no tool in hand it stood there through the analysis and after."""
+    page, box = reader.page, reader.axialBox()
+    page.click("#tool-none")
+    page.click("#region-CSF-ventricles")
+    page.click("#act-mirror")
+    reader.waitFor("document.querySelector('#tool-hint').innerText.includes('nothing to mirror')")
+    page.mouse.move(box["x"] + 100, box["y"] + 100)
+    page.mouse.wheel(0, -100)
+    reader.waitFor("document.querySelector('#tool-hint').innerText == ''", 20)
+
+
+def test_10_many_patients_can_be_put_away_again(reader):
+    """In a low window its fields hide the regions."""
+    page = reader.page
+    page.click("#batch-open")
+    page.wait_for_selector("#batch-path")
+    page.click("#batch-open")
+    page.wait_for_selector("#batch-path", state="detached")
     reader.assertNoFault()

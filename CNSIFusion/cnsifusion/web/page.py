@@ -322,10 +322,11 @@ def _batch(app) -> None:
     """Many patients: a folder in, a table out."""
     html.Button(
         "Many patients…",
-        v_if="!batch_open && !panel.batch.running",
-        click="batch_open = true",
+        v_if="!panel.batch.running",
+        click="batch_open = !batch_open",
         classes="link d-block mt-1",
         id="batch-open",
+        raw_attrs=[':aria-expanded="batch_open"'],
     )
     with html.Div(v_if="batch_open && !panel.batch.running", classes="mt-1", style="display: grid; gap: 6px;"):
         textField("batch_path", "Folder of images or of DICOM series", "batch-path")

@@ -180,9 +180,12 @@ class Tools:
         self._settingsChanged()
 
     def onMoved(self) -> None:
-        """The axial view moved: what the outline showed is no longer true."""
+        """The axial view moved: what the outline showed, or an action without a tool in hand said, is past."""
         if self._case is not None and self._case.tool != NONE:
             self._effect.draw(None)
+        elif self._controller is not None and self._controller.message:
+            self._controller.leave()
+            self._onChange()
 
     # Inside
 
