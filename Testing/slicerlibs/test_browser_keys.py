@@ -164,6 +164,8 @@ def test_08_another_series_beside_the_image_leaves_the_steps_as_they_are(reader,
     page.wait_for_selector("#beside-path", state="detached")
     reader.waitForChange(lambda: bool(reader.besidePixels().std() > 20), False)
     assert page.locator("#steps").get_attribute("data-here") == "yes"
+    name, hide = (page.locator(f"#beside-{part}").bounding_box() for part in ("name", "hide"))
+    assert hide["x"] - name["x"] - name["width"] >= 4, "the link sticks to the name"
     page.click("#beside-hide")
     page.wait_for_selector("#slice-Beside", state="detached")
     reader.settledPixels()

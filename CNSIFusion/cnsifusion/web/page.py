@@ -191,9 +191,9 @@ def _saveLink(identity: str) -> None:
 def _beside(app) -> None:
     """Another series of the patient in a view of its own."""
     with html.Span(v_if="panel.beside", classes="line ml-2"):
-        html.Span("Beside it: {{ panel.beside }} ", id="beside-name")
+        html.Span("Beside it: {{ panel.beside }}", id="beside-name")
         hide = lambda: app.guarded(app.session.beside.choose, None)  # noqa: E731
-        html.Button("Hide", click=hide, classes="link", id="beside-hide")
+        html.Button("Hide", click=hide, classes="link ml-2", id="beside-hide")
     note = "It is not aligned: places and regions fit only within one examination."
     html.Div(note, v_if="panel.beside", classes="line line-warn", id="beside-note")
     html.Button(
@@ -334,8 +334,8 @@ def _batch(app) -> None:
         _button(app, "batch", app.startBatch, "batch_path, batch_out")
     with html.Div(v_if="panel.batch.running", classes="mt-1", id="batch-progress"):
         _bar("Progress", model_value=("100 * (panel.batch.progress.fraction || 0)",), height=6, color="primary")
-        html.Span("{{ panel.batch.text }} ", classes="line")
-        html.Button("Cancel", click=app.session.batch.cancel, classes="link", id="batch-cancel")
+        html.Span("{{ panel.batch.text }}", classes="line")
+        html.Button("Cancel", click=app.session.batch.cancel, classes="link ml-2", id="batch-cancel")
     html.Div(
         "{{ panel.batch.text }}",
         v_if="panel.batch.text && !panel.batch.running",
