@@ -59,9 +59,13 @@ class Options:
         qt.QTimer.singleShot(0, self._scroll)  # when they have their place
 
     def handKeysTo(self, viewWidget) -> None:
-        """The keys belong to the view under the mouse, not to the button of the panel that was clicked last."""
+        """The keys belong to the view under the mouse, not to the button of the panel that was clicked last. A field
+        keeps what is being typed until the view is clicked.
+        """
         focus, area = qt.QApplication.focusWidget(), self._area()
-        if focus is not None and area is not None and area.isAncestorOf(focus) and not focus.inherits("QLineEdit"):
+        if focus is None or area is None or focus.testAttribute(qt.Qt.WA_InputMethodEnabled):
+            return
+        if area.isAncestorOf(focus):
             viewWidget.sliceView().VTKWidget().setFocus()
 
     def _scroll(self) -> None:

@@ -236,7 +236,7 @@ def test_another_series_stands_beside_the_image_and_scrolls_with_it():
     red, yellow = (view.sliceLogic().GetSliceCompositeNode() for view in views)
     desk.waitFor(lambda: red.GetBackgroundVolumeID() == case().volume.GetID(), "the image in its own view", 10)
     assert yellow.GetBackgroundVolumeID() == other.GetID()
-    assert views[1].visible
+    assert views[1].visible and "not aligned" in panel().ui.imageLines.text
     views[0].mrmlSliceNode().SetSliceOffset(views[0].mrmlSliceNode().GetSliceOffset() + 8)
     assert abs(views[0].mrmlSliceNode().GetSliceOffset() - views[1].mrmlSliceNode().GetSliceOffset()) < 1e-6
     panel()._sections["image"]._onBeside(None)
@@ -245,6 +245,11 @@ def test_another_series_stands_beside_the_image_and_scrolls_with_it():
     green = slicer.app.layoutManager().sliceWidget("Green").sliceLogic().GetSliceCompositeNode()
     assert [view.GetBackgroundVolumeID() for view in (red, green, yellow)] == [case().volume.GetID()] * 3
     assert case().segmentation.GetDisplayNode().GetVisibility(), "a view of the former layout kept the other series"
+    other.SetOrigin(*(v + 900 for v in other.GetOrigin()))
+    panel()._sections["image"]._onBeside(other)
+    desk.waitFor(lambda: "lies elsewhere in space" in message(), "the words", 5)
+    assert slicer.app.layoutManager().layout == before and "not aligned" not in panel().ui.imageLines.text
+    panel()._sections["image"]._onBeside(None)
     slicer.mrmlScene.RemoveNode(other)
 
 

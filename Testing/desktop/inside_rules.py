@@ -53,6 +53,25 @@ def answering(word, action) -> list:
     return asked
 
 
+def test_a_field_keeps_what_is_typed_until_the_image_is_clicked():
+    """The mouse that came over the image took the second digit to the view; a button gives it the keys at once."""
+    fresh()
+    ui = effect()._options.ui
+    for field, value in ((ui.neighboursBox, 12), (slicer.util.findChild(ui.amountSlider, "SpinBox"), 0.12)):
+        desk.click(field)
+        desk.xdotool("key", "ctrl+a")
+        desk.xdotool("type", str(value)[:-1])
+        desk.moveTo(state["point"])
+        desk.xdotool("type", str(value)[-1])
+        desk.waitFor(lambda f=field, v=value: f.value == v, f"all of {value}", 5)
+    for give in (lambda: desk.clickAt(state["point"]), lambda: desk.click(ui.addButton)):
+        give()
+        desk.moveTo(state["point"])
+        desk.key("e")
+        assert controller().erase
+        controller().erase = False
+
+
 def test_hidden_segment_is_confirmed_first():
     fresh()
     display = state["segmentation"].GetDisplayNode()

@@ -1,6 +1,7 @@
 """Where a volume came from, which series stands beside it, and batches: on Slicer's nodes, with real DICOM files."""
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from cnsifusion.mrml.apart import keepApart, showMap
 from cnsifusion.mrml.batch import Batch
 from cnsifusion.mrml.beside import LinkedSlices
 from cnsifusion.mrml.case import CaseState
+from cnsifusion.mrml.panel import IMAGE, panelView
 from cnsifusion.mrml.session import Session
 from cnsifusion.mrml.sources import INSTANCES_ATTRIBUTE, Sources
 from cnsifusion.mrml.volumes import addVolumeNode, volumeFromNode, voxels
@@ -132,13 +134,38 @@ def test_only_the_same_patients_series_stands_beside_the_image(session, headless
 
 
 def test_a_series_elsewhere_in_space_is_refused(session, headless, head, tmp_path):
-    from dataclasses import replace
-
     write_volume(head, tmp_path / "T2.nrrd")
     session.openImage(tmp_path / "T2.nrrd")
     far = replace(head, grid=replace(head.grid, origin=tuple(v + 900 for v in head.grid.origin)))
     with pytest.raises(BadInput, match="elsewhere"):
         session.beside.choose(addVolumeNode(headless.scene, far, "far"))
+
+
+def test_a_series_of_another_frame_of_reference_is_said_to_be_one(session, headless, head, tmp_path):
+    for name, frame in (("T2", "1.2.3"), ("FLAIR", "1.2.3"), ("of another day", "1.2.4"), ("unknown", "")):
+        write_series(head, tmp_path / name, FrameOfReferenceUID=frame)
+    session.openImage(tmp_path / "T2")
+
+    def said():
+        return [line.text for line in panelView(session).steps[IMAGE].lines if "other series" in line.text]
+
+    assert said() == []
+    for name, word in (("FLAIR", ""), ("of another day", "another frame of reference"), ("unknown", "not aligned")):
+        session.beside.open(tmp_path / name)
+        assert [word in text for text in said()] == ([True] if word else []), name
+    session.beside.choose(None)
+    assert said() == []
+
+
+def test_a_series_that_is_shown_unasked_lies_where_the_image_does(session, headless, head, tmp_path):
+    """The spine of the same day is the same patient's too."""
+    write_series(head, tmp_path / "T2")
+    far = replace(head, grid=replace(head.grid, origin=tuple(v + 900 for v in head.grid.origin)))
+    write_series(far, tmp_path / "spine")
+    session.openImage(tmp_path / "T2")
+    spine = addVolumeNode(headless.scene, far, "spine")
+    session.sources.remember(spine, tmp_path / "spine")
+    assert session.beside.isOfThisPatient(spine) and session.beside.shown() is None
 
 
 def test_slicers_subject_hierarchy_tells_patients_apart(session, headless, head):

@@ -17,6 +17,13 @@ if TYPE_CHECKING:
     from cnsifusion.mrml.session import Session
 
 
+_NOT_ALIGNED = "The other series is not aligned: places and regions fit only within one examination."
+_OTHER_FRAME = (
+    "The other series has another frame of reference (another examination, or the patient was laid anew): places and "
+    "regions may not fit."
+)
+
+
 class Beside:
     """Which series stands beside the image in front: the reader's choice, else one known to be the patient's."""
 
@@ -32,7 +39,17 @@ class Beside:
             return case.beside
         mine = self._patient(case.volume)
         others = (node for node in self._volumes(case) if mine is not None and self._patient(node) == mine)
-        return next(others, None)
+        return next((node for node in others if _overlap(case.volume, node)), None)
+
+    def note(self) -> str:
+        """What to know of the series beside the image; "" for none, and where DICOM says that both lie in one place."""
+        other, image = self.shown(), self._session.front
+        if other is None:
+            return ""
+        frames = [self._session.sources.frame(node) for node in (image.volume, other)]
+        if not all(frames):
+            return _NOT_ALIGNED
+        return "" if frames[0] == frames[1] else _OTHER_FRAME
 
     def open(self, path: str | Path):
         """Load another series of this patient and show it; returns its node. Raises BadInput where it cannot be one."""

@@ -107,7 +107,7 @@ def panelView(session: Session) -> PanelView:
     stale = staleness(case, result, card) if case and result else ""
     states = _states(session, case, rows, bundle, result, stale)
     lines = {
-        IMAGE: _imageLines(case, checking) + _newerLines(session, case),
+        IMAGE: _imageLines(case, checking) + _newerLines(session, case) + _besideLines(session),
         REGIONS_STEP: _regionLines(case, rows),
         MODEL: _modelLines(bundle, card),
         ANALYZE_STEP: [],
@@ -178,6 +178,11 @@ def _imageLines(case: CaseState | None, checking: bool = False) -> list[Line]:
 def _newerLines(session: Session, case: CaseState | None) -> list[Line]:
     newer = case is None and any(map(isNewer, caseNodes(session.scene)))
     return [Line(NEWER, "warn")] if newer else []
+
+
+def _besideLines(session: Session) -> list[Line]:
+    note = session.beside.note()
+    return [Line(note, "warn")] if note else []
 
 
 def _regionLines(case: CaseState | None, rows: list[RegionRow]) -> list[Line]:

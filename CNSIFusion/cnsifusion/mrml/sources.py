@@ -33,7 +33,7 @@ class Sources:
     def __init__(self, instanceFiles: InstanceFiles = lambda uids: []):
         self.instanceFiles = instanceFiles
         self._loaded: dict[str, tuple[Path, tuple]] = {}
-        self._patients: dict[str, str] = {}
+        self._origins: dict[str, tuple[str, str]] = {}
         self._names: dict[str, str] = {}
 
     def remember(self, volumeNode, path: Path) -> None:
@@ -41,7 +41,7 @@ class Sources:
         self._loaded[volumeNode.GetID()] = (path.resolve(), _asItIs(volumeNode))
         files = next(iter(series_files(path).values()), []) if path.is_dir() else []
         if files:
-            self._patients[volumeNode.GetID()] = patient_key(files[0])
+            self._origins[volumeNode.GetID()] = _origin(files[0])
         words = _seriesName(files[0]) if files else ""
         self._names[volumeNode.GetID()] = words or "/".join(path.resolve().parts[-2:])
 
@@ -55,12 +55,12 @@ class Sources:
     def forget(self, *volumeNodes) -> None:
         """These volumes (None for none) leave the scene: their node ids may name others later."""
         for node in filter(None, volumeNodes):
-            for known in (self._loaded, self._patients, self._names):
+            for known in (self._loaded, self._origins, self._names):
                 known.pop(node.GetID(), None)
 
     def forgetAll(self) -> None:
         """The scene was closed: its node ids will name other volumes."""
-        for known in (self._loaded, self._patients, self._names):
+        for known in (self._loaded, self._origins, self._names):
             known.clear()
 
     def patient(self, volumeNode) -> str:
@@ -68,12 +68,19 @@ class Sources:
 
         Of volumes from Slicer's database too: its subject hierarchy puts patients with the same number into one.
         """
+        return self._origin(volumeNode)[0]
+
+    def frame(self, volumeNode) -> str:
+        """The volume's frame of reference, by its DICOM files' identifier; "" where unknown."""
+        return self._origin(volumeNode)[1]
+
+    def _origin(self, volumeNode) -> tuple[str, str]:
         number = volumeNode.GetID()
-        if number not in self._patients:
+        if number not in self._origins:
             # nothing is remembered where there is no file: the database may be opened later
             first = self.instanceFiles(_instances(volumeNode)[:1])
-            self._patients.update((number, patient_key(file)) for file in first)
-        return self._patients.get(number, "")
+            self._origins.update((number, _origin(file)) for file in first)
+        return self._origins.get(number, ("", ""))
 
     def unchanged(self, volumeNode) -> Path | None:
         """What the session read the volume from, while neither its voxels nor its place were changed."""
@@ -129,13 +136,23 @@ class Sources:
 
 def _seriesName(file: Path) -> str:
     """Patient, date and description of a DICOM file's series; "" where it has none of them."""
-    tags = ["PatientName", "StudyDate", "SeriesDescription"]
-    try:
-        header = read_dicom(file, stop_before_pixels=True, specific_tags=tags)
-        name, date, series = (str(header.get(tag) or "").strip() for tag in tags)  # damaged ones raise only here
-    except UNREADABLE_HEADER:
-        return ""
+    name, date, series = _texts(file, "PatientName", "StudyDate", "SeriesDescription")
     return ", ".join(filter(None, (name.replace("^", " ").strip(), date, series)))
+
+
+def _origin(file: Path) -> tuple[str, str]:
+    """Whose a DICOM file is (see patient_key) and its frame of reference, each "" where it does not say."""
+    (frame,) = _texts(file, "FrameOfReferenceUID")
+    return patient_key(file), frame
+
+
+def _texts(file: Path, *tags: str) -> tuple[str, ...]:
+    """What a DICOM file's header says under ``tags``, "" each where it cannot be read."""
+    try:
+        header = read_dicom(file, stop_before_pixels=True, specific_tags=list(tags))
+        return tuple(str(header.get(tag) or "").strip() for tag in tags)  # damaged ones raise only here
+    except UNREADABLE_HEADER:
+        return ("",) * len(tags)
 
 
 def _asItIs(volumeNode) -> tuple:

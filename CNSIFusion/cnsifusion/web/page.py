@@ -194,8 +194,6 @@ def _beside(app) -> None:
         html.Span("Beside it: {{ panel.beside }}", id="beside-name")
         hide = lambda: app.guarded(app.session.beside.choose, None)  # noqa: E731
         html.Button("Hide", click=hide, classes="link ml-2", id="beside-hide")
-    note = "It is not aligned: places and regions fit only within one examination."
-    html.Div(note, v_if="panel.beside", classes="line line-warn", id="beside-note")
     html.Button(
         "{{ panel.actions.beside.label }}",
         v_if="panel.actions.beside.enabled && !panel.beside && !beside_open",
