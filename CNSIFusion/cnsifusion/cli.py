@@ -17,7 +17,7 @@ from types import FrameType
 from cnsifusion import __version__
 from cnsifusion.errors import BadInput, Cancelled, failure
 from cnsifusion.terminal import Output, counted, silence_libraries
-from cnsifusion.words import RESEARCH_ONLY, asks_for_json, parser
+from cnsifusion.arguments import RESEARCH_ONLY, asks_for_json, parser
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
