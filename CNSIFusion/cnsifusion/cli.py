@@ -15,9 +15,9 @@ from pathlib import Path
 from types import FrameType
 
 from cnsifusion import __version__
+from cnsifusion.arguments import RESEARCH_ONLY, asks_for_json, parser
 from cnsifusion.errors import BadInput, Cancelled, failure
 from cnsifusion.terminal import Output, counted, silence_libraries
-from cnsifusion.arguments import RESEARCH_ONLY, asks_for_json, parser
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
