@@ -135,6 +135,12 @@ class Reader:
         """Until a JavaScript expression on the page is true."""
         self.page.wait_for_function(expression, timeout=seconds * 1000)
 
+    def chooseRegion(self, name: str) -> None:
+        """Click on a region's row; until it is chosen, since the tools then change places."""
+        row = f"#region-{name.replace(' ', '-')}"
+        self.page.click(row)
+        self.page.wait_for_selector(f"{row}[aria-pressed=true]")
+
     def openImage(self, path: Path) -> None:
         """Type a path and press Open; until the check ended."""
         if self.page.locator("#another-image").count():
@@ -239,7 +245,7 @@ def readerWithRegions(image, file) -> Iterator[Reader]:
         reader.openImage(image)
         page.set_input_files("#upload-regions", file)
         reader.waitFor(f"document.querySelector('#region-{LEFT.replace(' ', '-')}').innerText.includes('ml')")
-        page.click(f"#region-{LEFT.replace(' ', '-')}")
+        reader.chooseRegion(LEFT)
         reader.waitFor("document.querySelector('#statistics')?.innerText.startsWith('Sub-lentiform left')")
         yield reader
 

@@ -285,7 +285,7 @@ def test_08_propose(reader):
 def test_08a_undo_brings_back_what_a_proposal_replaced(reader):
     page = reader.page
     ventricles = reader.milliliters("CSF ventricles")
-    page.click("#region-CSF-ventricles")
+    reader.chooseRegion("CSF ventricles")
     page.click("#tool-outline")
     box = reader.axialBox()
     page.mouse.move(box["x"] + 0.3 * box["width"], box["y"] + 0.3 * box["height"])
@@ -307,7 +307,7 @@ def test_08a_undo_brings_back_what_a_proposal_replaced(reader):
 
 def test_08b_a_focus_is_rejected_and_accepted_from_the_list(reader):
     page = reader.page
-    page.click("#region-PVS-left")
+    reader.chooseRegion("PVS left")
     page.click("#tool-pvs")
     focus = page.locator("#foci [id^=focus-]").first
     focus.wait_for()
@@ -332,7 +332,7 @@ def test_08b_a_focus_is_rejected_and_accepted_from_the_list(reader):
 
 def test_08c_an_outline_is_drawn_by_dragging(reader):
     page, box = reader.page, reader.axialBox()
-    page.click("#region-Sub-lentiform-left")
+    reader.chooseRegion("Sub-lentiform left")
     page.wait_for_selector("#tool-csf", state="detached")  # this region is not CSF
     reader.waitFor("document.querySelector('#tool-none').className.includes('active')")
     page.click("#tool-outline")

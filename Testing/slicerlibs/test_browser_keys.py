@@ -70,7 +70,7 @@ def test_04_with_a_tool_in_hand_they_do_too_but_not_in_a_stroke(reader):
     page = reader.page
     page.set_input_files("#upload-regions", reader.file)
     reader.waitFor(f"document.querySelector('#region-{LEFT.replace(' ', '-')}').innerText.includes('ml')")
-    page.click(f"#region-{LEFT.replace(' ', '-')}")
+    reader.chooseRegion(LEFT)
     page.click("#tool-outline")
     reader.settledPixels()
     (x, y), before, shown = middle(reader), reader.milliliters(LEFT), number(reader)
@@ -176,7 +176,7 @@ def test_09_what_an_action_said_goes_with_the_slice_it_was_said_on(reader):
     """With no tool in hand it stood there through the analysis and after."""
     page, box = reader.page, reader.axialBox()
     page.click("#tool-none")
-    page.click("#region-CSF-ventricles")
+    reader.chooseRegion("CSF ventricles")
     page.click("#act-mirror")
     reader.waitFor("document.querySelector('#tool-hint').innerText.includes('nothing to mirror')")
     page.mouse.move(box["x"] + 100, box["y"] + 100)

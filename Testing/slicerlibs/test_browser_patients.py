@@ -128,7 +128,7 @@ def test_05_what_goes_wrong_is_in_sight_below_the_fourth_step_too(reader):
 def test_06_a_result_of_other_regions_is_struck_out(reader):
     page = reader.page
     assert "line-through" not in decoration(page)
-    page.click(f"#region-{LEFT.replace(' ', '-')}")
+    reader.chooseRegion(LEFT)
     page.click("#reject")
     page.click("#reject-0")
     page.wait_for_selector("#step-result >> text=The regions changed")

@@ -138,7 +138,7 @@ def test_11b_the_map_of_regions_that_changed_since_is_hidden(reader):
     box = page.locator(".v-slider:has(#heat-opacity) .v-slider-track").bounding_box()
     page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
     reader.waitForChange(lambda: _reddish(reader) > 300, False)
-    page.click("#region-Sub-lentiform-left")
+    reader.chooseRegion("Sub-lentiform left")
     page.click("#reject")
     page.click("#reject-1")
     reader.waitFor("document.querySelector('#step-result').innerText.includes('maps are hidden')")

@@ -90,7 +90,7 @@ def test_02b_regions_are_saved_as_they_stand(reader, simulated_image):
 
 
 def test_03_mirror(reader):
-    reader.page.click(f"#region-{RIGHT.replace(' ', '-')}")
+    reader.chooseRegion(RIGHT)
     reader.waitFor("document.querySelector('#statistics')?.innerText.startsWith('Sub-lentiform right')")
     before, right = reader.milliliters(LEFT), reader.milliliters(RIGHT)
     reader.page.click("#act-mirror")
@@ -98,7 +98,7 @@ def test_03_mirror(reader):
     assert after == pytest.approx(right, rel=0.15)
     assert reader.milliliters(RIGHT) == right
     undo(reader, LEFT, before, after)
-    reader.page.click(f"#region-{LEFT.replace(' ', '-')}")
+    reader.chooseRegion(LEFT)
 
 
 def test_04_move_the_whole_region(reader):
@@ -171,10 +171,10 @@ def choose(page, select, option):
 def test_05b_limits_of_drawing_are_offered_and_hold(reader):
     """Draw the right region where the left one lies: outside the other regions nothing is left of it."""
     page = reader.page
-    page.click(f"#region-{LEFT.replace(' ', '-')}")
+    reader.chooseRegion(LEFT)
     page.wait_for_timeout(500)  # the picture after the last undo
     x, y = middle(reader)
-    page.click(f"#region-{RIGHT.replace(' ', '-')}")
+    reader.chooseRegion(RIGHT)
     page.click("#tool-outline")
     reader.waitFor("document.querySelector('#tool-outline').className.includes('active')")
     assert reader.text("#limits").strip() == "Limits of drawing: anywhere, keep others"
@@ -202,7 +202,7 @@ def test_05b_limits_of_drawing_are_offered_and_hold(reader):
     page.click("#undo")
     assert changed(reader, RIGHT, after) == before
     page.click("#limits")
-    page.click(f"#region-{LEFT.replace(' ', '-')}")
+    reader.chooseRegion(LEFT)
 
 
 def test_06_the_proposal_as_a_spline(reader):
@@ -272,7 +272,7 @@ def test_08_agreement_with_another_readers_file(reader):
 def test_09_foci_say_side_slice_size_and_brightness_and_a_click_goes_there(reader):
     """Where several bright dots lie close, the outline says which one the row is about, and the mouse is elsewhere."""
     page = reader.page
-    page.click("#region-PVS-left")
+    reader.chooseRegion("PVS left")
     page.click("#tool-pvs")
     page.locator("#foci [id^=focus-text-]").first.wait_for()
     rows = page.locator("#foci [id^=focus-text-]")
@@ -295,7 +295,7 @@ def test_09_foci_say_side_slice_size_and_brightness_and_a_click_goes_there(reade
 
 def test_09b_why_a_click_would_do_nothing_is_said_below_the_letter_of_the_side(reader):
     page, box = reader.page, reader.axialBox()
-    page.click("#region-CSF-ventricles")
+    reader.chooseRegion("CSF ventricles")
     page.click("#tool-csf")
     reader.waitFor("document.querySelector('#tool-csf').className.includes('active')")
     page.mouse.move(box["x"] + 0.5 * box["width"], box["y"] + 0.05 * box["height"])
@@ -328,7 +328,7 @@ def test_09d_a_double_click_asks_once(reader):
 
 def test_10_nothing_is_cut_off_and_nothing_failed(reader):
     for region in (LEFT, "CSF ventricles", "PVS left"):
-        reader.page.click(f"#region-{region.replace(' ', '-')}")
+        reader.chooseRegion(region)
         reader.page.wait_for_timeout(200)
         wide = reader.page.evaluate(
             "[...document.querySelectorAll('#steps *')].filter(e => e.getBoundingClientRect().right > 402).length"
@@ -339,7 +339,7 @@ def test_10_nothing_is_cut_off_and_nothing_failed(reader):
 def test_11_another_image_takes_over_nothing(reader, simulated_image, tmp_path):
     """Limits, what another reader's file agreed with, undo and redo are the former patient's."""
     page = reader.page
-    page.click(f"#region-{LEFT.replace(' ', '-')}")
+    reader.chooseRegion(LEFT)
     page.click("#limits")
     choose(page, "limits-where", "outside the other regions")
     reader.waitFor("document.querySelector('#limits').innerText.includes('outside')")
