@@ -26,6 +26,13 @@ def atTheBottom(reader) -> int:
     return int(reader.settledPixels()[-_RULER:].max())
 
 
+def enter(page, link: str, field: str, path) -> None:
+    """Open the field behind a link of the page, type a path and press Enter."""
+    page.click(f"#{link}")
+    page.fill(f"#{field}", str(path))
+    page.press(f"#{field}", "Enter")
+
+
 def focused(reader) -> str:
     """The id of what has the keyboard, "Axial" for the axial view."""
     return reader.page.evaluate("document.activeElement.id || document.activeElement.ariaLabel || 'nothing'")
@@ -143,9 +150,7 @@ def test_07_after_a_question_too(reader, simulated_image):
     page = reader.page
     page.click("#act-mirror")
     reader.waitFor("window.trame.state.get('unsaved')")
-    page.click("#another-image")
-    page.fill("#path", str(simulated_image))
-    page.press("#path", "Enter")
+    enter(page, "another-image", "path", simulated_image)
     page.wait_for_selector("#leave-open")
     page.wait_for_timeout(500)
     page.keyboard.press("Escape")
@@ -157,9 +162,7 @@ def test_08_another_series_beside_the_image_leaves_the_steps_as_they_are(reader,
     """All of the page was made anew, and scrolled to the result."""
     page = reader.page
     page.evaluate("document.querySelector('#steps').dataset.here = 'yes'")
-    page.click("#beside-open")
-    page.fill("#beside-path", str(simulated_image))
-    page.press("#beside-path", "Enter")
+    enter(page, "beside-open", "beside-path", simulated_image)
     page.wait_for_selector("#slice-Beside")
     page.wait_for_selector("#beside-path", state="detached")
     reader.waitForChange(lambda: bool(reader.besidePixels().std() > 20), False)

@@ -13,6 +13,7 @@ TESTING = Path(__file__).resolve().parents[2]
 _FOLDERS = [str(TESTING / name) for name in ("benchmarks", "region_net", "foci_net")]
 sys.path += _FOLDERS
 
+import spaces  # noqa: E402
 from focinet import assembled, exported, trained  # noqa: E402
 from people import Person  # noqa: E402
 from spaces import samples  # noqa: E402
@@ -48,6 +49,20 @@ def test_planted_blobs_are_bright_in_the_middle(someone: Person) -> None:
     assert np.median(stand_out[truths]) > 0.2 > 3 * np.median(stand_out[~truths])
     again = samples(someone, 6, 5)
     assert np.array_equal(again[0], pictures) and np.array_equal(again[2], truths)
+
+
+def test_some_pictures_are_sharpened_as_by_a_scanners_filter(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beside an edge they are brighter and darker than what lies there, and elsewhere as they were."""
+    edge = np.full((3, 60, 60), 100.0)
+    edge[..., 30:] = 300
+    monkeypatch.setattr(spaces, "_NOISE", (0, 0))
+    overshoot = {}
+    for share in (0, 1):
+        monkeypatch.setattr(spaces, "_SHARPENED", share)
+        drawn = spaces._noisy(edge, np.random.default_rng(3))
+        overshoot[share] = drawn[..., 30].mean() - 300, 100 - drawn[..., 29].mean()
+        assert np.allclose(drawn[..., :20], 100) and np.allclose(drawn[..., 40:], 300)
+    assert np.allclose(overshoot[0], 0) and min(overshoot[1]) > 5
 
 
 def test_the_exported_graph_scores_any_number(someone: Person) -> None:
